@@ -1,0 +1,21 @@
+"""The network: tensors in, tensors out. It knows nothing of files, labels, tasks or configs."""
+
+from __future__ import annotations
+
+from lstm_cli.nn.classifier import TextClassifier
+from lstm_cli.nn.encoders import RecurrentEncoder, Stage
+from lstm_cli.nn.pooling import Pooling, PoolingKind, build_pooling
+from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
+
+__all__ = [
+    "Cell",
+    "Encoded",
+    "Path",
+    "Pooling",
+    "PoolingKind",
+    "Recurrent",
+    "RecurrentEncoder",
+    "Stage",
+    "TextClassifier",
+    "build_pooling",
+]

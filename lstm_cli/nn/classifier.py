@@ -1,0 +1,47 @@
+"""A text classifier: an encoder, a pooling over its states, and a linear head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lstm_cli.nn.encoders import RecurrentEncoder, Stage
+from lstm_cli.nn.pooling import Pooling
+
+
+class TextClassifier(nn.Module):
+    """Encoder -> pooling -> dropout -> linear."""
+
+    def __init__(
+        self, encoder: RecurrentEncoder, pooling: Pooling, num_classes: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.pooling.output_size, num_classes)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Logits of every class: (B, T) int64, (B,) int64 on the CPU -> (B, C).
+
+        Any ids in the padding give the same logits.
+
+        Raises:
+            ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
+        """
+        pooled = self.pooling(self.encoder(inputs, lengths), lengths)
+        logits: Tensor = self.head(self.dropout(pooled))
+        return logits
+
+    def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
+        """What the model is made of, in order; the parameter counts sum to the model's."""
+        return [
+            *self.encoder.stages(batch, time),
+            Stage(
+                f"{self.pooling.kind} pooling", f"({batch}, {self.pooling.output_size})", _count(self.pooling)
+            ),
+            Stage("head", f"({batch}, {self.head.out_features})", _count(self.head)),
+        ]
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,167 @@
+"""The recurrent cells and the whole classifier in NumPy float64, every gate by hand: the oracle of the tests.
+
+One text at a time and one step at a time, so that there is no padding, no mask and no batch to get wrong.
+Weights are those of a torch state dict turned to NumPy, in torch's layout: gates stacked along the first
+axis, two biases per gate. Conventions as in torch.nn.RNN, GRU and LSTM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Cell = Literal["rnn", "gru", "lstm"]
+PoolingKind = Literal["final", "final-all-layers", "mean", "max", "mean+max", "attention"]
+
+
+class Weights(NamedTuple):
+    """One direction of one layer with G gates: `w_ih` (G*H, I), `w_hh` (G*H, H), biases (G*H,)."""
+
+    w_ih: Array
+    w_hh: Array
+    b_ih: Array
+    b_hh: Array
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), by way of tanh, which does not overflow."""
+    result: Array = 0.5 * (1.0 + np.tanh(0.5 * x))
+    return result
+
+
+def softmax(x: Array) -> Array:
+    """exp(x) over its sum along the last axis."""
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    result: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def rnn_step(x: Array, h: Array, weights: Weights) -> Array:
+    """One step of the Elman network (Elman 1990): (I,), (H,) -> the new state (H,)."""
+    from_input = weights.w_ih @ x + weights.b_ih
+    from_state = weights.w_hh @ h + weights.b_hh
+    new_h: Array = np.tanh(from_input + from_state)
+    return new_h
+
+
+def gru_step(x: Array, h: Array, weights: Weights) -> Array:
+    """One step of the gated recurrent unit (Cho et al. 2014): (I,), (H,) -> the new state (H,).
+
+    As in cuDNN the reset gate falls on the product with the state, not on the state itself.
+    """
+    reset_x, update_x, new_x = np.split(weights.w_ih @ x + weights.b_ih, 3)
+    reset_h, update_h, new_h = np.split(weights.w_hh @ h + weights.b_hh, 3)
+    reset_gate = sigmoid(reset_x + reset_h)
+    update_gate = sigmoid(update_x + update_h)
+    candidate = np.tanh(new_x + reset_gate * new_h)
+    state: Array = (1.0 - update_gate) * candidate + update_gate * h
+    return state
+
+
+def lstm_step(x: Array, h: Array, c: Array, weights: Weights) -> tuple[Array, Array]:
+    """One step of the LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+    (I,), state (H,), memory (H,) -> the new state (H,) and memory (H,).
+    """
+    from_input = weights.w_ih @ x + weights.b_ih
+    from_state = weights.w_hh @ h + weights.b_hh
+    input_part, forget_part, candidate_part, output_part = np.split(from_input + from_state, 4)
+    input_gate = sigmoid(input_part)
+    forget_gate = sigmoid(forget_part)
+    candidate = np.tanh(candidate_part)
+    output_gate = sigmoid(output_part)
+    new_c: Array = forget_gate * c + input_gate * candidate
+    new_h: Array = output_gate * np.tanh(new_c)
+    return new_h, new_c
+
+
+def run_direction(cell: Cell, x: Array, weights: Weights) -> tuple[Array, Array]:
+    """Read a sequence from its first step: (T, I) -> states (T, H), and the LSTM's memory at the end (H,).
+
+    The other cells have no memory beside their state; theirs stays zero.
+    """
+    hidden_size = weights.w_hh.shape[1]
+    h, c = np.zeros(hidden_size), np.zeros(hidden_size)
+    states = np.empty((len(x), hidden_size))
+    for step, vector in enumerate(x):
+        match cell:
+            case "rnn":
+                h = rnn_step(vector, h, weights)
+            case "gru":
+                h = gru_step(vector, h, weights)
+            case "lstm":
+                h, c = lstm_step(vector, h, c, weights)
+            case _:
+                assert_never(cell)
+        states[step] = h
+    return states, c
+
+
+def run_layers(cell: Cell, x: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
+    """All layers and directions: (T, I) -> the last layer's states (T, D*H), every layer's final (L, D*H).
+
+    `parameters` is the state dict of a torch.nn.RNN, GRU or LSTM; it says how many layers and directions.
+    The second direction reads the text from its end, and its states are put back in reading order.
+    """
+    finals: list[Array] = []
+    while f"weight_ih_l{len(finals)}" in parameters:
+        layer = len(finals)
+        states, _ = run_direction(cell, x, _weights(parameters, f"l{layer}"))
+        final = states[-1]
+        if f"weight_ih_l{layer}_reverse" in parameters:
+            backward, _ = run_direction(cell, x[::-1], _weights(parameters, f"l{layer}_reverse"))
+            states = np.concatenate([states, backward[::-1]], axis=-1)
+            final = np.concatenate([final, backward[-1]])
+        finals.append(final)
+        x = states
+    return x, np.stack(finals)
+
+
+def pool(kind: PoolingKind, states: Array, final: Array, query: Array | None = None) -> Array:
+    """One vector for a text: states (T, D*H), final (L, D*H), for attention the query (D*H,)."""
+    match kind:
+        case "final":
+            pooled: Array = final[-1]
+        case "final-all-layers":
+            pooled = final.reshape(-1)
+        case "mean":
+            pooled = states.mean(axis=0)
+        case "max":
+            pooled = states.max(axis=0)
+        case "mean+max":
+            pooled = np.concatenate([states.mean(axis=0), states.max(axis=0)])
+        case "attention":
+            if query is None:
+                raise ValueError("attention pooling needs its query")
+            pooled = softmax(states @ query) @ states
+        case _:
+            assert_never(kind)
+    return pooled
+
+
+def classify(
+    cell: Cell, kind: PoolingKind, parameters: Mapping[str, Array], tokens: NDArray[np.int64]
+) -> Array:
+    """The logits (C,) of one text of token ids (T,), without padding and without dropout.
+
+    `parameters` is the state dict of an `lstm_cli.nn.TextClassifier` turned to NumPy.
+    """
+    embedded = parameters["encoder.embedding.weight"][tokens]  # (T, E)
+    states, final = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))
+    pooled = pool(kind, states, final, parameters.get("pooling.query"))
+    logits: Array = parameters["head.weight"] @ pooled + parameters["head.bias"]
+    return logits
+
+
+def _weights(parameters: Mapping[str, Array], suffix: str) -> Weights:
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return Weights(*(np.asarray(parameters[f"{kind}_{suffix}"], dtype=np.float64) for kind in kinds))
+
+
+def _below(parameters: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """The entries whose names begin with `prefix`, named by what follows it."""
+    return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
+
+CELLS: list[Cell] = ["rnn", "gru", "lstm"]
+PATHS: list[Path] = ["packed", "split"]
+TORCH_CLASSES: dict[Cell, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+NUM_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+class Case(NamedTuple):
+    cell: Cell
+    num_layers: int
+    bidirectional: bool
+    lengths: list[int]
+    spare_steps: int
+    """Padding beyond the longest row, as rounding T up makes it."""
+
+
+def cases() -> st.SearchStrategy[Case]:
+    lengths = st.one_of(
+        st.lists(st.integers(1, 9), min_size=1, max_size=5),
+        st.tuples(st.integers(1, 9), st.integers(1, 4)).map(lambda pair: [pair[0]] * pair[1]),
+    )
+    return st.builds(
+        Case, st.sampled_from(CELLS), st.integers(1, 3), st.booleans(), lengths, st.sampled_from([0, 0, 3])
+    )
+
+
+def make(case: Case, dtype: torch.dtype = torch.float64) -> tuple[Recurrent, Tensor, Tensor]:
+    """A network, inputs (B, T, 3) and lengths."""
+    torch.manual_seed(0)
+    network = Recurrent(case.cell, 3, 4, case.num_layers, case.bidirectional).to(dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():  # biases too, and no two alike
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    lengths = torch.tensor(case.lengths)
+    return network, torch.randn(len(lengths), max(case.lengths) + case.spare_steps, 3, dtype=dtype), lengths
+
+
+def run(network: Recurrent, path: Path, x: Tensor, lengths: Tensor) -> tuple[Encoded, dict[str, Tensor]]:
+    """Outputs, and the gradient of a fixed random mix of all of them for the inputs and every parameter."""
+    network.path = path
+    network.zero_grad()
+    x = x.clone().requires_grad_()
+    encoded = network(x, lengths)
+    draw = torch.Generator().manual_seed(1)
+    loss = x.new_zeros(())
+    for output in (encoded.states, encoded.final):
+        loss = loss + (output * torch.randn(output.shape, generator=draw).to(output)).sum(-1).mean()
+    torch.autograd.backward(loss)
+    assert x.grad is not None
+    gradients = {"x": x.grad}
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        gradients[name] = parameter.grad.clone()
+    return encoded, gradients
+
+
+def assert_same(
+    ours: tuple[Encoded, dict[str, Tensor]], theirs: tuple[Encoded, dict[str, Tensor]], atol: float
+) -> None:
+    torch.testing.assert_close(ours[0].states, theirs[0].states, atol=atol, rtol=0.0)
+    torch.testing.assert_close(ours[0].final, theirs[0].final, atol=atol, rtol=0.0)
+    torch.testing.assert_close(ours[1], theirs[1], atol=atol, rtol=atol)
+
+
+@settings(deadline=None, max_examples=80)
+@given(cases())
+def test_packed_and_split_give_the_same_outputs_and_gradients(case: Case) -> None:
+    network, x, lengths = make(case)
+    assert_same(run(network, "packed", x, lengths), run(network, "split", x, lengths), atol=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_packed_and_split_agree_in_single_precision(case: Case) -> None:
+    network, x, lengths = make(case, torch.float32)
+    assert_same(run(network, "packed", x, lengths), run(network, "split", x, lengths), atol=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(cases(), st.sampled_from(PATHS))
+def test_both_paths_give_what_torchs_own_module_gives_for_packed_input(case: Case, path: Path) -> None:
+    network, x, lengths = make(case)
+    network.path = path
+    theirs = torch_module(network)
+    theirs.load_state_dict(network.state_dict())
+    packed, final = theirs(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+    states, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+    final = final[0] if case.cell == "lstm" else final
+    final = final.transpose(0, 1).reshape(len(lengths), case.num_layers, -1)
+    encoded = network(x, lengths)
+    torch.testing.assert_close(encoded.states, states, atol=1e-12, rtol=0.0)
+    torch.testing.assert_close(encoded.final, final, atol=1e-12, rtol=0.0)
+
+
+def torch_module(network: Recurrent) -> nn.RNNBase:
+    kind: Any = TORCH_CLASSES[network.cell]
+    module: nn.RNNBase = kind(
+        3, network.hidden_size, network.num_layers, batch_first=True, bidirectional=network.bidirectional
+    )
+    return module.double()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_state_dicts_load_from_torchs_own_modules_in_the_same_order(cell: Cell, bidirectional: bool) -> None:
+    network, x, lengths = make(Case(cell, 2, bidirectional, [5, 5], 0))
+    theirs = torch_module(network)
+    network.load_state_dict(theirs.state_dict())
+    assert [name for name, _ in network.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    torch.testing.assert_close(network(x, lengths).states, theirs(x)[0], atol=1e-12, rtol=0.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(), st.sampled_from(PATHS), st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e30]))
+def test_garbage_in_the_padding_changes_no_output_and_no_gradient(
+    case: Case, path: Path, garbage: float
+) -> None:
+    network, x, lengths = make(case)
+    padding = torch.arange(x.shape[1]) >= lengths.unsqueeze(1)
+    clean = run(network, path, x, lengths)
+    dirty = run(network, path, x.masked_fill(padding.unsqueeze(-1), garbage), lengths)
+    assert_same(clean, dirty, atol=0.0)
+    assert not dirty[1]["x"][padding].any()
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(), st.sampled_from(PATHS))
+def test_a_row_reads_the_same_alone_and_in_any_company(case: Case, path: Path) -> None:
+    network, x, lengths = make(case)
+    network.path = path
+    together = network(x, lengths)
+    for row, length in enumerate(case.lengths):
+        alone = network(x[row : row + 1, :length], lengths[row : row + 1])
+        torch.testing.assert_close(together.states[row, :length], alone.states[0], atol=1e-12, rtol=0.0)
+        torch.testing.assert_close(together.final[row], alone.final[0], atol=1e-12, rtol=0.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(cases(), st.sampled_from(PATHS))
+def test_states_are_zero_at_padding_and_the_final_state_is_that_of_the_last_real_step(
+    case: Case, path: Path
+) -> None:
+    network, x, lengths = make(case)
+    network.path = path
+    encoded = network(x, lengths)
+    for row, length in enumerate(case.lengths):
+        assert not encoded.states[row, length:].any()
+        assert encoded.states[row, :length].all()
+        assert torch.equal(encoded.final[row, -1, :4], encoded.states[row, length - 1, :4])
+        if case.bidirectional:
+            assert torch.equal(encoded.final[row, -1, 4:], encoded.states[row, 0, 4:])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_row_with_a_single_step_is_read(cell: Cell, path: Path) -> None:
+    network, x, lengths = make(Case(cell, 2, True, [1, 1], 0))
+    network.path = path
+    encoded = network(x, lengths)
+    assert torch.equal(encoded.final[:, -1], encoded.states[:, 0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("path", PATHS)
+def test_bfloat16_autocast_trains_and_stays_near_single_precision(cell: Cell, path: Path) -> None:
+    network, x, lengths = make(Case(cell, 2, True, [6, 1, 4], 2), torch.float32)
+    exact, _ = run(network, path, x, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, gradients = run(network, path, x, lengths)
+    torch.testing.assert_close(rough.states.float(), exact.states, atol=0.05, rtol=0.0)
+    torch.testing.assert_close(rough.final.float(), exact.final, atol=0.05, rtol=0.0)
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_gradients_can_be_had_in_eval(path: Path) -> None:
+    network, x, lengths = make(Case("lstm", 1, True, [3, 2], 0), torch.float32)
+    _, training = run(network.train(), path, x, lengths)
+    _, evaluating = run(network.eval(), path, x, lengths)
+    torch.testing.assert_close(training, evaluating)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_dropout_falls_between_layers_only(path: Path) -> None:
+    one, x, lengths = make(Case("gru", 1, True, [5, 3], 0))
+    one.path, one.dropout = path, 0.9
+    assert torch.equal(one(x, lengths).states, one(x, lengths).states)
+    two, x, lengths = make(Case("gru", 2, True, [5, 3], 0))
+    two.path, two.dropout = path, 0.9
+    first, second = two(x, lengths), two(x, lengths)
+    assert torch.equal(first.final[:, 0], second.final[:, 0])  # the lowest layer's, and before the dropout
+    assert not torch.equal(first.states, second.states)
+    assert first.states[0].all()  # none above the last layer
+    two.eval()
+    assert torch.equal(two(x, lengths).states, two(x, lengths).states)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_new_network_has_orthogonal_and_xavier_gates_and_biases_only_its_forget_gate(cell: Cell) -> None:
+    torch.manual_seed(0)
+    size, hidden = 100, 64
+    gates = NUM_GATES[cell]
+    network = Recurrent(cell, size, hidden, num_layers=2)
+    for name, parameter in network.named_parameters():
+        for gate in parameter.chunk(gates):
+            if name.startswith("weight_hh"):
+                torch.testing.assert_close(gate @ gate.T, torch.eye(hidden), atol=1e-5, rtol=0.0)
+            elif name.startswith("weight_ih"):
+                bound = (6.0 / (gate.shape[0] + gate.shape[1])) ** 0.5
+                assert bound * 0.98 < gate.abs().max() <= bound
+    expected = torch.zeros(gates, hidden)
+    if cell == "lstm":
+        expected[1] = 1.0
+    for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        bias = network.get_parameter(f"bias_ih_{suffix}") + network.get_parameter(f"bias_hh_{suffix}")
+        assert torch.equal(bias.reshape(gates, hidden), expected)
+
+
+def test_the_forget_gates_bias_is_one_where_torch_reads_it() -> None:
+    """With all weights zero the memory of an LSTM fades by sigmoid(1) a step, if the forget gate has it."""
+    network = Recurrent("lstm", 1, 1, bidirectional=False).double()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith("weight"):
+                parameter.zero_()
+        network.get_parameter("weight_ih_l0")[2] = 1.0  # the candidate alone reads the input
+    states = network(torch.tensor([[[2.0], [0.0]]], dtype=torch.float64), torch.tensor([2])).states.flatten()
+    first, second = torch.atanh(2.0 * states)  # the output gate is sigmoid(0)
+    torch.testing.assert_close(second / first, torch.sigmoid(torch.tensor(1.0, dtype=torch.float64)))
+
+
+def test_auto_is_split_on_the_cpu() -> None:
+    network, x, lengths = make(Case("lstm", 1, True, [4, 2], 0), torch.float32)
+    called = []
+    network._forward_split = lambda *_: called.append("split")  # type: ignore[method-assign, assignment]
+    network._forward_packed = lambda *_: called.append("packed")  # type: ignore[method-assign, assignment]
+    network.path = "auto"
+    network(x, lengths)
+    assert called == ["split"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_length_beyond_the_padding_is_refused(path: Path) -> None:
+    network, x, _ = make(Case("lstm", 1, True, [4, 2], 0))
+    network.path = path
+    with pytest.raises(ValueError, match=r"must lie in 1\.\.4"):
+        network(x, torch.tensor([4, 5]))
