@@ -1,0 +1,209 @@
+"""Text to token ids and back to nothing: vocabularies learned from the training rows, kept as one tokenizer.json.
+
+Four kinds, all of them run by the `tokenizers` library: whole words, byte-pair pieces (Sennrich et al. 2016),
+unigram pieces (Kudo 2018) and characters. Id 0 pads, id 1 stands for everything unknown; neither can be typed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, assert_never
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from lstm_cli.batch import PAD_ID, UNK_ID
+from lstm_cli.errors import CheckpointError, DataError
+from lstm_cli.schema import Config
+
+PAD, UNK = "[PAD]", "[UNK]"
+_WORD = r"\w+(?:['’]\w+)*|[^\w\s]"
+_MARKUP = r"</?[a-zA-Z][^<>]{0,200}>"
+_MAX_JSON_BYTES = 256 * 2**20  # a vocabulary of two million words takes 80 MB
+_MODELS = {"WordLevel", "BPE", "Unigram"}
+
+
+class _TokenizerConfig(Config):
+    lowercase: bool = Field(True, description="fold upper case to lower case")
+    strip_markup: bool = Field(False, description="read HTML tags such as <br /> as a space")
+    vocab_size: int = Field(30_000, ge=3, description="at most this many entries, the most frequent first")
+
+
+class WordConfig(_TokenizerConfig):
+    """Words and punctuation marks, unicode-aware: `don't` is one token, `great!` is two."""
+
+    kind: Literal["word"] = Field("word", description="word, bpe, unigram or char")
+    min_count: int = Field(2, ge=1, description="rarer tokens of the training rows become unknown")
+
+
+class BpeConfig(_TokenizerConfig):
+    """Byte-pair encoding: frequent pieces of words, no word is ever wholly unknown."""
+
+    kind: Literal["bpe"] = Field(description="word, bpe, unigram or char")
+    min_count: int = Field(2, ge=1, description="a pair of pieces must be seen this often to become one")
+
+
+class UnigramConfig(_TokenizerConfig):
+    """Unigram language-model pieces; suits scripts without spaces between words."""
+
+    kind: Literal["unigram"] = Field(description="word, bpe, unigram or char")
+    vocab_size: int = Field(8_000, ge=3, description="at most this many entries")
+
+
+class CharConfig(_TokenizerConfig):
+    """One token a character; white space counts as one."""
+
+    kind: Literal["char"] = Field(description="word, bpe, unigram or char")
+    min_count: int = Field(2, ge=1, description="rarer characters of the training rows become unknown")
+
+
+TokenizerConfig = Annotated[WordConfig | BpeConfig | UnigramConfig | CharConfig, Field(discriminator="kind")]
+
+
+def _normalizer(config: _TokenizerConfig, collapse_spaces: bool) -> normalizers.Normalizer:
+    steps: list[normalizers.Normalizer] = []
+    if config.strip_markup:
+        steps.append(normalizers.Replace(Regex(_MARKUP), " "))
+    steps.append(normalizers.NFKC())
+    if config.lowercase:
+        steps.append(normalizers.Lowercase())
+    if collapse_spaces:
+        steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    return normalizers.Sequence(steps)
+
+
+def _untrained(config: TokenizerConfig) -> tuple[Tokenizer, trainers.Trainer]:
+    """The library's tokenizer of this kind, without a vocabulary yet, and what learns one."""
+    special = [PAD, UNK]  # in this order: ids 0 and 1
+    trainer: trainers.Trainer
+    match config:
+        case WordConfig() | CharConfig():
+            tokenizer = Tokenizer(models.WordLevel({PAD: 0, UNK: 1}, unk_token=UNK))
+            if isinstance(config, WordConfig):
+                tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+            else:
+                tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+            trainer = trainers.WordLevelTrainer(
+                vocab_size=config.vocab_size,
+                min_frequency=config.min_count,
+                special_tokens=special,
+                show_progress=False,
+            )
+        case BpeConfig():
+            tokenizer = Tokenizer(models.BPE(unk_token=UNK))
+            tokenizer.pre_tokenizer = _pieces()
+            trainer = trainers.BpeTrainer(
+                vocab_size=config.vocab_size,
+                min_frequency=config.min_count,
+                special_tokens=special,
+                show_progress=False,
+            )
+        case UnigramConfig():
+            tokenizer = Tokenizer(models.Unigram([(PAD, 0.0), (UNK, 0.0)], unk_id=UNK_ID))
+            tokenizer.pre_tokenizer = _pieces()
+            trainer = trainers.UnigramTrainer(
+                vocab_size=config.vocab_size, special_tokens=special, unk_token=UNK, show_progress=False
+            )
+        case _:
+            assert_never(config)
+    tokenizer.normalizer = _normalizer(config, collapse_spaces=not isinstance(config, WordConfig))
+    return tokenizer, trainer
+
+
+def _pieces() -> pre_tokenizers.PreTokenizer:
+    """Pieces start at a space, and never run over a punctuation mark."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="always"),
+            pre_tokenizers.Split(Regex(r"[^\w▁]"), "isolated"),
+        ]
+    )
+
+
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Unigram pieces with log-probabilities to two decimals, in one fixed order.
+
+    The library's trainer sums in the order of a hash map, so that order and last digits differ from one run to the
+    next; the pieces themselves and their first three decimals did not.
+    """
+    special, learned = pieces[:2], [(piece, round(score, 2)) for piece, score in pieces[2:]]
+    return special + sorted(learned, key=lambda entry: (-entry[1], entry[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class TextTokenizer:
+    """A learned vocabulary. `encode` gives every text at least one id."""
+
+    tokenizer: Tokenizer
+    vocab_size: int
+
+    @classmethod
+    def learn(cls, config: TokenizerConfig, texts: Iterable[str]) -> TextTokenizer:
+        """Learn the vocabulary of `texts`, which must be training texts only.
+
+        Raises DataError where no token is frequent enough to be learned.
+        """
+        tokenizer, trainer = _untrained(config)
+        try:
+            tokenizer.train_from_iterator(texts, trainer)
+            learned = tokenizer.get_vocab_size()
+        except DataError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the library's trainers raise bare Exceptions
+            if type(fault) is not Exception:
+                raise
+            learned = 0  # what the unigram trainer says of texts that are all empty
+        if learned <= 2:
+            raise DataError(
+                f"the training texts give the {config.kind} tokenizer no vocabulary: they are empty, or no token is "
+                f"seen often enough; try data.text_column, or a lower task.tokenizer.min_count"
+            )
+        saved = json.loads(tokenizer.to_str())
+        saved[
+            "added_tokens"
+        ] = []  # typed text must never reach the special ids: forget that they are special
+        if isinstance(config, UnigramConfig):
+            saved["model"]["vocab"] = _settled(saved["model"]["vocab"])
+        return cls.from_json(json.dumps(saved, ensure_ascii=False).encode())
+
+    def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        """The ids of each text, (length,) int32 with length ≥ 1: a text without any token reads as one unknown."""
+        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        empty = np.array([UNK_ID], dtype=np.int32)
+        return [np.asarray(ids, dtype=np.int32) if (ids := encoding.ids) else empty for encoding in encodings]
+
+    def to_json(self) -> bytes:
+        return str(self.tokenizer.to_str()).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> TextTokenizer:
+        """Read what `to_json` wrote. Raises CheckpointError for anything that is not such a file."""
+        if len(content) > _MAX_JSON_BYTES:
+            raise CheckpointError(f"tokenizer.json: {len(content)} bytes, more than any vocabulary takes")
+        try:
+            saved = json.loads(content)
+            kind = saved["model"]["type"]
+        except (ValueError, KeyError, TypeError, RecursionError) as fault:
+            raise CheckpointError(
+                f"tokenizer.json: not a tokenizer ({type(fault).__name__}: {fault})"
+            ) from None
+        if kind not in _MODELS:
+            raise CheckpointError(
+                f'tokenizer.json: a model of type "{kind}"; lstmcls writes {sorted(_MODELS)}'
+            )
+        try:
+            tokenizer = Tokenizer.from_str(content.decode())
+            vocabulary = tokenizer.get_vocab()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as fault:  # the library panics with a class that is no Exception
+            raise CheckpointError(f"tokenizer.json: cannot be read ({fault})") from None
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))) or vocabulary.get(PAD) != PAD_ID:
+            raise CheckpointError(
+                f"tokenizer.json: its ids are not 0 … {len(vocabulary) - 1} with {PAD} first"
+            )
+        return cls(tokenizer, len(vocabulary))

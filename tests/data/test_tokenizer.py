@@ -1,0 +1,147 @@
+"""Vocabularies: learned, closed against typed special tokens, the same in every process, safe to read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_cli.batch import PAD_ID, UNK_ID
+from lstm_cli.data.tokenizer import (
+    BpeConfig,
+    CharConfig,
+    TextTokenizer,
+    TokenizerConfig,
+    UnigramConfig,
+    WordConfig,
+)
+from lstm_cli.errors import CheckpointError, DataError
+
+TEXTS = [
+    "Great film, great cast!",
+    "A dull film. It's dull, don't bother.",
+    "Ein großer Film — nie langweilig.",
+    "很 好 的 电影,很好",
+    "great dull film cast [PAD] [UNK]",
+] * 3
+KINDS: list[TokenizerConfig] = [
+    WordConfig(kind="word", min_count=1),
+    BpeConfig(kind="bpe", vocab_size=200),
+    UnigramConfig(kind="unigram", vocab_size=120),
+    CharConfig(kind="char", min_count=1),
+]
+LEARNED = [TextTokenizer.learn(config, TEXTS) for config in KINDS]
+
+
+@pytest.fixture(params=LEARNED, ids=[config.kind for config in KINDS])
+def tokenizer(request: pytest.FixtureRequest) -> TextTokenizer:
+    learned: TextTokenizer = request.param
+    return learned
+
+
+def words(config: WordConfig, text: str) -> list[str]:
+    learned = TextTokenizer.learn(config, [text])
+    return [str(learned.tokenizer.id_to_token(int(i))) for i in learned.encode([text])[0]]
+
+
+def test_words_keep_their_apostrophes_and_punctuation_stands_alone() -> None:
+    config = WordConfig(kind="word", min_count=1)
+    assert words(config, "Don't STOP, it’s great!!") == ["don't", "stop", ",", "it’s", "great", "!", "!"]
+    assert words(config.model_copy(update={"lowercase": False}), "Don't STOP") == ["Don't", "STOP"]
+
+
+def test_words_hold_combining_marks_together() -> None:
+    assert words(WordConfig(kind="word", min_count=1), "हिन्दी में") == ["हिन्दी", "में"]
+
+
+def test_markup_is_read_as_a_space_only_when_asked() -> None:
+    text = "good.<br /><br />bad <i>ugly</i> 3 < 4 > 2"
+    stripped = WordConfig(kind="word", min_count=1, strip_markup=True)
+    assert words(stripped, text) == ["good", ".", "bad", "ugly", "3", "<", "4", ">", "2"]
+    assert words(stripped.model_copy(update={"strip_markup": False}), text).count("br") == 2
+
+
+def test_rare_words_are_unknown_and_the_vocabulary_has_its_limit() -> None:
+    texts = ["a a a b b c"]
+    learned = TextTokenizer.learn(WordConfig(kind="word", min_count=2), texts)
+    assert learned.encode(["a b c"])[0].tolist() == [2, 3, UNK_ID]
+    assert TextTokenizer.learn(WordConfig(kind="word", min_count=1, vocab_size=3), texts).vocab_size == 3
+
+
+def test_an_empty_text_reads_as_one_unknown_token(tokenizer: TextTokenizer) -> None:
+    assert [ids.tolist() for ids in tokenizer.encode(["", "   ", "\n\t"])] == [[UNK_ID]] * 3
+
+
+def test_typed_special_tokens_are_never_padding(tokenizer: TextTokenizer) -> None:
+    for ids in tokenizer.encode(["[PAD]", "a [PAD] b[PAD]", "[UNK][PAD]"]):
+        assert PAD_ID not in ids.tolist()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8"), max_size=60), min_size=1, max_size=5))
+def test_any_text_gives_at_least_one_id_of_the_vocabulary(texts: list[str]) -> None:
+    for learned in LEARNED:
+        for ids in learned.encode(texts):
+            assert len(ids) >= 1
+            assert ids.min() > PAD_ID
+            assert ids.max() < learned.vocab_size
+
+
+def test_a_text_of_200_000_words_and_control_characters_are_texts_like_any_other(
+    tokenizer: TextTokenizer,
+) -> None:
+    long, control = tokenizer.encode(["great " * 200_000, "gr\x00eat\x07 \u0085 \u2028 🎬"])
+    assert len(long) >= 200_000
+    assert len(control) >= 1
+
+
+def test_reading_back_what_was_written_gives_the_same_ids(tokenizer: TextTokenizer) -> None:
+    again = TextTokenizer.from_json(tokenizer.to_json())
+    assert again.vocab_size == tokenizer.vocab_size
+    texts = [*TEXTS, "unseen wörds 🎬"]
+    assert [ids.tolist() for ids in again.encode(texts)] == [ids.tolist() for ids in tokenizer.encode(texts)]
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: str(config.kind))
+def test_another_process_learns_the_same_bytes(config: TokenizerConfig) -> None:
+    program = (
+        "import json, sys; from pydantic import TypeAdapter; "
+        "from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig; given = json.load(sys.stdin); "
+        "config = TypeAdapter(TokenizerConfig).validate_python(given['config']); "
+        "sys.stdout.buffer.write(TextTokenizer.learn(config, given['texts']).to_json())"
+    )
+    texts = [f"{text} {i % 7} item{i}" for i, text in enumerate(TEXTS * 5)]
+    given = json.dumps({"config": config.model_dump(), "texts": texts})
+    there = subprocess.run(
+        [sys.executable, "-c", program], input=given.encode(), capture_output=True, check=True
+    )
+    assert there.stdout == TextTokenizer.learn(config, texts).to_json()
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: str(config.kind))
+def test_texts_without_a_token_are_a_fault_of_the_data(config: TokenizerConfig) -> None:
+    with pytest.raises(DataError, match=r"data\.text_column"):
+        TextTokenizer.learn(config, ["", " "])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b"{}",
+        b"\xff\xfe",
+        b'{"model": {"type": "BPE"}}',
+        b'{"model": {"type": "Script"}}',
+        b'{"model": {"type": "WordLevel", "vocab": {"a": 5}, "unk_token": "x"}}',
+        b'{"version":"1.0","added_tokens":[],"model":{"type":"Unigram","unk_id":9,"vocab":[["[PAD]",0.0]]}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(content: bytes) -> None:
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
+        TextTokenizer.from_json(content)
