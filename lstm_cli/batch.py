@@ -35,7 +35,9 @@ class Batch:
         if device.type == "cpu":
             return self
         return Batch(
-            self.inputs.to(device, non_blocking=True), self.lengths, self.targets.to(device, non_blocking=True)
+            self.inputs.to(device, non_blocking=True),
+            self.lengths,
+            self.targets.to(device, non_blocking=True),
         )
 
     @property

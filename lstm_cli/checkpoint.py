@@ -1,0 +1,191 @@
+"""A checkpoint is a folder that is whole or ignored.
+
+Every file goes bytes → temporary name beside its own → fsync → rename; the manifest, with the SHA-256 of all others,
+is written last, and a folder whose manifest does not match is no checkpoint. The new folder is made under another
+name and then takes the place of the old one, which stays as `.previous` until the next is whole. Weights are
+safetensors, all else is JSON: nothing in a checkpoint can run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lstm_cli.errors import CheckpointError
+from lstm_cli.tasks import Task, load_task
+from lstm_cli.training import TrainState
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_MODEL = "model.safetensors"
+_TRAINING = "training.safetensors"
+_NUMBERS = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that is whole: what it was saved with, its files' contents, and how it is called in reports."""
+
+    folder: Path
+    about: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+    @property
+    def name(self) -> str:
+        """Such as `best, epoch 3, sha256 0f3a…`."""
+        digest = hashlib.sha256(self.files[_MODEL]).hexdigest()
+        return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {digest[:12]}"
+
+    def load(self, device: torch.device) -> tuple[Task, nn.Module]:
+        """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
+        task = load_task(self.files)
+        model = task.build_model()
+        try:
+            model.load_state_dict(_tensors(self.files[_MODEL]))
+        except (RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(
+                f"{self.folder / _MODEL}: does not fit its own config.json ({fault})"
+            ) from None
+        return task, model.to(device).eval()
+
+    def restore(self, state: TrainState) -> None:
+        """Put a fresh training where this one was saved. Raises CheckpointError where it is another model's."""
+        try:
+            state.restore(_tensors(self.files[_TRAINING]), json.loads(self.files[_NUMBERS]))
+        except (KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(f"{self.folder}: training cannot go on from it ({fault})") from None
+
+
+def save_best(folder: Path, task: Task, state: TrainState) -> None:
+    """Write the model as it is scored now, for `eval` and `predict`."""
+    _write(folder, {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}, _about(state))
+
+
+def save_last(folder: Path, task: Task, state: TrainState) -> None:
+    """Write all that a resumed training needs."""
+    files = {
+        _MODEL: _bytes(state.scored_model.state_dict()),
+        _TRAINING: _bytes(state.training_tensors()),
+        _NUMBERS: json.dumps(state.training_numbers(), indent=2).encode(),
+        **task.files(),
+    }
+    _write(folder, files, _about(state))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The checkpoint of this name that is whole: the folder itself, else the newer one that was about to take its
+    place, else the one before it. Raises CheckpointError where there is none."""
+    faults = []
+    for candidate in (folder, _unfinished(folder), _previous(folder)):
+        if not candidate.exists():
+            continue
+        try:
+            return _read(candidate)
+        except CheckpointError as fault:
+            faults.append(str(fault))
+    if not faults:
+        raise CheckpointError(f"{folder}: no such checkpoint; has the training saved one yet?")
+    raise CheckpointError("\n".join(faults))
+
+
+def exists(folder: Path) -> bool:
+    """Whether anything was ever saved under this name, whole or not."""
+    return any(place.exists() for place in (folder, _unfinished(folder), _previous(folder)))
+
+
+def _about(state: TrainState) -> dict[str, Any]:
+    """The epoch being trained, from 1; right after an epoch it is the one just finished."""
+    progress = state.progress
+    return {"epoch": progress.epoch + (progress.position > 0), "step": progress.step}
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.new")
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.previous")
+
+
+def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+    new, previous = _unfinished(folder), _previous(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    for name, content in files.items():
+        write_file(new / name, content)
+    listed = {name: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for name, c in files.items()}
+    manifest = {"format": _FORMAT, **about, "files": listed}
+    write_file(new / MANIFEST, json.dumps(manifest, indent=2).encode())
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    new.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def _read(folder: Path) -> Checkpoint:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        listed = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+        if manifest["format"] != _FORMAT:
+            raise CheckpointError(f"{folder}: format {manifest['format']}, this lstmcls reads {_FORMAT}")
+        about = {"epoch": int(manifest["epoch"]), "step": int(manifest["step"])}
+    except OSError:
+        raise CheckpointError(f"{folder}: not whole: it has no readable {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        raise CheckpointError(f"{folder / MANIFEST}: damaged ({type(fault).__name__}: {fault})") from None
+    files = {}
+    for name, digest in listed.items():
+        if Path(name).name != name:
+            raise CheckpointError(f"{folder / MANIFEST}: names a file outside the checkpoint: {name}")
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError as fault:
+            raise CheckpointError(f"{folder / name}: cannot be read ({fault.strerror})") from None
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise CheckpointError(f"{folder / name}: damaged: its SHA-256 is not the manifest's")
+    if _MODEL not in files:
+        raise CheckpointError(f"{folder / MANIFEST}: names no {_MODEL}")
+    return Checkpoint(folder, about, files)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace `path` whole: a reader sees the old content or the new, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    content: bytes = safetensors.torch.save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    )
+    return content
+
+
+def _tensors(content: bytes) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    return tensors

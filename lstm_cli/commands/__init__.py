@@ -1,0 +1,1 @@
+"""One file a command; each is that command's whole story."""

@@ -1,0 +1,76 @@
+"""`lstmcls init`: a commented config to start from, every comment taken from the schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+from lstm_cli.config import Key, RunConfig, keys, load_config
+from lstm_cli.console import Screen
+from lstm_cli.errors import ConfigError, did_you_mean
+
+
+def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
+    """Write the preset, or the JSON Schema of a config, to a new file or to stdout."""
+    text = json.dumps(RunConfig.model_json_schema(), indent=2) + "\n" if schema else commented(preset)
+    if output == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(output)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path}: exists already and is left as it is; try another name with -o") from None
+    screen.say(f"wrote {path}")
+    if not schema:
+        screen.say(f"next: set data.train in it, then lstmcls check {path}")
+
+
+def commented(preset: str) -> str:
+    """The preset with every key that there is, each with its meaning beside it."""
+    path = _find(preset)
+    header = "".join(
+        line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")
+    )
+    lines = [header.rstrip("\n")]
+    config = load_config(str(path), run_dir=f"runs/{preset}")
+    above: tuple[str, ...] = ()
+    for key in keys(config):
+        shared = next((n for n, (a, b) in enumerate(zip(above, key.path[:-1], strict=False)) if a != b), None)
+        start = len(above) if shared is None else shared
+        if shared is not None or len(above) > len(key.path) - 1:
+            start = min(start, len(key.path) - 1)
+        lines += [f"{'  ' * depth}{key.path[depth]}:" for depth in range(start, len(key.path) - 1)]
+        above = key.path[:-1]
+        lines.append(_line(key))
+    return "\n".join(lines) + "\n"
+
+
+def _line(key: Key) -> str:
+    value = yaml.safe_dump(key.value, default_flow_style=True, allow_unicode=True, width=10_000)
+    value = value.removesuffix("\n").removesuffix("\n...")
+    return f"{'  ' * (len(key.path) - 1)}{key.path[-1]}: {value}".ljust(36) + f"  # {key.description}"
+
+
+def presets() -> list[str]:
+    """The names of the configs that come with the package."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def _folder() -> Path:
+    """`configs/` of the installed package, or of the checkout."""
+    package = Path(__file__).parent.parent
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def _find(preset: str) -> Path:
+    path = _folder() / f"{preset}.yaml"
+    if preset not in presets():
+        raise ConfigError(
+            f"init {preset}: no such preset (have: {', '.join(presets())}).{did_you_mean(preset, presets())}"
+        )
+    return path

@@ -1,0 +1,174 @@
+"""`lstmcls train`: config → run → rows → vocabulary → tokens → model → epochs → scores."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lstm_cli.checkpoint import exists, load_checkpoint, save_best, save_last
+from lstm_cli.commands.evaluate import evaluate_split
+from lstm_cli.config import RunConfig, load_config
+from lstm_cli.console import Screen, TrainingProgress
+from lstm_cli.data.sources import Splits, load_splits
+from lstm_cli.errors import ConfigError, Interrupted
+from lstm_cli.interrupts import stop_requests
+from lstm_cli.report import plot_learning_curves, tensorboard_writer
+from lstm_cli.rundir import RunDir
+from lstm_cli.runtime import start
+from lstm_cli.tasks import Task
+from lstm_cli.training import EncodedSplits, EpochReport, StepReport, TrainState, fit
+
+
+def train(
+    source: str,
+    overrides: Sequence[str],
+    run_dir: str | None,
+    screen: Screen,
+    *,
+    resume: bool,
+    overwrite: bool,
+    baselines: bool,
+) -> None:
+    """Train, keep `best` and `last`, and score the best on test (on dev where there is no test)."""
+    config = load_config(source, overrides, run_dir)
+    runtime = start(config.run)
+    run, going_on = _open_run(config, screen, resume=resume, overwrite=overwrite)
+    splits = load_splits(config.data, config.run.seed)
+    _keep_provenance(run, splits, going_on, {"runtime": runtime.why, "seed": config.run.seed})
+
+    last = load_checkpoint(run.last) if going_on else None
+    task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train)
+    data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
+    state = TrainState.start(task, config.train, runtime, config.run.seed)
+    if last:
+        last.restore(state)
+        run.keep_records(state.progress.epoch)
+    screen.splits({"train": data.train, "dev": data.dev})
+    screen.stages(state.model.stages())  # type: ignore[operator]
+    screen.say(f"run {run.path}, seed {config.run.seed}, on {runtime.why}")
+
+    progress = state.progress
+    writer = tensorboard_writer(run.tensorboard) if config.run.tensorboard else None
+    with (
+        stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
+        screen.training(config.train.epochs, progress.epoch, config.train.select_by) as shown,
+    ):
+        for report in fit(state, task, data, config.train, runtime):
+            match report:
+                case StepReport():
+                    shown.step(
+                        report.epoch,
+                        report.position,
+                        report.num_batches,
+                        report.loss,
+                        report.tokens_per_second,
+                    )
+                case EpochReport():
+                    record = _record(report)
+                    run.record(record)
+                    _show_epoch(run, screen, shown, record, report.warnings, progress.best_score)
+                    if writer:
+                        writer.write(record)
+                    if report.improved:
+                        save_best(run.best, task, state)
+                    save_last(run.last, task, state)
+            if stop.signal_number is not None:
+                save_last(run.last, task, state)
+                raise Interrupted(
+                    stop.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
+                )
+
+    plot_learning_curves(run.records(), run.curves)
+    split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
+    evaluate_split(run, "best", rows, split, splits.train if baselines else None, runtime, screen)
+    screen.say(f"the model is in {run.best}")
+    screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
+
+
+def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: bool) -> tuple[RunDir, bool]:
+    """The run's folder, and whether a training in it is gone on with."""
+    path = Path(config.run.dir)
+    if not resume:
+        return RunDir.create(path, config.to_yaml(), overwrite=overwrite), False
+    run = RunDir.open(path)
+    _refuse_changes(run.config, config)
+    if exists(run.last):
+        return run, True
+    screen.say(f"{run.path}: no checkpoint was written yet, so the training starts from the beginning")
+    return run, False
+
+
+def _refuse_changes(saved: Path, config: RunConfig) -> None:
+    """A training goes on as it began. Raises ConfigError with the difference."""
+    before = yaml.safe_load(saved.read_text(encoding="utf-8"))
+    before["run"]["dir"] = config.run.dir  # the folder may have been moved
+    then = yaml.safe_dump(before, sort_keys=True, allow_unicode=True).splitlines()
+    now = yaml.safe_dump(yaml.safe_load(config.to_yaml()), sort_keys=True, allow_unicode=True).splitlines()
+    changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
+    if changes:
+        raise ConfigError(
+            f"{saved}: the config has changed since this run began, so it cannot be resumed:\n"
+            + "\n".join(changes)
+            + "\ntry the run's own config (lstmcls train "
+            + f"{saved.parent} --resume), or another --run"
+        )
+
+
+def _keep_provenance(run: RunDir, splits: Splits, going_on: bool, facts: Mapping[str, Any]) -> None:
+    """Write what the run is made from; on a resumed run, refuse where the data is no longer what it was."""
+    data = {
+        name: {"sha256": rows.digest(), "rows": len(rows), "sources": list(rows.sources)}
+        for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test))
+        if rows is not None
+    }
+    if going_on:
+        before = run.read_environment().get("data", {})
+        changed = [name for name in data if before.get(name, {}).get("sha256") != data[name]["sha256"]]
+        if changed:
+            raise ConfigError(
+                f"{run.environment}: the rows of {', '.join(changed)} are not those that this run began with, so it "
+                f"cannot be resumed; try the old files, or another --run"
+            )
+    else:
+        run.write_environment({**facts, "data": data})
+
+
+def _record(report: EpochReport) -> dict[str, Any]:
+    """A line of metrics.jsonl."""
+    return {
+        "epoch": report.epoch + 1,
+        "step": report.step,
+        "train_loss": report.train_loss,
+        "dev": report.dev.scalars(),
+        "best": report.improved,
+        "learning_rate": report.learning_rate,
+        "tokens_per_second": round(report.tokens_per_second, 1),
+        "padding_share": round(report.padding_share, 5),
+        "skipped_steps": report.skipped_steps,
+        "seconds": round(report.seconds, 3),
+        "dev_seconds": round(report.dev_seconds, 3),
+    }
+
+
+def _show_epoch(
+    run: RunDir,
+    screen: Screen,
+    shown: TrainingProgress,
+    record: Mapping[str, Any],
+    warnings: Sequence[str],
+    best: float | None,
+) -> None:
+    shown.epoch(record, best)
+    run.write_log(f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, dev {record['dev']}")
+    if record["skipped_steps"]:
+        warnings = [
+            *warnings,
+            f"{record['skipped_steps']} steps were skipped: their loss or gradient was not finite",
+        ]
+    for warning in warnings:
+        screen.warn(warning)
+        run.write_log(f"warning: {warning}")

@@ -1,0 +1,343 @@
+"""YAML and --set to one checked, frozen RunConfig, or to one ConfigError that lists every fault.
+
+Each room owns its own section; only this file knows the sum. A fault reads `file:line: dotted.path: what, got, try`.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from lstm_cli.data.sources import DataConfig
+from lstm_cli.errors import ConfigError, did_you_mean
+from lstm_cli.runtime import RuntimeConfig
+from lstm_cli.schema import Config
+from lstm_cli.tasks import TaskConfig
+from lstm_cli.training import TrainConfig
+
+Path_ = tuple[str, ...]
+_MAX_BYTES = 2**20
+
+
+class RunSection(RuntimeConfig):
+    """The `run:` section."""
+
+    dir: str = Field(
+        "runs/unnamed", min_length=1, description="the run's folder; left out: runs/NAME-OF-THIS-FILE"
+    )
+    seed: int = Field(0, ge=0, description="decides the weights, the order of rows, dropout and the dev rows")
+    tensorboard: bool = Field(
+        False, description="write curves for TensorBoard (pip install 'lstmcls[tensorboard]')"
+    )
+
+
+class RunConfig(Config):
+    """Everything that decides a run."""
+
+    data: DataConfig = Field(description="the labelled text")
+    task: TaskConfig = Field(TaskConfig(), description="what is learned, and the model")
+    train: TrainConfig = Field(TrainConfig(), description="how it is trained")
+    run: RunSection = Field(RunSection(), description="where it lives and runs")
+
+    def to_yaml(self) -> str:
+        """The resolved config: every key with the value that holds."""
+        text: str = yaml.safe_dump(
+            self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+        )
+        return text
+
+
+def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
+    """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the sum.
+
+    Raises ConfigError with every fault found.
+    """
+    text, name, default_dir, fixed_dir = _read(source)
+    raw, lines = _parse(text, name)
+    faults: list[str] = []
+    origins: dict[Path_, tuple[str, str]] = {}  # where each override came from, and its value as typed
+    for override in overrides:
+        _apply(raw, override, origins, faults)
+    section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
+    if fixed_dir and ("run", "dir") not in origins:
+        section["dir"] = fixed_dir  # the folder may have been moved since
+    if run_dir is not None:
+        section["dir"] = run_dir
+    section.setdefault("dir", default_dir)
+    config = _validate(raw, name, lines, origins, faults)
+    if faults or config is None:
+        raise ConfigError(faults)
+    return config
+
+
+def _read(source: str) -> tuple[str, str, str, str | None]:
+    """(text, name for messages, the run's folder where none is named, the run's folder where CONFIG is one)"""
+    if source == "-":
+        return sys.stdin.read(_MAX_BYTES), "stdin", "runs/stdin", None
+    path = Path(source)
+    fixed = None
+    if path.is_dir():
+        path, fixed = path / "config.yaml", source
+        if not path.is_file():
+            raise ConfigError(
+                f"{source}: a folder without config.yaml, so no run; give a YAML file or a run's folder"
+            )
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{source}: {path.stat().st_size} bytes is no config (at most {_MAX_BYTES})")
+        return path.read_text(encoding="utf-8"), str(path), f"runs/{path.stem}", fixed
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        near = did_you_mean(path.name, sorted(file.name for file in folder.glob("*.yaml")))
+        raise ConfigError(f"{source}: no such config.{near} `lstmcls init -o my.yaml` writes one") from None
+    except OSError as fault:
+        raise ConfigError(f"{source}: cannot be read ({fault.strerror})") from None
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, int]]:
+    """The YAML as plain values, and the line of every key. Raises ConfigError for what is no mapping."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as fault:
+        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
+        raise ConfigError(f"{name}:{line}: not YAML: {fault.problem or fault}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+        raise ConfigError(f"{name}: not YAML: {str(fault).splitlines()[0]}") from None
+    if raw is None:
+        raise ConfigError(f"{name}: empty; `lstmcls init` prints a config to start from")
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            f"{name}: must be sections (data:, task:, train:, run:), got a {type(raw).__name__}"
+        )
+    lines: dict[Path_, int] = {}
+    twice = [f"{name}:{line}: {'.'.join(path)}: given twice" for path, line in _key_lines(node, (), lines)]
+    if twice:
+        raise ConfigError(twice)
+    return raw, lines
+
+
+def _key_lines(node: yaml.Node | None, above: Path_, lines: dict[Path_, int]) -> Iterator[tuple[Path_, int]]:
+    """Fill `lines`; yield the keys that stand twice."""
+    match node:
+        case yaml.MappingNode():
+            for key, value in node.value:
+                path = (*above, str(key.value))
+                if path in lines:
+                    yield path, key.start_mark.line + 1
+                lines[path] = key.start_mark.line + 1
+                yield from _key_lines(value, path, lines)
+        case yaml.SequenceNode():
+            for i, value in enumerate(node.value):
+                lines[(*above, str(i))] = value.start_mark.line + 1
+                yield from _key_lines(value, (*above, str(i)), lines)
+
+
+def _apply(
+    raw: dict[str, Any], override: str, origins: dict[Path_, tuple[str, str]], faults: list[str]
+) -> None:
+    """Put one `a.b=value` into `raw`."""
+    dotted, equals, typed = override.partition("=")
+    path = tuple(dotted.strip().split("."))
+    if not equals or not all(path):
+        faults.append(f"--set {override}: must read key=value, such as --set train.epochs=5")
+        return
+    try:
+        value = yaml.safe_load(typed)
+    except yaml.YAMLError:
+        value = typed
+    section = raw
+    for part in path[:-1]:
+        if not isinstance(section.get(part), dict):
+            section[part] = {}
+        section = section[part]
+    section[path[-1]] = value
+    origins[path] = (f"--set {override}", typed)
+
+
+def _validate(
+    raw: dict[str, Any],
+    name: str,
+    lines: Mapping[Path_, int],
+    origins: Mapping[Path_, tuple[str, str]],
+    faults: list[str],
+) -> RunConfig | None:
+    """The checked config; what is wrong goes into `faults`, in the order of the file."""
+    try:
+        config = RunConfig.model_validate(raw)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        retyped = False
+        for detail in details:  # `--set run.dir=2024` means the text, whatever YAML makes of it
+            path = _path(detail["loc"], raw)
+            if (
+                detail["type"] == "string_type"
+                and path in origins
+                and not isinstance(_at(raw, path[:-1]), list)
+            ):
+                _at(raw, path[:-1])[path[-1]] = origins[path][1]
+                retyped = True
+        if retyped:
+            return _validate(
+                raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults
+            )
+        found = _describe(details, raw)
+    else:
+        found = [(path, message) for path, message in conflicts(config)]
+        if not found:
+            return config
+    placed = sorted((_line(path, lines, origins), path, message) for path, message in found)
+    for line, path, message in placed:
+        where = next((o for p, (o, _) in origins.items() if path[: len(p)] == p), None)
+        where = where or (f"{name}:{line}" if line else name)
+        faults.append(f"{where}: {'.'.join(path)}: {message}")
+    return None
+
+
+def _is_text(raw: dict[str, Any], path: Path_) -> bool:
+    return isinstance(_at(raw, path), str)
+
+
+def _at(raw: Any, path: Path_) -> Any:
+    for part in path:
+        raw = raw[int(part)] if isinstance(raw, list) else raw[part]
+    return raw
+
+
+def _line(path: Path_, lines: Mapping[Path_, int], origins: Mapping[Path_, tuple[str, str]]) -> int:
+    """The line of the key, or of the nearest section above it; 0 where it was typed on the command line."""
+    if any(path[: len(origin)] == origin for origin in origins):
+        return 0
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
+
+
+def _path(loc: tuple[int | str, ...], raw: Any) -> Path_:
+    """pydantic's location without the names of union members that it puts in."""
+    path: list[str] = []
+    for i, part in enumerate(loc):
+        if isinstance(raw, dict):
+            if part not in raw and part == raw.get("kind") and i + 1 < len(loc):
+                continue  # the tag of a discriminated union
+            path.append(str(part))
+            raw = raw.get(part)
+        elif isinstance(raw, list) and isinstance(part, int):
+            path.append(str(part))
+            raw = raw[part]
+    return tuple(path)
+
+
+def _describe(details: Iterable[ErrorDetails], raw: dict[str, Any]) -> list[tuple[Path_, str]]:
+    """One (path, message) for every key at fault, a key with several complaints (a union's) getting one message."""
+    messages: dict[Path_, list[str]] = {}
+    values: dict[Path_, Any] = {}
+    for detail in details:
+        path = _path(detail["loc"], raw)
+        if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            path = (*path, "kind")
+        messages.setdefault(path, []).append(_message(detail, path, raw))
+        values[path] = detail["input"]
+    return [
+        (path, " or ".join(dict.fromkeys(said)) if len(said) > 1 else said[0])
+        for path, said in messages.items()
+    ]
+
+
+def _message(detail: ErrorDetails, path: Path_, raw: dict[str, Any]) -> str:
+    got = detail["input"]
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _keys_beside(path, raw)
+            return f"unknown key; known here: {', '.join(known)}.{did_you_mean(path[-1], known)}"
+        case "missing":
+            return "required, but not given"
+        case "literal_error" | "enum":
+            choices = [str(choice) for choice in typing.get_args(_annotation(path, raw))]
+            listed = ", ".join(choices) or str(context.get("expected"))
+            return f"must be one of {listed}, got {got!r}.{did_you_mean(str(got), choices)}"
+        case "union_tag_invalid":
+            listed = str(context["expected_tags"]).replace("'", "")
+            return f"must be one of {listed}, got {context['tag']!r}.{did_you_mean(context['tag'], listed.split(', '))}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"must be a section with keys of its own, got {got!r}"
+        case _:
+            said = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            return f"must be {said}, got {got!r}" if said != detail["msg"] else f"{said}, got {got!r}"
+
+
+def _annotation(path: Path_, raw: Any) -> Any:
+    """The declared type at a path, or None where there is none."""
+    model: Any = RunConfig
+    for i, part in enumerate(path):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            return None
+        model = model.model_fields[part].annotation
+        raw = raw.get(part) if isinstance(raw, dict) else None
+        members = [m for m in typing.get_args(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+        if members and i + 1 < len(path):
+            kind = raw.get("kind") if isinstance(raw, dict) else None
+            model = next(
+                (m for m in members if typing.get_args(m.model_fields["kind"].annotation) == (kind,)),
+                members[0],
+            )
+    return model
+
+
+def _keys_beside(path: Path_, raw: Any) -> list[str]:
+    model = _annotation(path[:-1], raw) if len(path) > 1 else RunConfig
+    members = [m for m in typing.get_args(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+    if members:
+        kind = (_at(raw, path[:-1]) or {}).get("kind")
+        model = next(
+            (m for m in members if typing.get_args(m.model_fields["kind"].annotation) == (kind,)), members[0]
+        )
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def conflicts(config: RunConfig) -> Iterator[tuple[Path_, str]]:
+    """Keys that are each right and together cannot be meant."""
+    encoder = config.task.encoder
+    if encoder.dropout and encoder.num_layers == 1:
+        yield (
+            ("task", "encoder", "dropout"),
+            f"works between layers and there is one, got {encoder.dropout}; try task.encoder.num_layers: 2, "
+            f"or task.dropout",
+        )
+    if config.task.pooling == "final-all-layers" and encoder.num_layers == 1:
+        yield (
+            ("task", "pooling"),
+            "final-all-layers is final where there is one layer; try final, or task.encoder.num_layers: 2",
+        )
+    if config.run.precision == "fp16" and config.run.device == "cpu":
+        yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A leaf of the config: its dotted path, what it means, its value and its default (None: required)."""
+
+    path: Path_
+    description: str
+    value: Any
+    default: Any
+
+
+def keys(config: Config, above: Path_ = ()) -> Iterator[Key]:
+    """Every leaf of a config in the order of the file."""
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            yield from keys(value, (*above, name))
+        else:
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            yield Key((*above, name), field.description or "", value, default)

@@ -1,0 +1,182 @@
+"""The only file that draws. Everything goes to stderr: stdout is for data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from lstm_cli.errors import LstmclsError
+
+if TYPE_CHECKING:  # an error panel must not wait for torch
+    from lstm_cli.data.store import TokenStore
+    from lstm_cli.nn.encoders import Stage
+
+
+class Screen:
+    """A terminal, or a file that stderr was sent to: then plain lines, no bars, no colour."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._errors = Console(stderr=True, highlight=False)
+
+    def say(self, message: str) -> None:
+        """A line. Never cut or wrapped where stderr is no terminal."""
+        self._console.print(Text(message), soft_wrap=not self._console.is_terminal)
+
+    def warn(self, message: str) -> None:
+        self._console.print(
+            Text(f"warning: {message}", style="yellow"), soft_wrap=not self._console.is_terminal
+        )
+
+    def error(self, fault: LstmclsError) -> None:
+        """One panel with everything that is wrong; shown even when quiet."""
+        text = Text(str(fault))
+        if not self._errors.is_terminal:
+            self._errors.print(Text("error: ") + text, soft_wrap=True)
+            return
+        self._errors.print(
+            Panel(text, title="error", title_align="left", border_style="red", box=box.ROUNDED)
+        )
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table; every column but the first is right-aligned."""
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self._console.print(table)
+
+    def splits(self, stores: Mapping[str, TokenStore]) -> None:
+        """Rows, lengths, truncation and unknown tokens of every split."""
+        rows = [
+            [
+                name,
+                f"{len(store):,}",
+                f"{len(store.tokens):,}",
+                f"{sorted(store.lengths)[len(store) // 2]:,}",
+                f"{int(store.truncated.sum()):,}",
+                f"{store.unknown_share:.2%}",
+            ]
+            for name, store in stores.items()
+        ]
+        self.table("data", ["split", "rows", "tokens", "median", "truncated", "unknown"], rows)
+
+    def stages(self, stages: Sequence[Stage]) -> None:
+        """Every stage's shape and parameter count."""
+        rows = [[stage.name, stage.shape, f"{stage.parameters:,}"] for stage in stages]
+        total = sum(stage.parameters for stage in stages)
+        self.table("model", ["stage", "output shape", "parameters"], [*rows, ["total", "", f"{total:,}"]])
+
+    @contextmanager
+    def training(self, epochs: int, epochs_done: int, metric: str) -> Iterator[TrainingProgress]:
+        """A bar for the whole training where stderr is a terminal; epochs are printed as lines above it."""
+        bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[batch]}"),
+            TextColumn("{task.fields[rate]} tok/s"),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("best {task.fields[best]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            expand=True,
+            transient=True,
+        )
+        fields = {
+            "epoch": epochs_done + 1,
+            "epochs": epochs,
+            "batch": "",
+            "rate": "…",
+            "loss": "…",
+            "best": "…",
+        }
+        task = bar.add_task("training", total=epochs, completed=epochs_done, **fields)
+        with bar:
+            yield TrainingProgress(self, bar, task, metric)
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[RowCounter]:
+        """A running count of rows with its rate where stderr is a terminal."""
+        bar = Progress(
+            TextColumn(what),
+            TextColumn("{task.completed:,.0f} rows"),
+            _RateColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        task = bar.add_task(what, total=None)
+        began = time.perf_counter()
+        counter = RowCounter(bar, task)
+        with bar:
+            yield counter
+        seconds = time.perf_counter() - began
+        self.say(f"{counter.rows:,} rows in {seconds:.1f} s, {counter.rows / max(seconds, 1e-9):,.0f} rows/s")
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} rows/s")
+
+
+@dataclass(slots=True)
+class TrainingProgress:
+    """What `Screen.training` hands out."""
+
+    screen: Screen
+    bar: Progress
+    task: Any
+    metric: str
+
+    def step(
+        self, epoch: int, position: int, num_batches: int, loss: float, tokens_per_second: float
+    ) -> None:
+        self.bar.update(
+            self.task,
+            completed=epoch + position / num_batches,
+            epoch=epoch + 1,
+            batch=f"{position}/{num_batches}",
+            rate=_short(tokens_per_second),
+            loss=f"{loss:.3f}",
+        )
+
+    def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
+        self.screen.say(
+            f"epoch {record['epoch']:>2}  train loss {record['train_loss']:.4f}  "
+            f"dev loss {record['dev']['log_loss']:.4f}  "
+            f"dev {self.metric} {record['dev'][self.metric]:.4f}{' *' if record['best'] else '  '}  "
+            f"{_short(record['tokens_per_second'])} tokens/s  {record['seconds']:.0f} s"
+        )
+        if best is not None:
+            self.bar.update(self.task, best=f"{best:.4f}")
+
+
+@dataclass(slots=True)
+class RowCounter:
+    """What `Screen.counting` hands out."""
+
+    bar: Progress
+    task: Any
+    rows: int = 0
+
+    def one_more(self) -> None:
+        self.rows += 1
+        if self.rows % 1000 == 0:
+            self.bar.update(self.task, completed=self.rows)
+
+
+def _short(count: float) -> str:
+    """12,345 as 12.3k."""
+    return f"{count / 1000:.1f}k" if count >= 1000 else f"{count:.0f}"

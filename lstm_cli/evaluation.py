@@ -1,0 +1,26 @@
+"""How good a model is on rows whose targets are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from lstm_cli.data.store import TokenStore
+from lstm_cli.prediction import predict_store
+from lstm_cli.runtime import Runtime
+from lstm_cli.tasks.base import Outputs, Scores, Task
+
+
+@dataclass(frozen=True, slots=True)
+class EvalReport:
+    """`scores` of a split, and the (N, …) `outputs` they were counted from, in row order."""
+
+    scores: Scores
+    outputs: Outputs
+
+
+def evaluate(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> EvalReport:
+    """Score every row of the store."""
+    outputs = predict_store(model, task, store, runtime)
+    return EvalReport(task.score(outputs, store), outputs)

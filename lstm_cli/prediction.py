@@ -1,0 +1,82 @@
+"""From rows to outputs in their own order: batches of near-equal length inside, nothing of it to be seen outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from lstm_cli.data.batching import collate, length_batches
+from lstm_cli.data.rows import Row
+from lstm_cli.data.store import TokenStore, pack
+from lstm_cli.runtime import Runtime
+from lstm_cli.tasks.base import Outputs, Task
+
+_BATCH_ROWS = 256
+_BATCH_TOKENS = 32_768
+_WINDOW_ROWS = 8_192
+_WINDOW_CHARS = 16 * 2**20
+"""A window is sorted by length as a whole; its texts and tokens are all that is ever held of an input."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutput:
+    """What the model said of one row; `output` is None where the row could not be read (`row.error`)."""
+
+    row: Row
+    output: npt.NDArray[np.float64] | None
+    truncated: bool
+
+
+@torch.inference_mode()
+def predict_store(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> Outputs:
+    """(N, …) outputs of every row of the store, in its order, in fp32 and with dropout off.
+
+    The model is left in the mode (train or eval) that it came in.
+    """
+    was_training = model.training
+    model.eval()
+    outputs: Outputs | None = None
+    for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS):
+        batch = collate(store, rows).to(runtime.device)
+        values = task.outputs(model, batch).numpy()
+        if outputs is None:
+            outputs = np.empty((len(store), *values.shape[1:]))
+        outputs[rows] = values
+    model.train(was_training)
+    assert outputs is not None, "a store has at least one row"
+    return outputs
+
+
+def predict_rows(model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime) -> Iterator[RowOutput]:
+    """One output for every row in, in the order they come, in memory that does not grow with their number."""
+    for window in _windows(rows):
+        readable = [row for row in window if row.error is None]
+        if readable:
+            encoded = task.encode_window(readable)
+            answers = zip(predict_store(model, task, pack(encoded), runtime), encoded.truncated, strict=True)
+        else:
+            answers = zip([], [], strict=True)
+        for row in window:
+            if row.error is None:
+                output, truncated = next(answers)
+                yield RowOutput(row, output, truncated)
+            else:
+                yield RowOutput(row, None, False)
+
+
+def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    window: list[Row] = []
+    num_chars = 0
+    for row in rows:
+        window.append(row)
+        num_chars += len(row.text)
+        if len(window) == _WINDOW_ROWS or num_chars >= _WINDOW_CHARS:
+            yield window
+            window, num_chars = [], 0
+    if window:
+        yield window

@@ -1,0 +1,96 @@
+"""Where and how the numbers are computed: device, precision, threads, determinism, and the reason for each choice."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from lstm_cli.errors import ConfigError
+from lstm_cli.schema import Config
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class RuntimeConfig(Config):
+    """The part of `run:` that says how the numbers are computed."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto takes cuda, then mps, then cpu"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the matrix products in training; weights and scoring are always fp32"
+    )
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes one a core")
+    deterministic: bool = Field(True, description="the same seed gives the same bytes, on one machine")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The choices made, and why."""
+
+    device: torch.device
+    precision: Precision
+    why: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which training runs the model forward."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
+
+
+def start(config: RuntimeConfig) -> Runtime:
+    """Set up the process and choose. Raises ConfigError where the device or precision asked for is not here."""
+    # The gradient of a final state fades over time steps into denormal floats, which CPUs take 13 times as long over.
+    torch.set_flush_denormal(True)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        # filling memory that is about to be written costs time and guards nothing here
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(config.deterministic)
+    device, reason = _device(config.device)
+    precision, because = _precision(config.precision, device)
+    return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
+
+
+def _device(asked: str) -> tuple[torch.device, str]:
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        chosen = next(name for name, is_here in here.items() if is_here)
+        return torch.device(chosen), "no GPU found" if chosen == "cpu" else "found"
+    if not here[asked]:
+        have = ", ".join(name for name, is_here in here.items() if is_here)
+        raise ConfigError(f"run.device: {asked} is not on this machine (have: {have}); try run.device: auto")
+    return torch.device(asked), "asked for"
+
+
+def _precision(asked: str, device: torch.device) -> tuple[Precision, str]:
+    if asked == "fp16" and device.type == "cpu":
+        raise ConfigError("run.precision: fp16 needs a GPU, the device is cpu; try bf16 or auto")
+    if asked == "auto":
+        match device.type:
+            case "cuda" if torch.cuda.is_bf16_supported():
+                return "bf16", "the GPU has it"
+            case "cpu" if torch.cpu._is_amx_tile_supported():
+                return "bf16", "the CPU has AMX"
+            case "cpu":
+                return "fp32", "the CPU has no AMX"
+            case _:
+                return "fp32", "the safe choice here"
+    assert asked in ("fp32", "bf16", "fp16")
+    return asked, "asked for"  # type: ignore[return-value]
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Put torch's generators where (seed, step) alone say, so that dropout needs nothing saved to be repeated."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
