@@ -1,0 +1,1 @@
+"""From labelled text as people have it to the token arrays that a model is fed."""

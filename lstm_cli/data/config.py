@@ -1,0 +1,95 @@
+"""The `data:` section: where the rows are and how they are read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from lstm_cli.data.files import encoding_fault
+from lstm_cli.schema import Config
+
+Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext"]
+
+
+class DataConfig(Config):
+    """The `data:` section: which files hold the rows, which of their columns are the text and the label."""
+
+    train: str | list[str] = Field(
+        description="training rows: a file, a folder with one sub-folder a class, a glob, "
+        "hub:NAME[:CONFIG][@SPLIT], builtin:reviews, or a list of these; .gz, .xz and .zst are unpacked"
+    )
+    dev: str | list[str] | float = Field(
+        default=0.1,
+        description="rows that choose the best epoch: the same kinds of source, or a fraction cut from train "
+        "(stratified by label, seeded; copies of one text stay on one side)",
+    )
+    test: str | list[str] | None = Field(
+        default=None, description="rows for the final score: the same kinds of source; null: none"
+    )
+    text_column: str | list[str] = Field(
+        default="text", description="column that holds the text; the texts of a list of columns are joined"
+    )
+    label_column: str = Field(default="label", description="column that holds the label")
+    join: str = Field(default=" ", description="what stands between the texts of several text columns")
+    format: Format = Field(
+        default="auto",
+        description="csv, tsv, jsonl, parquet, text (one document a line, no labels), folder (one sub-folder "
+        "a class) or fasttext; auto: by the file's name",
+    )
+    encoding: str = Field(
+        default="utf-8",
+        description="how bytes become text: utf-8, latin-1, cp1252, utf-16, gb18030 or another",
+    )
+    columns: list[str] | None = Field(
+        default=None, description="names of the columns, in order, of a CSV or TSV file without a header row"
+    )
+    quoting: Literal["auto", "standard", "none"] = Field(
+        default="auto",
+        description='standard: "a quoted field, with commas"; none: quotes are plain characters; '
+        "auto: standard in CSV, none in TSV",
+    )
+
+    @field_validator("train", "dev", "test", "text_column", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        """One fault in plain words where the union would report one for each of its branches."""
+        if isinstance(value, bool | dict) or value in ("", []):
+            raise ValueError("must be a name or path, or a list of them")
+        if isinstance(value, list) and not all(isinstance(one, str) and one for one in value):
+            raise ValueError("must be a list of names or paths, each of them a text")
+        return value
+
+    @field_validator("dev")
+    @classmethod
+    def _dev_is_a_share(cls, value: str | list[str] | float) -> str | list[str] | float:
+        if isinstance(value, float) and not 0 < value < 1:
+            raise ValueError("must be a path, or a fraction of train between 0 and 1 such as 0.1")
+        return value
+
+    @field_validator("label_column")
+    @classmethod
+    def _label_is_no_text(cls, value: str, info: ValidationInfo) -> str:
+        texts = info.data.get("text_column", [])
+        if value in ([texts] if isinstance(texts, str) else texts):
+            raise ValueError("must be another column than data.text_column: the model would read the answer")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_is_known(cls, value: str) -> str:
+        if fault := encoding_fault(value):
+            raise ValueError(fault)
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_are_distinct(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("must name every column of the file, each by another name")
+        return value
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The text columns in the order in which they are joined."""
+        return (self.text_column,) if isinstance(self.text_column, str) else tuple(self.text_column)

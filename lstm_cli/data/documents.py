@@ -1,0 +1,134 @@
+"""Readers of plain text: a document a line or a file, fastText's labelled lines, a stream such as stdin."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from lstm_cli.data.files import decode, decoding_fault, naming, open_text, readable, sha256_of_file
+from lstm_cli.data.rows import Reading, Row
+from lstm_cli.errors import DataError
+
+LABEL_PREFIX = "__label__"
+_LABELS = re.compile(rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII)  # ASCII: a no-break space is no separator
+
+
+def read_stream(stream: BinaryIO, name: str, encoding: str) -> Iterator[Row]:
+    """One row a line of `stream`, as the lines come and in constant memory; `stream` stays open."""
+    text = decode(stream, encoding)
+    try:
+        with naming(name):
+            yield from _lines(text, name, encoding)
+    finally:
+        text.detach()
+
+
+def read_lines(path: str, reading: Reading) -> Iterator[Row]:
+    """One row a line, the empty ones too. Only `\\n` and `\\r\\n` end a line."""
+    with open_text(path, reading.config.encoding) as stream:
+        yield from _lines(stream, path, reading.config.encoding)
+
+
+def _lines(stream: Iterable[str], path: str, encoding: str) -> Iterator[Row]:
+    for line, text in enumerate(stream, 1):
+        yield _row(text.removesuffix("\n").removesuffix("\r"), None, path, line, "the line", encoding)
+
+
+def _row(
+    text: str,
+    label: str | None,
+    path: str,
+    line: int,
+    place: str,
+    encoding: str,
+    fields: dict[str, str] | None = None,
+) -> Row:
+    if not text.isascii() and (fault := decoding_fault(text, place, encoding)):
+        return Row("", None, path, line, fields, fault)
+    return Row(text, label, path, line, fields)
+
+
+def starts_with_label(path: str, encoding: str) -> bool:
+    """Whether the first line of `path` that is not blank begins as fastText's lines do."""
+    with open_text(path, encoding) as stream:
+        first = next((line for line in stream if line.strip()), "")
+    return first.lstrip().startswith(LABEL_PREFIX)
+
+
+def read_fasttext(path: str, reading: Reading) -> Iterator[Row]:
+    """Rows of lines like `__label__positive a fine film`; blank lines are no rows."""
+    encoding = reading.config.encoding
+    with open_text(path, encoding) as stream:
+        for line, raw in enumerate(stream, 1):
+            if not raw.strip():
+                continue
+            text = raw.removesuffix("\n").removesuffix("\r")
+            if fault := decoding_fault(text, "the line", encoding) or (
+                reading.labelled and _label_fault(text)
+            ):
+                yield Row("", None, path, line, error=fault)
+                continue
+            found = _LABELS.match(text)
+            assert found is not None, "the pattern matches every line"
+            label = found[1].strip().removeprefix(LABEL_PREFIX) if reading.labelled else None
+            yield Row(text[found.end() :], label, path, line)
+
+
+def _label_fault(text: str) -> str | None:
+    found = _LABELS.match(text)
+    labels = found[1].split() if found else []
+    if not labels:
+        return f"no {LABEL_PREFIX} at the start of the line, so no label"
+    if len(labels) > 1:
+        return f"{len(labels)} labels on one line: more than one label a text is not supported yet"
+    return "the label is empty" if labels[0] == LABEL_PREFIX else None
+
+
+def read_class_folders(path: str, reading: Reading) -> Iterator[Row]:
+    """One row a file of `path`/CLASS/**, in the order of their names, without hidden files and folders."""
+    classes = sorted(child.name for child in Path(path).iterdir() if child.is_dir() and child.name[0] != ".")
+    if not classes:
+        raise DataError(
+            f"{path}: a folder without sub-folders. One sub-folder a class is needed, with a file for each "
+            f"text; for the files of a folder write a glob such as {Path(path) / '*.csv'}"
+        )
+    for label in classes:
+        folder = Path(path) / label
+        for name in files_below(str(folder)):
+            yield _document(folder / name, readable(label), reading, None)
+
+
+def read_documents(path: str, reading: Reading) -> Iterator[Row]:
+    """One row a file below `path`, in the order of their names, with its relative path as the field `id`."""
+    for name in files_below(path):
+        yield _document(Path(path) / name, None, reading, {"id": readable(name)})
+
+
+def _document(path: Path, label: str | None, reading: Reading, fields: dict[str, str] | None) -> Row:
+    encoding = reading.config.encoding
+    with open_text(str(path), encoding, newline="") as stream:
+        text = stream.read()
+    return _row(text, label, str(path), 1, "the file", encoding, fields)
+
+
+def files_below(folder: str) -> list[str]:
+    """Paths of the files below `folder`, relative to it and sorted, without hidden files and folders."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [str((Path(root) / name).relative_to(folder)) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def sha256_of_folder(folder: str) -> str:
+    """SHA-256 (hex) of the names and contents of the files below `folder`."""
+    digest = hashlib.sha256()
+    for name in files_below(folder):
+        digest.update(
+            f"{sha256_of_file(str(Path(folder) / name))} {name}\n".encode("utf-8", "surrogateescape")
+        )
+    return digest.hexdigest()

@@ -1,0 +1,148 @@
+"""Files as streams of text: unpacked, decoded, and with the bytes that are no text marked instead of fatal.
+
+A byte that does not belong to the encoding becomes the lone surrogate U+DC00 + byte (as in Python's own
+surrogateescape, but for bytes under 0x80 too, which UTF-16 needs). So one bad row is one bad row: the reader
+goes on, finds the mark with `decoding_fault` and can name the line; a strict decoder only knows an offset.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import gzip
+import hashlib
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO, cast
+
+from lstm_cli.errors import DataError, did_you_mean
+
+PACKED = (".gz", ".xz", ".zst")
+ESCAPE = "lstm_cli.escape"
+_MARK = 0xDC00
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_USUAL_ENCODINGS = (
+    "utf-8",
+    "latin-1",
+    "cp1252",
+    "utf-16",
+    "ascii",
+    "gb18030",
+    "gbk",
+    "big5",
+    "shift_jis",
+    "euc-kr",
+)
+
+
+def _escape(fault: UnicodeError) -> tuple[str, int]:
+    if not isinstance(fault, UnicodeDecodeError):
+        raise fault
+    return "".join(chr(_MARK + byte) for byte in fault.object[fault.start : fault.end]), fault.end
+
+
+codecs.register_error(ESCAPE, _escape)
+
+
+def encoding_fault(name: str) -> str | None:
+    """Why `name` is no encoding of text, or None where it is one."""
+    try:
+        "text".encode(name)
+    except (LookupError, ValueError):  # ValueError: a NUL in the name, or the codec called "undefined"
+        near = did_you_mean(name, _USUAL_ENCODINGS).strip()
+        return f"must be an encoding of text such as utf-8, latin-1 or utf-16{near and f' ({near})'}"
+    return None
+
+
+def decoding_fault(text: str, place: str, encoding: str | None) -> str | None:
+    """Why `text` is no valid text, or None. `encoding` None: marks come from JSON escapes, not from bytes."""
+    if text.isascii():
+        return None
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as fault:
+        at = fault.start
+    else:
+        return None
+    lines = text.count("\n", 0, at)
+    column = at - text.rfind("\n", 0, at)
+    place = f"character {column} of {f'line {lines + 1} of ' if lines else ''}{place}"
+    code = ord(text[at])
+    if encoding is None or not _MARK <= code <= _MARK + 0xFF:
+        return f"half a character (the lone surrogate \\u{code:04x}) at {place}"
+    begins_as_utf16 = text.startswith(("\udcff\udcfe", "\udcfe\udcff"))
+    hint = "utf-16" if begins_as_utf16 else "latin-1" if _is_utf8(encoding) else "utf-8"
+    name = "UTF-8" if _is_utf8(encoding) else encoding
+    return f"not valid {name}: byte 0x{code - _MARK:02X} at {place}. Try data.encoding: {hint}"
+
+
+def readable(text: str) -> str:
+    """`text` with every mark replaced by U+FFFD, so that it can be written out."""
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
+def open_binary(path: str) -> BinaryIO:
+    """The file's bytes, unpacked where its name ends in .gz, .xz or .zst."""
+    match Path(path).suffix.lower():
+        case ".gz":
+            return cast(BinaryIO, gzip.open(path, "rb"))
+        case ".xz":
+            return cast(BinaryIO, lzma.open(path, "rb"))
+        case ".zst":
+            import pyarrow as pa  # the standard library reads Zstandard from Python 3.14 on only
+
+            return cast(BinaryIO, pa.input_stream(path, compression="zstd"))
+        case _:
+            return Path(path).open("rb")
+
+
+def decode(stream: BinaryIO, encoding: str, newline: Literal["", "\n"] = "\n") -> io.TextIOWrapper:
+    """`stream` as text, without a byte-order mark. `newline` as in `open`: here only `\\n` ends a line."""
+    name = "utf-8-sig" if _is_utf8(encoding) else encoding
+    return io.TextIOWrapper(stream, encoding=name, errors=ESCAPE, newline=newline)
+
+
+@contextmanager
+def open_text(path: str, encoding: str, newline: Literal["", "\n"] = "\n") -> Iterator[TextIO]:
+    """The file as text; what goes wrong in opening, unpacking or reading it is a DataError that names it."""
+    with naming(path), open_binary(path) as binary, decode(binary, encoding, newline) as text:
+        yield text
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn the faults of a file that cannot be opened, unpacked or read to its end into a `DataError`."""
+    try:
+        yield
+    except (
+        UnicodeError
+    ) as fault:  # of the codec itself: UTF-16 or UTF-32 without the mark that tells the order
+        raise DataError(f"{path}: {fault}. Try data.encoding: utf-16-le or utf-8") from fault
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+        hint = ""
+        if Path(path).suffix.lower() in PACKED:
+            hint = f". Is it damaged, or not packed as its ending {Path(path).suffix} says?"
+        raise DataError(f"{path}: cannot be read: {reason}{hint}") from fault
+
+
+def sha256_of_file(path: str) -> str:
+    """SHA-256 (hex) of the bytes on the disk, read once in a process while size and time stay as they are."""
+    with naming(path):
+        state = Path(path).stat()
+        return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _sha256(path: str, _size: int, _modified: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,78 @@
+"""Rows that lie in no file of the user's own: data sets of the Hugging Face Hub, and the built-in corpus."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+from lstm_cli.data.columns import Columns
+from lstm_cli.data.rows import Reading, Row
+from lstm_cli.errors import DataError, did_you_mean
+
+HUB = "hub:"
+BUILTIN = "builtin:"
+_SPLIT_OF_ROLE = {"train": "train", "dev": "validation", "test": "test"}
+_BATCH_ROWS = 1000
+
+
+def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row]:
+    """Rows of `hub:NAME[:CONFIG][@SPLIT]`; `line` is the row's number, class numbers become their names.
+
+    The split is by default that of the role: train, validation for dev, test. NAME may be a local folder of
+    the Hub's layout. Raises DataError where the data set or its columns cannot be had.
+    """
+    name, _, split = source.removeprefix(HUB).partition("@")
+    name, _, config = name.partition(":")
+    dataset = _load(source, name, config or None, split or _SPLIT_OF_ROLE.get(role, "test"))
+    path = f"{HUB}{name}{config and f':{config}'}@{dataset.split}"
+    columns = Columns(dataset.column_names, reading, path, path)
+    names = [getattr(dataset.features[column], "names", None) for column in dataset.column_names]
+    line = 0
+    for batch in dataset.iter(batch_size=_BATCH_ROWS):
+        for row in zip(*batch.values(), strict=True):
+            line += 1
+            yield columns.row(
+                [_class_name(value, known) for value, known in zip(row, names, strict=True)], line
+            )
+
+
+def _class_name(value: object, names: list[str] | None) -> object:
+    """The name of a class; None for the -1 of a label that the data set keeps back."""
+    if names is None or not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
+
+
+@functools.cache
+def _load(source: str, name: str, config: str | None, split: str) -> Any:
+    """The `datasets.Dataset`: memory-mapped, so that holding on to it costs nothing."""
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(name, config, split=split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as fault:
+        reason = " ".join(str(fault).split()).rstrip(".")
+        raise DataError(
+            f"{source}: split {split} cannot be loaded: {reason}. The form is hub:NAME[:CONFIG][@SPLIT]"
+        ) from fault
+
+
+def read_builtin(source: str, role: str) -> Iterator[Row]:
+    """Rows of the corpus that comes with the package; `line` is the row's number."""
+    from lstm_cli.data import builtin
+
+    split = cast(Literal["train", "dev", "test"], role if role in _SPLIT_OF_ROLE else "test")
+    for line, (text, label) in enumerate(builtin.reviews(split), 1):
+        yield Row(text, label, f"{source}@{split}", line)
+
+
+def check_builtin(source: str) -> None:
+    """Raise DataError where there is no such corpus."""
+    if source != f"{BUILTIN}reviews":
+        raise DataError(
+            f"{source}: no such corpus (have: {BUILTIN}reviews).{did_you_mean(source, [f'{BUILTIN}reviews'])}"
+        )

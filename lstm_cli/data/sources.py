@@ -1,0 +1,209 @@
+"""Labelled text from wherever it lies, as rows that know their file and line, and the splits of a run.
+
+Nothing is held in memory: whoever wants the rows again reads the files again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, assert_never
+
+import numpy as np
+
+from lstm_cli.data.config import DataConfig
+from lstm_cli.data.documents import (
+    read_class_folders,
+    read_documents,
+    read_fasttext,
+    read_lines,
+    read_stream,
+    sha256_of_folder,
+)
+from lstm_cli.data.files import sha256_of_file
+from lstm_cli.data.find import Source, find_sources
+from lstm_cli.data.hub import read_builtin, read_hub
+from lstm_cli.data.rows import Reading, Row
+from lstm_cli.data.split import Mask, dev_mask
+from lstm_cli.data.tables import read_delimited, read_jsonl, read_parquet
+from lstm_cli.errors import DataError
+
+__all__ = ["DataConfig", "Row", "Rows", "Splits", "load_splits", "open_rows", "stream_rows"]
+
+
+class Rows:
+    """A sequence of rows that is read from its sources anew in every iteration, always in the same order."""
+
+    def __init__(
+        self,
+        sources: tuple[Source, ...],
+        role: str,
+        reading: Reading,
+        on_error: Literal["raise", "row"] = "raise",
+        mask: Mask | None = None,
+    ) -> None:
+        self._sources = sources
+        self._role = role
+        self._reading = reading
+        self._on_error = on_error
+        self._mask = mask
+        self._count: int | None = None
+        self._digests: dict[str, str] | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files, folders and data sets, globs resolved."""
+        return tuple(source.path for source in self._sources)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises DataError for a source that cannot be read and, unless on_error is "row", for such a row."""
+        rows = self._all_rows()
+        if self._mask is None:
+            yield from rows
+            return
+        kept = self._mask.tobytes()
+        read = 0
+        for read, row in enumerate(rows, 1):
+            if read <= len(kept) and kept[read - 1]:
+                yield row
+        if read != len(kept):
+            raise DataError(
+                f"{', '.join(self.sources)}: {read} rows, but {len(kept)} when it was read first. "
+                f"Do not change the files while they are in use"
+            )
+
+    def _all_rows(self) -> Iterator[Row]:
+        for source in self._sources:
+            for row in _read(source, self._role, self._reading):
+                if row.error is not None and self._on_error == "raise":
+                    raise DataError(f"{row.where()}: {row.error}")
+                yield row
+
+    def __len__(self) -> int:
+        """The number of rows; the first time they are read to count them."""
+        if self._count is None:
+            self._count = sum(1 for _ in self) if self._mask is None else int(self._mask.sum())
+        return self._count
+
+    def select(self, mask: Mask) -> Rows:
+        """The rows where `mask` (N,) is True, as a view."""
+        if mask.dtype != np.bool_ or mask.shape != (len(self),):
+            raise ValueError(f"mask must be bool of shape ({len(self)},), not {mask.dtype} of {mask.shape}")
+        whole = mask.copy()
+        if self._mask is not None:
+            whole = self._mask.copy()
+            whole[np.flatnonzero(self._mask)] = mask
+        view = Rows(self._sources, self._role, self._reading, self._on_error, whole)
+        view._digests = self._digests
+        return view
+
+    def files(self) -> dict[str, str]:
+        """SHA-256 (hex) of every source by path: of a file, of a folder's files, of a data set's rows."""
+        if self._digests is None:
+            self._digests = {source.path: self._sha256_of(source) for source in self._sources}
+        return dict(self._digests)
+
+    def _sha256_of(self, source: Source) -> str:
+        match source.kind:
+            case "class_folders" | "documents":
+                return sha256_of_folder(source.path)
+            case "hub" | "builtin":  # no files of the user's: what they give is what counts
+                digest = hashlib.sha256()
+                for row in _read(source, self._role, self._reading):
+                    digest.update(json.dumps([row.text, row.label, row.fields, row.error]).encode())
+                return digest.hexdigest()
+            case _:
+                return sha256_of_file(source.path)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that decides these rows: contents, formats, reading options and selection.
+
+        Where the files lie is no part of it.
+        """
+        files = self.files()
+        how = self._reading.config.model_dump(mode="json", exclude={"train", "dev", "test", "format"})
+        made_from: dict[str, Any] = {
+            "sources": [(source.kind, files[source.path]) for source in self._sources],
+            "how": how,
+            "labelled": self._reading.labelled,
+            "keep_fields": self._reading.keep_fields,
+            "mask": None if self._mask is None else hashlib.sha256(self._mask.tobytes()).hexdigest(),
+        }
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def _read(source: Source, role: str, reading: Reading) -> Iterator[Row]:
+    match source.kind:
+        case "csv":
+            return read_delimited(source.path, reading, ",")
+        case "tsv":
+            return read_delimited(source.path, reading, "\t")
+        case "jsonl":
+            return read_jsonl(source.path, reading)
+        case "parquet":
+            return read_parquet(source.path, reading)
+        case "text":
+            return read_lines(source.path, reading)
+        case "fasttext":
+            return read_fasttext(source.path, reading)
+        case "class_folders":
+            return read_class_folders(source.path, reading)
+        case "documents":
+            return read_documents(source.path, reading)
+        case "hub":
+            return read_hub(source.path, role, reading)
+        case "builtin":
+            return read_builtin(source.path, role)
+        case never:
+            assert_never(never)
+
+
+def open_rows(
+    paths: str | Sequence[str],
+    config: DataConfig,
+    role: str,
+    labelled: bool,
+    keep_fields: bool = False,
+    on_error: Literal["raise", "row"] = "raise",
+) -> Rows:
+    """The rows of `paths` (files, folders, globs, data sets) as the `data:` section says they are read.
+
+    `role` is train, dev, test or predict: it names the key in errors and the split of a data set. `labelled`:
+    every row must have a label; otherwise labels are neither needed nor read. `keep_fields`: the columns that
+    are not read as text or label stay as `Row.fields`. `on_error` "row": a row that cannot be read comes with
+    its `error`, so that every row in gives one out. Raises DataError.
+    """
+    reading = Reading(config, labelled, keep_fields)
+    return Rows(find_sources(paths, role, reading), role, reading, on_error)
+
+
+def stream_rows(stream: BinaryIO, config: DataConfig, name: str = "stdin") -> Iterator[Row]:
+    """One row a line of a binary stream, in constant memory; a line that is no text carries its `error`."""
+    return read_stream(stream, name, config.encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The rows to learn from, those that choose the best epoch, and those of the final score, if any."""
+
+    train: Rows
+    dev: Rows
+    test: Rows | None
+
+
+def load_splits(config: DataConfig, seed: int) -> Splits:
+    """The splits of the `data:` section; a fraction for dev is cut from train. Raises DataError."""
+    train = open_rows(config.train, config, "train", labelled=True)
+    test = None if config.test is None else open_rows(config.test, config, "test", labelled=True)
+    if not isinstance(config.dev, float):
+        return Splits(train, open_rows(config.dev, config, "dev", labelled=True), test)
+    in_dev = dev_mask(train, config.dev, seed)
+    if not in_dev.any():
+        raise DataError(
+            f"data.dev: {config.dev:g} of the {len(in_dev)} training rows is less than one row of any label. "
+            f"Raise the fraction or give dev a file of its own"
+        )
+    train._count = len(in_dev)
+    return Splits(train.select(~in_dev), train.select(in_dev), test)

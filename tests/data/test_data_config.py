@@ -1,0 +1,60 @@
+"""The `data:` section's own checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lstm_cli.data.sources import DataConfig
+
+
+@pytest.mark.parametrize(
+    ("keys", "path", "said"),
+    [
+        ({"dev": 0}, "dev", "fraction of train between 0 and 1"),
+        ({"dev": 1.0}, "dev", "fraction of train between 0 and 1"),
+        ({"dev": -0.1}, "dev", "fraction of train between 0 and 1"),
+        ({"dev": float("nan")}, "dev", "fraction of train between 0 and 1"),
+        ({"dev": True}, "dev", "name or path"),
+        ({"dev": {"path": "x"}}, "dev", "name or path"),
+        ({"train": []}, "train", "name or path"),
+        ({"train": ""}, "train", "name or path"),
+        ({"test": ["a", 1]}, "test", "list of names"),
+        ({"text_column": []}, "text_column", "name or path"),
+        ({"text_column": "x", "label_column": "x"}, "label_column", "data.text_column"),
+        ({"text_column": ["a", "x"], "label_column": "x"}, "label_column", "data.text_column"),
+        ({"encoding": "utf9"}, "encoding", 'Did you mean "utf-8"?'),
+        ({"encoding": "rot13"}, "encoding", "encoding of text"),
+        ({"encoding": "undefined"}, "encoding", "encoding of text"),
+        ({"encoding": "utf\0"}, "encoding", "encoding of text"),
+        ({"columns": []}, "columns", "every column"),
+        ({"columns": ["a", "b", "a"]}, "columns", "every column"),
+        ({"format": "xlsx"}, "format", "csv"),
+        ({"quoting": "all"}, "quoting", "standard"),
+        ({"colums": ["a"]}, "colums", "Extra inputs"),
+    ],
+)
+def test_a_wrong_key_is_one_fault_in_plain_words(keys: dict[str, Any], path: str, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DataConfig(**{"train": "a.csv", **keys})
+    (fault,) = caught.value.errors()
+    assert fault["loc"] == (path,)
+    assert said in fault["msg"]
+
+
+def test_train_alone_is_enough() -> None:
+    config = DataConfig(train="a.csv")
+    assert (config.dev, config.test, config.text_columns, config.label_column) == (
+        0.1,
+        None,
+        ("text",),
+        "label",
+    )
+    assert DataConfig.model_validate(config.model_dump(mode="json")) == config
+    assert DataConfig(train="a.csv", text_column=["a", "b"]).text_columns == ("a", "b")
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    assert all(field.description for field in DataConfig.model_fields.values())

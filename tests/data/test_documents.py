@@ -1,0 +1,174 @@
+"""Plain text by lines, by files and by folders, fastText's lines, and stdin."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from conftest import Open
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_cli.data.sources import DataConfig, stream_rows
+from lstm_cli.errors import DataError
+
+Made = Callable[[str, str | bytes], str]
+Pairs = Callable[..., list[tuple[str, str | None]]]
+
+ODD_LINES = [
+    "",
+    " ",
+    "next\x85line",
+    "a\u2028b\u2029c",
+    "a\rb",
+    "\x00\x1b[31m\x0b\x0c",
+    "😀👩‍👩‍👧",
+    "\ufeffinside",
+    "word " * 200_000,
+    '"',
+]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_only_a_line_feed_ends_a_line_of_text(made: Made, opened: Open, line_end: str, last: bool) -> None:
+    name = made("a.txt", line_end.join(ODD_LINES) + line_end * last)
+    rows = list(opened(name, labelled=False))
+    assert [row.text for row in rows] == ODD_LINES
+    assert [row.line for row in rows] == list(range(1, len(ODD_LINES) + 1))
+
+
+def test_an_empty_file_has_no_rows_and_a_blank_line_is_one(made: Made, pairs: Pairs) -> None:
+    assert pairs(made("a.txt", ""), labelled=False) == []
+    assert pairs(made("a.txt", "\n"), labelled=False) == [("", None)]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=10)))
+def test_a_stream_gives_a_row_a_line(lines: list[str]) -> None:
+    stream = io.BytesIO("".join(line + "\n" for line in lines).encode())
+    rows = list(stream_rows(stream, DataConfig(train="-")))
+    expected = [line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)]
+    assert [row.text for row in rows] == expected
+    assert not stream.closed
+
+
+def test_a_stream_is_read_no_further_than_needed() -> None:
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            line = b"one more line\n"
+            buffer[: len(line)] = line
+            self.given += 1
+            return len(line)
+
+    endless = Endless()
+    rows = stream_rows(io.BufferedReader(cast(io.RawIOBase, endless), 64), DataConfig(train="-"))
+    assert [next(rows).where() for _ in range(3)] == ["stdin:1", "stdin:2", "stdin:3"]
+    assert endless.given < 10
+
+
+def test_a_line_of_a_stream_that_is_no_text_is_a_row_with_its_error() -> None:
+    rows = list(stream_rows(io.BytesIO(b"fine\ncaf\xe9\nfine"), DataConfig(train="-")))
+    assert [row.text for row in rows] == ["fine", "", "fine"]
+    assert (
+        rows[1].error == "not valid UTF-8: byte 0xE9 at character 4 of the line. Try data.encoding: latin-1"
+    )
+    with pytest.raises(DataError, match=r"^stdin: UTF-16"):
+        list(stream_rows(io.BytesIO(b"text"), DataConfig(train="-", encoding="utf-16")))
+    latin = stream_rows(io.BytesIO(b"caf\xe9\n"), DataConfig(train="-", encoding="latin-1"))
+    assert [row.text for row in latin] == ["café"]
+
+
+def test_plain_text_is_refused_where_labels_are_needed(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(DataError, match=r"^data\.train: a\.txt: plain text holds no labels.*__label__NAME"):
+        pairs(made("a.txt", "good\nbad\n"))
+
+
+def test_fasttext_lines_are_recognised_and_split(made: Made, opened: Open) -> None:
+    name = made(
+        "a.txt",
+        "\n  __label__pos  a fine film\r\n\n__label__neg\t \u00a0bad \n__label__x\n__label__a__label__b y",
+    )
+    rows = [(row.text, row.label, row.line) for row in opened(name)]
+    assert rows == [
+        ("a fine film", "pos", 2), ("\u00a0bad ", "neg", 4), ("", "x", 5), ("y", "a__label__b", 6)
+    ]  # fmt: skip
+    first = next(iter(opened(name, labelled=False)))
+    assert (first.text, first.label) == ("a fine film", None)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("__label__a __label__b text", "2 labels on one line.*not supported"),
+        ("no label", "no __label__"),
+        ("__label__ text", "the label is empty"),
+    ],
+)
+def test_a_fasttext_line_without_exactly_one_label_is_named(
+    made: Made, pairs: Pairs, line: str, fault: str
+) -> None:
+    with pytest.raises(DataError, match=rf"^a\.txt:2: {fault}"):
+        pairs(made("a.txt", f"__label__a fine\n{line}\n"))
+
+
+def test_the_folder_of_a_file_is_its_label(made: Made, opened: Open) -> None:
+    for name in (
+        "d/pos/b.txt",
+        "d/pos/a",
+        "d/neg/deep/er/1.txt",
+        "d/pos/.hidden",
+        "d/.git/x",
+        "d/README",
+        "d/neg/.h/x",
+    ):
+        made(name, f"{name}\nsecond line\n")
+    rows = list(opened("d"))
+    names = ["neg/deep/er/1.txt", "pos/a", "pos/b.txt"]
+    assert [(row.text, row.label) for row in rows] == [(f"d/{n}\nsecond line\n", n[:3]) for n in names]
+    assert [row.where() for row in rows] == [f"d/{n}:1" for n in names]
+
+
+def test_a_folder_without_class_folders_is_named(made: Made, pairs: Pairs) -> None:
+    made("d/a.csv", "text,label\n")
+    with pytest.raises(DataError, match=r"^d: a folder without sub-folders.*d/\*\.csv"):
+        pairs("d")
+    with pytest.raises(DataError, match=r"^data\.train: d: a folder, and data\.format is csv.*d/\*\.csv"):
+        pairs("d", format="csv")
+
+
+def test_without_labels_every_file_of_a_folder_is_a_document(made: Made, opened: Open) -> None:
+    for name in ("d/b.txt", "d/a/z.log", "d/.hidden"):
+        made(name, name)
+    rows = list(opened("d", role="predict", labelled=False))
+    assert [(row.text, row.fields) for row in rows] == [
+        ("d/a/z.log", {"id": "a/z.log"}),
+        ("d/b.txt", {"id": "b.txt"}),
+    ]
+
+
+def test_a_document_that_is_no_text_is_named_with_the_line_inside(
+    made: Made, opened: Open, pairs: Pairs
+) -> None:
+    made("d/x/1", b"one\ntwo\ncaf\xe9")
+    made("d/y/1", "fine")
+    with pytest.raises(
+        DataError, match=r"^d/x/1:1: not valid UTF-8: byte 0xE9 at character 4 of line 3 of the file"
+    ):
+        pairs("d")
+    assert pairs("d", encoding="latin-1") == [("one\ntwo\ncafé", "x"), ("fine", "y")]
+    assert [row.error is None for row in opened("d", on_error="row")] == [False, True]
+
+
+def test_reading_can_stop_early_without_leaving_files_open(made: Made, opened: Open) -> None:
+    reading: Iterator[object] = iter(opened(made("a.txt", "a\nb\n"), labelled=False))
+    next(reading)
+    del reading  # an open file would warn here, and warnings are errors
+    Path("a.txt").unlink()

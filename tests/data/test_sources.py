@@ -1,0 +1,128 @@
+"""Rows that can be read again, and the splits of a config."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Open
+
+from lstm_cli.data.sources import DataConfig, load_splits
+from lstm_cli.errors import DataError
+
+Made = Callable[[str, str | bytes], str]
+
+
+def csv_of(count: int) -> str:
+    return "text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(count))
+
+
+def test_rows_are_the_same_in_every_reading(made: Made, opened: Open) -> None:
+    rows = opened([made("a.csv", csv_of(5)), made("b.csv", csv_of(3))])
+    first = list(rows)
+    assert list(rows) == first
+    assert len(rows) == len(first) == 8
+    one, other = iter(rows), iter(rows)
+    assert next(one) == next(other) == first[0]
+
+
+def test_a_selection_is_a_view_and_can_be_selected_from(made: Made, opened: Open) -> None:
+    rows = opened(made("a.csv", csv_of(6)))
+    odd = rows.select(np.array([False, True] * 3))
+    assert [row.text for row in odd] == ["text 1", "text 3", "text 5"]
+    assert [row.line for row in odd] == [3, 5, 7]
+    assert len(odd) == 3
+    last = odd.select(np.array([False, False, True]))
+    assert [row.text for row in last] == ["text 5"]
+    assert len(rows) == 6
+    with pytest.raises(ValueError, match="shape"):
+        odd.select(np.ones(6, np.bool_))
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_a_file_that_changes_its_length_under_a_selection_is_noticed(
+    made: Made, opened: Open, count: int
+) -> None:
+    view = opened(made("a.csv", csv_of(6))).select(np.ones(6, np.bool_))
+    made("a.csv", csv_of(count))
+    with pytest.raises(DataError, match=rf"^a\.csv: {count} rows, but 6 when it was read first"):
+        list(view)
+
+
+def test_the_digest_changes_with_all_that_decides_the_rows(made: Made, opened: Open) -> None:
+    name = made("a.csv", csv_of(4))
+    base = opened(name)
+    others = [
+        opened(name, join="-"),
+        opened(name, encoding="latin-1"),
+        opened(name, text_column="label", label_column="text"),
+        opened(name, labelled=False),
+        opened(name, keep_fields=True),
+        opened(name, format="tsv"),
+        opened([name, name]),
+        base.select(np.array([True, True, False, True])),
+        base.select(np.array([True, True, True, False])),
+        opened(made("b.csv", csv_of(5))),
+    ]
+    assert len({rows.digest() for rows in [base, *others]}) == len(others) + 1
+    assert base.digest() == opened(name).digest()
+
+
+def test_where_a_file_lies_is_no_part_of_the_digest(made: Made, opened: Open) -> None:
+    first = opened(made("a.csv", csv_of(4))).digest()
+    assert opened(made("else/where.csv", csv_of(4)), format="csv").digest() == first
+    for folder in ("one", "two"):
+        made(f"{folder}/pos/1", "good")
+        made(f"{folder}/neg/1", "bad")
+    assert opened("one").digest() == opened("two").digest()
+    made("two/pos/2", "")
+    assert opened("one").digest() != opened("two").digest()
+    Path("one/pos").rename("one/positive")
+    assert opened("one").digest() not in (opened("two").digest(), first)
+
+
+def test_files_gives_the_hash_of_every_source(made: Made, opened: Open) -> None:
+    made("d/x/1", "good")
+    files = opened([made("a.csv", "text,label\n"), "d"]).files()
+    assert list(files) == ["a.csv", "d"]
+    assert files["a.csv"] == hashlib.sha256(b"text,label\n").hexdigest()
+    assert len(files["d"]) == 64
+
+
+def splits_of(**keys: Any) -> tuple[list[str], list[str]]:
+    splits = load_splits(DataConfig(**keys), seed=3)
+    return [row.text for row in splits.train], [row.text for row in splits.dev]
+
+
+def test_a_fraction_for_dev_is_cut_from_train(made: Made) -> None:
+    name = made("a.csv", csv_of(40))
+    train, dev = splits_of(train=name, dev=0.2)
+    assert (len(train), len(dev)) == (32, 8)
+    assert sorted(train + dev) == sorted(f"text {i}" for i in range(40))
+    assert [int(text.split()[1]) for text in dev] == sorted(int(text.split()[1]) for text in dev)
+    assert (train, dev) == splits_of(train=name, dev=0.2)
+    assert (
+        load_splits(DataConfig(train=name), seed=0).dev.digest()
+        != load_splits(DataConfig(train=name), seed=1).dev.digest()
+    )
+
+
+def test_splits_may_be_files_of_different_formats(made: Made) -> None:
+    config = DataConfig(
+        train=made("a.csv", csv_of(4)),
+        dev=made("b.txt", "__label__a fine\n"),
+        test=[made("c.jsonl", '{"text": "last", "label": "b"}')],
+    )
+    splits = load_splits(config, seed=0)
+    assert splits.test is not None
+    assert [len(rows) for rows in (splits.train, splits.dev, splits.test)] == [4, 1, 1]
+    assert load_splits(config.model_copy(update={"test": None}), seed=0).test is None
+
+
+def test_a_fraction_that_leaves_no_dev_row_is_refused(made: Made) -> None:
+    with pytest.raises(DataError, match=r"^data\.dev: 0\.1 of the 6 training rows.*Raise the fraction"):
+        load_splits(DataConfig(train=made("a.csv", csv_of(6))), seed=0)

@@ -1,0 +1,309 @@
+"""CSV, TSV, JSON Lines and Parquet as people have them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import Open
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lstm_cli.errors import DataError
+
+Made = Callable[[str, str | bytes], str]
+Pairs = Callable[..., list[tuple[str, str | None]]]
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    [
+        'a "quoted" word',
+        "two\nlines",
+        "two\r\nlines",
+        "a\rb",
+        "next\x85line",
+        "line\u2028separator",
+        "\x00",
+        "😀",
+        "NA",
+        '"',
+        ",",
+    ]
+)
+table = st.lists(st.tuples(texts, st.sampled_from(["pos", "neg", "null", "1"])), max_size=8)
+in_one_folder = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@in_one_folder
+@given(rows=table, line_end=st.sampled_from(["\r\n", "\n"]))
+def test_what_csv_writes_is_read_back_row_by_row(
+    made: Made, opened: Open, rows: list[tuple[str, str]], line_end: str
+) -> None:
+    out = io.StringIO()
+    csv.writer(out, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+    name = made("train.csv", out.getvalue())
+    assert [(row.text, row.label) for row in opened(name)] == rows
+    assert len(opened(name)) == len(rows)
+
+
+@in_one_folder
+@given(rows=table, ascii_only=st.booleans())
+def test_what_json_writes_is_read_back_row_by_row(
+    made: Made, pairs: Pairs, rows: list[tuple[str, str]], ascii_only: bool
+) -> None:
+    lines = [json.dumps({"text": text, "label": label}, ensure_ascii=ascii_only) for text, label in rows]
+    assert pairs(made("train.jsonl", "\n".join(lines))) == rows
+
+
+@in_one_folder
+@given(rows=table)
+def test_what_parquet_writes_is_read_back_row_by_row(
+    made: Made, pairs: Pairs, rows: list[tuple[str, str]]
+) -> None:
+    name = made("train.parquet", b"")
+    schema = pa.schema([("label", pa.string()), ("text", pa.string())])
+    pq.write_table(pa.table({"label": [r[1] for r in rows], "text": [r[0] for r in rows]}, schema), name)
+    assert pairs(name) == rows
+
+
+def test_a_row_knows_the_line_on_which_it_starts(made: Made, opened: Open) -> None:
+    name = made("a.csv", 'text,label\r\n"one\r\ntwo\r\nthree",x\r\n\r\nfour,y\r\nfive\x85\u2028,x\r\nsix,y')
+    assert [(row.line, row.where()) for row in opened(name)] == [(n, f"a.csv:{n}") for n in (2, 6, 7, 8)]
+
+
+def test_texts_that_look_like_nothing_stay_texts(made: Made, pairs: Pairs) -> None:
+    rows: list[tuple[str, str | None]] = [
+        (word, "x") for word in ("NA", "null", "None", "nan", "#N/A", " ", "")
+    ]
+    assert pairs(made("a.csv", "text,label\n" + "".join(f"{text},x\n" for text, _ in rows))) == rows
+
+
+def test_blank_lines_of_a_table_are_no_rows(made: Made, pairs: Pairs) -> None:
+    assert pairs(made("a.csv", "\n\ntext,label\na,x\n\nb,y\n\n\n")) == [("a", "x"), ("b", "y")]
+    assert pairs(made("a.tsv", "text\tlabel\r\na\tx\r\n\r\nb\ty\r\n\r\n")) == [("a", "x"), ("b", "y")]
+
+
+def test_in_a_file_of_one_column_a_blank_line_is_an_empty_text(made: Made, opened: Open) -> None:
+    rows = opened(made("a.csv", 'text\na\n\n""\nb\n\n\n'), labelled=False)
+    assert [(row.text, row.line) for row in rows] == [("a", 2), ("", 3), ("", 4), ("b", 5)]
+
+
+def test_quotes_are_plain_characters_in_tsv_and_where_the_config_says_so(made: Made, pairs: Pairs) -> None:
+    expected = [('he said "hi', "ham"), ('"', "spam"), ('"done"', "ham"), ("carriage\rreturn", "ham")]
+    lines = "".join(f"{label}\t{text}\n" for text, label in expected)
+    assert pairs(made("a.tsv", lines), columns=["label", "text"]) == expected
+    assert (
+        pairs(made("a.csv", lines.replace("\t", ",")), columns=["label", "text"], quoting="none") == expected
+    )
+    standard = made("b.tsv", 'text\tlabel\n"a\tb\n""c"""\tx\n')
+    assert pairs(standard, quoting="standard") == [('a\tb\n"c"', "x")]
+
+
+@pytest.mark.parametrize("broken", ['"never closed,x\nb,y\nc,x\n', '"closed" too early,x\nb,y\n'])
+def test_an_unbalanced_quote_names_the_row_in_which_it_opens(made: Made, pairs: Pairs, broken: str) -> None:
+    with pytest.raises(DataError, match=r"^a\.csv:3: .*data\.quoting: none") as caught:
+        pairs(made("a.csv", "text,label\nfine,x\n" + broken))
+    assert "line " in str(caught.value)
+
+
+def test_a_row_of_another_width_is_named_with_both_counts(made: Made, opened: Open, pairs: Pairs) -> None:
+    name = made("a.csv", "text,label\nfine,x\nnot, fine,y\nonly\nlast,y\n")
+    with pytest.raises(DataError, match=r"^a\.csv:3: 3 fields where the header has 2\. .*data\.format"):
+        pairs(name)
+    rows = list(opened(name, on_error="row"))
+    assert [(row.line, row.text, row.error is None) for row in rows] == [
+        (2, "fine", True), (3, "", False), (4, "", False), (5, "last", True)
+    ]  # fmt: skip
+    with pytest.raises(
+        DataError, match=r"^a\.tsv:2: 1 field where data\.columns names 2\. .*data\.quoting: standard"
+    ):
+        pairs(made("a.tsv", "a\tx\nb\n"), columns=["text", "label"])
+
+
+def test_a_missing_column_is_named_with_those_there_are_and_the_key(made: Made, pairs: Pairs) -> None:
+    name = made("a.csv", "Text,sentiment\ngood,pos\n")
+    with pytest.raises(DataError) as caught:
+        pairs(name)
+    assert str(caught.value) == (
+        'a.csv:1: no column "text" and no column "label" (have: Text, sentiment). Did you mean "Text"? '
+        "Set data.text_column and data.label_column"
+    )
+    assert pairs(name, text_column="Text", label_column="sentiment") == [("good", "pos")]
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("a fine film it was\tpos\nmore\tneg\n", "data.columns if the file has no header row"),
+        ("text;label\na;b\n", "semicolons"),
+    ],
+)
+def test_a_header_that_is_none_is_recognised(made: Made, pairs: Pairs, content: str, hint: str) -> None:
+    with pytest.raises(DataError, match=hint):
+        pairs(made("a.tsv", content))
+
+
+def test_tabs_in_a_csv_header_point_to_tsv(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(DataError, match=r"data\.format: tsv"):
+        pairs(made("a.csv", "text\tlabel\na\tb\n"))
+
+
+def test_a_file_without_even_a_header_is_named(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(DataError, match=r"^a\.csv: empty"):
+        pairs(made("a.csv", "\n\n"))
+    assert pairs(made("a.csv", "text,label\n")) == []
+
+
+@pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
+def test_an_empty_label_is_named_with_its_row(made: Made, pairs: Pairs, extension: str) -> None:
+    contents = {
+        "csv": "text,label\na,x\nb,\n",
+        "jsonl": '{"text":"a","label":"x"}\n{"text":"b","label":null}',
+    }
+    name = made(f"a.{extension}", contents.get(extension, ""))
+    if extension == "parquet":
+        pq.write_table(pa.table({"text": ["a", "b"], "label": ["x", None]}), name)
+    line = 3 if extension == "csv" else 2
+    with pytest.raises(DataError, match=rf'^a\.{extension}:{line}: the label \(column "label"\) is empty'):
+        pairs(name)
+
+
+def test_values_that_are_no_text_become_the_text_they_would_be_in_csv(made: Made, opened: Open) -> None:
+    rows = [
+        {"text": None, "label": 1, "more": [1, "é"]},
+        {"text": 1.5, "label": True, "more": {"a": None}},
+        {"text": "", "label": "x", "more": "raw\ttab"},
+    ]
+    name = made(
+        "a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False).replace("\\t", "\t") for row in rows)
+    )
+    found = [(row.text, row.label) for row in opened(name)]
+    assert found == [("", "1"), ("1.5", "true"), ("", "x")]
+    kept = [row.fields for row in opened(name, labelled=False, keep_fields=True)]
+    assert kept == [
+        {"label": "1", "more": '[1, "é"]'}, {"label": "true", "more": '{"a": null}'}, {"label": "x", "more": "raw\ttab"}
+    ]  # fmt: skip
+
+
+def test_parquet_values_become_text_and_only_needed_columns_are_read(made: Made, opened: Open) -> None:
+    name = made("a.parquet", b"")
+    columns: dict[str, Any] = {
+        "text": pa.array(["a", None]), "label": pa.array([0, 1]), "flag": pa.array([True, None]),
+        "day": pa.array([0, 1], pa.date32()), "list": pa.array([[1], []]), "raw": pa.array([b"x\xff", b""]),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), name)
+    assert [(r.text, r.label, r.line, r.fields) for r in opened(name)] == [
+        ("a", "0", 1, None),
+        ("", "1", 2, None),
+    ]
+    kept = [row.fields for row in opened(name, labelled=False, keep_fields=True)]
+    assert kept == [
+        {"label": "0", "flag": "true", "day": "1970-01-01", "list": "[1]", "raw": "x�"},
+        {"label": "1", "flag": "", "day": "1970-01-02", "list": "[]", "raw": ""},
+    ]
+
+
+def test_parquet_rows_are_numbered_across_batches(made: Made, opened: Open) -> None:
+    name = made("a.parquet", b"")
+    pq.write_table(
+        pa.table({"label": ["x"] * 3000, "text": [str(i) for i in range(3000)]}), name, row_group_size=700
+    )
+    assert [(int(row.text), row.line) for row in opened(name)] == [(i, i + 1) for i in range(3000)]
+
+
+def test_parquet_that_is_none_or_lacks_a_column_is_named(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(DataError, match=r"^a\.parquet: not a whole Parquet file"):
+        pairs(made("a.parquet", "text,label\n"))
+    pq.write_table(pa.table({"text": ["a"], "target": ["x"]}), "a.parquet")
+    with pytest.raises(
+        DataError, match=r'^a\.parquet: no column "label" \(have: text, target\)\. .*data\.label_column'
+    ):
+        pairs("a.parquet")
+    with pytest.raises(DataError, match="unpack this file"):
+        pairs(made("b.parquet.gz", b""))
+
+
+def test_text_in_parquet_that_is_no_utf8_is_the_fault_of_its_row(made: Made, opened: Open) -> None:
+    name = made("a.parquet", b"")
+    damaged = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
+    pq.write_table(pa.table({"text": damaged, "label": ["x", "y"]}), name)
+    assert [row.error is None for row in opened(name, on_error="row")] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('{"text": "b", "label"', "not JSON: .* at character 2"),
+        ('["b", "x"]', "a JSON list where an object is needed"),
+        ("[" * 100_000, "not usable JSON"),
+        ('{"text": ' + "9" * 5000 + ', "label": "x"}', "not usable JSON"),
+        ('{"text": ["b"], "label": "x"}', 'column "text" holds a list'),
+        ('{"text": "b", "label": ["x", "y"]}', "more than one label a text is not supported"),
+        ('{"test": "b", "label": "x"}', r'no column "text" \(have: test, label\)\. Did you mean "test"\?'),
+        (
+            '{"text": "b\\ud800", "label": "x"}',
+            r"half a character \(the lone surrogate \\ud800\) at character 2",
+        ),
+    ],
+)
+def test_a_json_line_that_is_none_is_named_and_the_others_are_read(
+    made: Made, opened: Open, line: str, fault: str
+) -> None:
+    name = made("a.jsonl", '{"text": "a", "label": "x"}\n\n' + line + '\n{"label": "y", "text": "c"}\n')
+    with pytest.raises(DataError, match=rf"^a\.jsonl:3: .*{fault}"):
+        list(opened(name))
+    rows = list(opened(name, on_error="row"))
+    assert [(row.text, row.error is None) for row in rows] == [("a", True), ("", False), ("c", True)]
+
+
+@pytest.mark.parametrize(
+    "content", ['[{"text": "a", "label": "x"},\n{"text": "b"}]', '[\n{"text": "a"}]', '{\n"text": "a"}']
+)
+def test_a_json_file_that_is_one_value_is_told_from_json_lines(
+    made: Made, pairs: Pairs, content: str
+) -> None:
+    with pytest.raises(DataError, match=r"^a\.json:1: .*one object on one line"):
+        pairs(made("a.json", content))
+
+
+def test_a_first_json_line_without_the_columns_speaks_for_the_file(made: Made, opened: Open) -> None:
+    with pytest.raises(DataError, match=r'^a\.jsonl:1: no column "text"'):
+        list(opened(made("a.jsonl", '{"review": "a"}\n{"review": "b"}\n'), labelled=False, on_error="row"))
+
+
+def test_several_text_columns_are_joined_in_the_order_of_the_config(made: Made, opened: Open) -> None:
+    name = made("a.csv", "label,body,id,title\nx,good,7,Film\n")
+    keys = {"text_column": ["title", "body"], "join": " | ", "keep_fields": True}
+    assert [(row.text, row.label, row.fields) for row in opened(name, **keys)] == [
+        ("Film | good", "x", {"id": "7"})
+    ]
+
+
+def test_rows_without_labels_keep_every_other_column(made: Made, opened: Open) -> None:
+    name = made("a.csv", "id,text,label\n1,good,\n")
+    (row,) = opened(name, labelled=False, keep_fields=True)
+    assert (row.label, row.fields) == (None, {"id": "1", "label": ""})
+    (bare,) = opened(name, labelled=False)
+    assert bare.fields is None
+
+
+def test_a_row_that_cannot_be_read_keeps_its_other_columns(made: Made, opened: Open) -> None:
+    name = made("a.csv", b"id,text\n1\xe9,caf\xe9\n")
+    (row,) = opened(name, labelled=False, keep_fields=True, on_error="row")
+    assert (row.text, row.fields) == ("", {"id": "1�"})
+    assert row.error is not None
+    assert 'byte 0xE9 at character 4 of column "text"' in row.error
+
+
+def test_a_field_of_a_million_characters_is_a_field(made: Made, pairs: Pairs, tmp_path: Path) -> None:
+    long = "word " * 200_000
+    assert pairs(made("a.csv", f'text,label\n"{long}",x\n')) == [(long, "x")]
+    assert tmp_path.exists()
