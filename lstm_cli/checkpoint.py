@@ -8,6 +8,7 @@ safetensors, all else is JSON: nothing in a checkpoint can run.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -35,11 +36,15 @@ _NUMBERS = "training.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that is whole: what it was saved with, its files' contents, and how it is called in reports."""
+    """A checkpoint that is whole: what it was saved with and its files' contents.
+
+    `passed_over` says what was wrong with a newer one of the same name, where there was one.
+    """
 
     folder: Path
     about: Mapping[str, Any]
     files: Mapping[str, bytes]
+    passed_over: str | None = None
 
     @property
     def name(self) -> str:
@@ -91,7 +96,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if not candidate.exists():
             continue
         try:
-            return _read(candidate)
+            return dataclasses.replace(_read(candidate), passed_over="\n".join(faults) or None)
         except CheckpointError as fault:
             faults.append(str(fault))
     if not faults:
@@ -125,7 +130,8 @@ def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -
     for name, content in files.items():
         write_file(new / name, content)
     listed = {name: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for name, c in files.items()}
-    manifest = {"format": _FORMAT, **about, "files": listed}
+    manifest: dict[str, Any] = {"format": _FORMAT, **about, "files": listed}
+    manifest["sha256"] = _digest_of(manifest)
     write_file(new / MANIFEST, json.dumps(manifest, indent=2).encode())
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
@@ -134,12 +140,18 @@ def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -
     _sync_folder(folder.parent)
 
 
+def _digest_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
 def _read(folder: Path) -> Checkpoint:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         listed = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         if manifest["format"] != _FORMAT:
             raise CheckpointError(f"{folder}: format {manifest['format']}, this lstmcls reads {_FORMAT}")
+        if manifest.pop("sha256") != _digest_of(manifest):
+            raise CheckpointError(f"{folder / MANIFEST}: damaged: its SHA-256 is not its own")
         about = {"epoch": int(manifest["epoch"]), "step": int(manifest["step"])}
     except OSError:
         raise CheckpointError(f"{folder}: not whole: it has no readable {MANIFEST}") from None

@@ -80,6 +80,8 @@ def evaluate_split(
     Returns what metrics.json says.
     """
     saved = load_checkpoint(run.checkpoint(checkpoint))
+    if saved.passed_over:
+        screen.warn(f"{saved.passed_over}; scoring {saved.folder}")
     task, model = saved.load(runtime.device)
     store = task.encode(rows)
     report = evaluate(model, task, store, runtime)

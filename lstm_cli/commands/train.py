@@ -45,6 +45,8 @@ def train(
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
     state = TrainState.start(task, config.train, runtime, config.run.seed)
     if last:
+        if last.passed_over:
+            screen.warn(f"{last.passed_over}; going on from {last.folder}")
         last.restore(state)
         run.keep_records(state.progress.epoch)
     screen.splits({"train": data.train, "dev": data.dev})
