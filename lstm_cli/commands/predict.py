@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
@@ -94,9 +95,10 @@ def _format_of(output: Path | None) -> Format:
 def _writer(output: Path | None, format: Format) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Writes lines to stdout, or to a file that appears only when it is whole."""
     if output is None:
-        # predictions are UTF-8 whatever the terminal's locale says
-        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-            yield _line_writer(stream, format)
+        assert isinstance(sys.stdout, io.TextIOWrapper)
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the terminal's locale says
+        yield _line_writer(sys.stdout, format)
+        sys.stdout.flush()
         return
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
