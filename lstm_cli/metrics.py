@@ -1,0 +1,209 @@
+"""Counts in, frozen results out. NumPy alone computes; the tests hold every number to scikit-learn's within 1e-12."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "macro_f1": True,
+    "micro_f1": True,
+    "weighted_f1": True,
+    "roc_auc": True,
+    "log_loss": False,
+    "ece": False,
+}
+"""Every metric that an epoch can be chosen by or a gate set on."""
+
+_ECE_BINS = 15
+_SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """One class against all others; a ratio without a denominator is 0."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """All scores of N rows over C classes. `confusion` (C, C): true classes down, predicted classes across."""
+
+    n: int
+    accuracy: float
+    macro_f1: float
+    micro_f1: float
+    weighted_f1: float
+    log_loss: float
+    ece: float
+    roc_auc: float | None
+    per_class: dict[str, ClassScores]
+    confusion: Ints
+
+    def scalars(self) -> dict[str, float]:
+        """Every single-number metric by name; `roc_auc` only where there is one."""
+        values = {name: getattr(self, name) for name in HIGHER_IS_BETTER}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def classification(targets: Ints, probs: Floats, label_names: Sequence[str]) -> Classification:
+    """Score probabilities: (N,) class numbers, (N, C) rows that sum to 1, C names -> Classification.
+
+    A row's prediction is its most probable class, the first one where several are equal.
+    """
+    num_classes = len(label_names)
+    confusion = confusion_counts(targets, probs.argmax(axis=1), num_classes)
+    precision, recall, f1 = _precision_recall_f1(confusion)
+    support = confusion.sum(axis=1)
+    accuracy = float(np.trace(confusion) / len(targets))
+    return Classification(
+        n=len(targets),
+        accuracy=accuracy,
+        macro_f1=float(f1.mean()),
+        micro_f1=accuracy,  # one label a row: every false positive is also a false negative
+        weighted_f1=float((f1 * support).sum() / support.sum()),
+        log_loss=_log_loss(targets, probs),
+        ece=_ece(targets, probs),
+        roc_auc=_roc_auc(targets == 1, probs[:, 1]) if num_classes == 2 else None,
+        per_class={
+            name: ClassScores(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+            for i, name in enumerate(label_names)
+        },
+        confusion=confusion,
+    )
+
+
+def confusion_counts(targets: Ints, predicted: Ints, num_classes: int) -> Ints:
+    """(N,), (N,) -> (C, C): rows are true classes, columns predicted ones."""
+    cells = np.bincount(targets * num_classes + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes).astype(np.int64)
+
+
+def accuracy_and_macro_f1(targets: Ints, predicted: Ints, num_classes: int) -> tuple[float, float]:
+    """The two scores that need no probabilities."""
+    confusion = confusion_counts(targets, predicted, num_classes)
+    return float(np.trace(confusion) / len(targets)), float(_precision_recall_f1(confusion)[2].mean())
+
+
+def _precision_recall_f1(confusion: Ints) -> tuple[Floats, Floats, Floats]:
+    """(…, C, C) -> three times (…, C)."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    predicted, actual = confusion.sum(axis=-2), confusion.sum(axis=-1)
+    return (
+        hits / np.maximum(predicted, 1),
+        hits / np.maximum(actual, 1),
+        2 * hits / np.maximum(predicted + actual, 1),
+    )
+
+
+def _log_loss(targets: Ints, probs: Floats) -> float:
+    """Mean −ln of the true class's probability, probabilities kept one machine epsilon away from 0 and 1."""
+    eps = np.finfo(np.float64).eps
+    return float(-np.log(np.clip(probs[np.arange(len(targets)), targets], eps, 1 - eps)).mean())
+
+
+def _ece(targets: Ints, probs: Floats) -> float:
+    """Expected calibration error (Guo et al. 2017, eq. 3): 15 equal bins of the top probability, |accuracy −
+    confidence| of each, weighted by its share of the rows."""
+    confidence = probs.max(axis=1)
+    right = probs.argmax(axis=1) == targets
+    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(int) - 1, 0, _ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
+    return float(np.abs(gaps).sum() / len(targets))
+
+
+def reliability(targets: Ints, probs: Floats) -> tuple[Floats, Floats, Ints]:
+    """Mean confidence, accuracy and rows of each non-empty bin of the calibration error."""
+    confidence = probs.max(axis=1)
+    right = probs.argmax(axis=1) == targets
+    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(int) - 1, 0, _ECE_BINS - 1)
+    count = np.bincount(bins, minlength=_ECE_BINS)
+    full = count > 0
+    means = [
+        np.bincount(bins, weights=values, minlength=_ECE_BINS)[full] / count[full]
+        for values in (confidence, right)
+    ]
+    return means[0], means[1], count[full]
+
+
+def _roc_auc(positive: npt.NDArray[np.bool_], score: Floats) -> float | None:
+    """The share of (positive, negative) pairs that the score puts in order, ties counting half; None without both."""
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not num_positive or not num_negative:
+        return None
+    _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(count) - (count - 1) / 2  # of equal scores: the mean of their ranks
+    rank_sum = float(ranks[inverse][positive].sum())
+    return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
+
+
+def bootstrap_ci(
+    targets: Ints, predicted: Ints, num_classes: int, seed: int = 0, samples: int = 1000
+) -> dict[str, tuple[float, float]]:
+    """95 % percentile intervals of accuracy and macro F1 under resampling of the rows (Efron 1979).
+
+    Both depend on the confusion counts alone, so that a resample of N rows is one multinomial draw of C² counts.
+    """
+    confusion = confusion_counts(targets, predicted, num_classes)
+    samples = max(100, min(samples, 50_000_000 // num_classes**2))  # at most 400 MB of counts
+    draws = np.random.default_rng(seed).multinomial(
+        len(targets), confusion.ravel() / len(targets), size=samples
+    )
+    resampled = draws.reshape(samples, num_classes, num_classes)
+    accuracy = np.trace(resampled, axis1=1, axis2=2) / len(targets)
+    macro_f1 = _precision_recall_f1(resampled)[2].mean(axis=1)
+    return {
+        name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
+        for name, values in (("accuracy", accuracy), ("macro_f1", macro_f1))
+    }
+
+
+def paired_verdict(targets: Ints, ours: Ints, theirs: Ints) -> tuple[str, float]:
+    """Which of two predictions of the same rows is right more often: ("beats" | "ties" | "loses to", p).
+
+    McNemar's exact test (1947): among the rows that only one got right, a fair coin decides which. p is two-sided.
+    """
+    only_ours = int(((ours == targets) & (theirs != targets)).sum())
+    only_theirs = int(((theirs == targets) & (ours != targets)).sum())
+    p = _two_sided_binomial(min(only_ours, only_theirs), only_ours + only_theirs)
+    if p >= _SIGNIFICANCE:
+        return "ties", p
+    return ("beats" if only_ours > only_theirs else "loses to"), p
+
+
+def _two_sided_binomial(smaller: int, n: int) -> float:
+    """P(a fair coin's n throws split at least as unevenly as smaller : n − smaller)."""
+    if 2 * smaller == n:
+        return 1.0
+    k = np.arange(smaller + 1)
+    # ln of n over k, built up term by term: ln C(n, k) = Σ ln(n − j) − ln(j + 1)
+    log_choose = np.concatenate([[0.0], np.cumsum(np.log(n - k[:-1]) - np.log(k[:-1] + 1))])
+    largest = log_choose[-1]
+    tail = largest - n * math.log(2) + math.log(float(np.exp(log_choose - largest).sum()))
+    return min(1.0, 2 * math.exp(tail))
+
+
+def to_json(scores: Classification) -> dict[str, Any]:
+    """The scores under the keys of metrics.json."""
+    return {
+        "n": scores.n,
+        **scores.scalars(),
+        "per_class": {
+            name: {"precision": c.precision, "recall": c.recall, "f1": c.f1, "support": c.support}
+            for name, c in scores.per_class.items()
+        },
+    }
