@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_cli.errors import CheckpointError
-from lstm_cli.tasks import Task, load_task
+from lstm_cli.tasks import Classify, Task, load_task
 from lstm_cli.training import TrainState
 
 MANIFEST = "manifest.json"
@@ -52,7 +52,7 @@ class Checkpoint:
         digest = hashlib.sha256(self.files[_MODEL]).hexdigest()
         return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {digest[:12]}"
 
-    def load(self, device: torch.device) -> tuple[Task, nn.Module]:
+    def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
         """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
         task = load_task(self.files)
         model = task.build_model()
@@ -91,7 +91,7 @@ def save_last(folder: Path, task: Task, state: TrainState) -> None:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """The checkpoint of this name that is whole: the folder itself, else the newer one that was about to take its
     place, else the one before it. Raises CheckpointError where there is none."""
-    faults = []
+    faults: list[str] = []
     for candidate in (folder, _unfinished(folder), _previous(folder)):
         if not candidate.exists():
             continue

@@ -94,7 +94,7 @@ class Screen:
             expand=True,
             transient=True,
         )
-        fields = {
+        fields: dict[str, Any] = {
             "epoch": epochs_done + 1,
             "epochs": epochs,
             "batch": "",

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import small_rows
 from typer.testing import CliRunner
 
 from lstm_cli.cli import app
-from lstm_cli.commands.init import commented, presets
+from lstm_cli.commands.init import presets
 from lstm_cli.config import RunConfig, keys, load_config
 from lstm_cli.data.sources import load_splits
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runtime import start
 from lstm_cli.training import EncodedSplits, EpochReport, TrainState, fit
+from tests.conftest import small_rows
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

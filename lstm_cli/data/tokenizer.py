@@ -153,7 +153,7 @@ class TextTokenizer:
             learned = tokenizer.get_vocab_size()
         except DataError:
             raise
-        except Exception as fault:  # noqa: BLE001 - the library's trainers raise bare Exceptions
+        except Exception as fault:  # the library's trainers raise bare Exceptions
             if type(fault) is not Exception:
                 raise
             learned = 0  # what the unigram trainer says of texts that are all empty
@@ -200,7 +200,7 @@ class TextTokenizer:
             vocabulary = tokenizer.get_vocab()
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as fault:  # the library panics with a class that is no Exception
+        except BaseException as fault:  # noqa: BLE001 - the library panics with a class that is no Exception
             raise CheckpointError(f"tokenizer.json: cannot be read ({fault})") from None
         if sorted(vocabulary.values()) != list(range(len(vocabulary))) or vocabulary.get(PAD) != PAD_ID:
             raise CheckpointError(

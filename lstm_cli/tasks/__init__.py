@@ -9,7 +9,7 @@ from lstm_cli.errors import CheckpointError
 from lstm_cli.tasks.base import Loss, Outputs, Scores, Task
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
 
-__all__ = ["ClassifyConfig", "Loss", "Outputs", "Scores", "Task", "TaskConfig", "load_task"]
+__all__ = ["Classify", "ClassifyConfig", "Loss", "Outputs", "Scores", "Task", "TaskConfig", "load_task"]
 
 TaskConfig = (
     ClassifyConfig  # the second task makes this Annotated[ClassifyConfig | …, Field(discriminator="kind")]

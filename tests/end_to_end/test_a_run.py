@@ -236,7 +236,7 @@ def test_columns_are_kept_and_never_shadow_a_prediction(trained: Path, tmp_path:
         ("8", "positive", "low"),
     ]
     assert isinstance(out[0]["score"], float)
-    assert [entry["label"] for entry in out[0]["top"]] in (["negative", "positive"], ["positive", "negative"])  # type: ignore[index, attr-defined]
+    assert [entry["label"] for entry in out[0]["top"]] in (["negative", "positive"], ["positive", "negative"])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("format", ["csv", "tsv"])
