@@ -74,7 +74,7 @@ def evaluate_split(
     train: Rows | None,
     runtime: Runtime,
     screen: Screen,
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """Score the checkpoint on `rows`, beside baselines fitted on `train` where it is given; write `eval/SPLIT/`.
 
     Returns what metrics.json says.
@@ -93,7 +93,7 @@ def evaluate_split(
         targets=np.asarray(store.targets, np.int64),
         probs=report.outputs,
         rows=rows,
-        truncated=np.asarray(store.truncated),
+        num_truncated=int(store.truncated.sum()),
         baselines=rivals,
     )
     folder = run.evaluation(split)

@@ -16,7 +16,8 @@ from lstm_cli.console import Screen, TrainingProgress
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import ConfigError, Interrupted
 from lstm_cli.interrupts import stop_requests
-from lstm_cli.report import plot_learning_curves, tensorboard_writer
+from lstm_cli.plots import learning_curves
+from lstm_cli.report import TensorBoard
 from lstm_cli.rundir import RunDir
 from lstm_cli.runtime import start
 from lstm_cli.tasks import Task
@@ -54,7 +55,7 @@ def train(
     screen.say(f"run {run.path}, seed {config.run.seed}, on {runtime.why}")
 
     progress = state.progress
-    writer = tensorboard_writer(run.tensorboard) if config.run.tensorboard else None
+    writer = TensorBoard(run.tensorboard) if config.run.tensorboard else None
     with (
         stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
         screen.training(config.train.epochs, progress.epoch, config.train.select_by) as shown,
@@ -84,7 +85,7 @@ def train(
                     stop.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
                 )
 
-    plot_learning_curves(run.records(), run.curves)
+    learning_curves(run.records(), config.train.select_by, run.curves)
     split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
     evaluate_split(run, "best", rows, split, splits.train if baselines else None, runtime, screen)
     screen.say(f"the model is in {run.best}")
