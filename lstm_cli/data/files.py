@@ -123,9 +123,7 @@ def naming(path: str) -> Iterator[None]:
     """Turn the faults of a file that cannot be opened, unpacked or read to its end into a `DataError`."""
     try:
         yield
-    except (
-        UnicodeError
-    ) as fault:  # of the codec itself: UTF-16 or UTF-32 without the mark that tells the order
+    except UnicodeError as fault:  # the codec's own: UTF-16 or UTF-32 without the mark of its byte order
         raise DataError(f"{path}: {fault}. Try data.encoding: utf-16-le or utf-8") from fault
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as fault:
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)

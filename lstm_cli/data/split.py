@@ -49,7 +49,7 @@ def _choose(hashes: npt.NDArray[np.uint64], labels: Int32, fraction: float) -> M
         chosen[groups[_fill(sizes[groups], fraction)]] = True
     mask: Mask = chosen[group_of]
     for absent in np.flatnonzero(np.bincount(labels[~mask], minlength=num_labels) == 0):
-        given_back = group_of[labels == absent].min()  # its texts all went to dev under other, rarer labels
+        given_back = group_of[labels == absent].min()  # all its texts went to dev: one comes back
         mask[group_of == given_back] = False
     return mask
 
@@ -67,8 +67,7 @@ def _groups(hashes: npt.NDArray[np.uint64]) -> tuple[Int32, Int32]:
 
 def _fill(sizes: Int32, fraction: float) -> Mask:
     """Which groups to take, from the first on, so that they sum to `fraction` of all rows and not to more."""
-    total = int(sizes.sum())
-    wanted = min(round(fraction * total), total - 1)
+    wanted = round(fraction * int(sizes.sum()))
     taken: Mask = np.cumsum(sizes) <= wanted
     missing = wanted - int(sizes[taken].sum())
     for at in np.flatnonzero(~taken):  # past a group that was too large; without one nothing is missing

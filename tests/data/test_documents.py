@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from conftest import Open
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_cli.data.sources import DataConfig, stream_rows
 from lstm_cli.errors import DataError
+from tests.data.conftest import Open
 
 Made = Callable[[str, str | bytes], str]
 Pairs = Callable[..., list[tuple[str, str | None]]]
@@ -147,6 +147,11 @@ def test_a_folder_without_class_folders_is_named(made: Made, pairs: Pairs) -> No
 def test_without_labels_every_file_of_a_folder_is_a_document(made: Made, opened: Open) -> None:
     for name in ("d/b.txt", "d/a/z.log", "d/.hidden"):
         made(name, name)
+    made("many/x/1", "")
+    for number in range(20):
+        made(f"many/{number * 7 % 20:02}", "")
+    names = [row.path for row in opened("many", labelled=False)]
+    assert names == [*(f"many/{number:02}" for number in range(20)), "many/x/1"]
     rows = list(opened("d", role="predict", labelled=False))
     assert [(row.text, row.fields) for row in rows] == [
         ("d/a/z.log", {"id": "a/z.log"}),

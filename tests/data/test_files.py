@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
-from conftest import Open
 
 from lstm_cli.data.files import sha256_of_file
 from lstm_cli.errors import DataError
+from tests.data.conftest import Open
 
 Made = Callable[[str, str | bytes], str]
 Pairs = Callable[..., list[tuple[str, str | None]]]

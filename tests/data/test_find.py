@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Open
 
 from lstm_cli.errors import DataError
+from tests.data.conftest import Open
 
 Made = Callable[[str, str | bytes], str]
 Pairs = Callable[..., list[tuple[str, str | None]]]
@@ -18,12 +18,12 @@ CSV = "text,label\n{},x\n"
 
 
 def test_globs_are_sorted_and_lists_keep_their_order(made: Made, opened: Open) -> None:
-    for name in ("p/b.csv", "p/a.csv", "q/c.csv", "p/.hidden.csv"):
+    for name in ("p/b.csv", "p/a.csv", "q/deep/c.csv", "p/.hidden.csv"):
         made(name, CSV.format(name))
     made("z.jsonl", '{"text": "z", "label": "x"}')
     rows = opened(["z.jsonl", "**/*.csv", "p/b.csv"])
-    assert rows.sources == ("z.jsonl", "p/a.csv", "p/b.csv", "q/c.csv", "p/b.csv")
-    assert [row.text for row in rows] == ["z", "p/a.csv", "p/b.csv", "q/c.csv", "p/b.csv"]
+    assert rows.sources == ("z.jsonl", "p/a.csv", "p/b.csv", "q/deep/c.csv", "p/b.csv")
+    assert [row.text for row in rows] == ["z", "p/a.csv", "p/b.csv", "q/deep/c.csv", "p/b.csv"]
     assert [row.path for row in rows] == list(rows.sources)
     assert opened(str(Path("p").absolute() / "*.csv")).sources == tuple(
         str(Path("p").absolute() / name) for name in ("a.csv", "b.csv")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Open
 
 from lstm_cli.data.sources import DataConfig, load_splits
 from lstm_cli.errors import DataError
+from tests.data.conftest import Open
 
 Pairs = Callable[..., list[tuple[str, str | None]]]
 

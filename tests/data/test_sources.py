@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Open
 
 from lstm_cli.data.sources import DataConfig, load_splits
 from lstm_cli.errors import DataError
+from tests.data.conftest import Open
 
 Made = Callable[[str, str | bytes], str]
 

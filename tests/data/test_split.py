@@ -21,7 +21,7 @@ def same_text(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-few_texts = st.integers(0, 30).map(lambda i: f"Text {i}" if i % 3 else f"  TEXT\t{i} ")
+few_texts = st.builds(str.format, st.sampled_from(["Text {}", "  TEXT\t{} ", "text {}"]), st.integers(0, 20))
 any_pairs = st.lists(st.tuples(few_texts, st.sampled_from("abc")), max_size=60)
 any_share = st.floats(0.01, 0.99)
 
@@ -83,9 +83,16 @@ def test_the_seed_decides_the_rows_and_a_larger_share_adds_to_a_smaller() -> Non
 
 def test_a_group_too_large_for_dev_does_not_keep_the_smaller_ones_out() -> None:
     pairs = [("copy", "a")] * 50 + [(f"text {i}", "a") for i in range(50)]
-    for seed in range(10):
+    for seed in range(40):
         mask = dev_mask(rows_of(pairs), 0.1, seed)
         assert (int(mask.sum()), bool(mask[:50].any())) == (10, False)
+
+
+def test_a_text_under_two_labels_counts_with_the_rarer() -> None:
+    pairs = [(f"text {i}", "common") for i in range(80)] + [(f"text {i}", "rare") for i in range(20)]
+    for seed in range(10):
+        mask = dev_mask(rows_of(pairs), 0.25, seed)
+        assert (int(mask[:80].sum()), int(mask[80:].sum())) == (20, 5)
 
 
 def test_a_label_whose_texts_all_bear_a_rarer_label_too_stays_in_train() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Open
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lstm_cli.errors import DataError
+from tests.data.conftest import Open
 
 Made = Callable[[str, str | bytes], str]
 Pairs = Callable[..., list[tuple[str, str | None]]]
@@ -86,6 +87,11 @@ def test_texts_that_look_like_nothing_stay_texts(made: Made, pairs: Pairs) -> No
     assert pairs(made("a.csv", "text,label\n" + "".join(f"{text},x\n" for text, _ in rows))) == rows
 
 
+def test_carriage_returns_alone_end_the_rows_of_a_csv_file_too(made: Made, opened: Open) -> None:
+    rows = opened(made("a.csv", "text,label\ra,x\r\rb,y\r"))
+    assert [(row.text, row.label, row.line) for row in rows] == [("a", "x", 2), ("b", "y", 4)]
+
+
 def test_blank_lines_of_a_table_are_no_rows(made: Made, pairs: Pairs) -> None:
     assert pairs(made("a.csv", "\n\ntext,label\na,x\n\nb,y\n\n\n")) == [("a", "x"), ("b", "y")]
     assert pairs(made("a.tsv", "text\tlabel\r\na\tx\r\n\r\nb\ty\r\n\r\n")) == [("a", "x"), ("b", "y")]
@@ -103,6 +109,8 @@ def test_quotes_are_plain_characters_in_tsv_and_where_the_config_says_so(made: M
     assert (
         pairs(made("a.csv", lines.replace("\t", ",")), columns=["label", "text"], quoting="none") == expected
     )
+    white = [(" a \x85 ", "x"), ("\u2028", "y")]
+    assert pairs(made("c.tsv", "".join(f"{b}\t{a}\n" for a, b in white)), columns=["label", "text"]) == white
     standard = made("b.tsv", 'text\tlabel\n"a\tb\n""c"""\tx\n')
     assert pairs(standard, quoting="standard") == [('a\tb\n"c"', "x")]
 
@@ -193,7 +201,7 @@ def test_values_that_are_no_text_become_the_text_they_would_be_in_csv(made: Made
     ]  # fmt: skip
 
 
-def test_parquet_values_become_text_and_only_needed_columns_are_read(made: Made, opened: Open) -> None:
+def test_parquet_values_become_the_text_they_would_be_in_csv(made: Made, opened: Open) -> None:
     name = made("a.parquet", b"")
     columns: dict[str, Any] = {
         "text": pa.array(["a", None]), "label": pa.array([0, 1]), "flag": pa.array([True, None]),
@@ -217,6 +225,19 @@ def test_parquet_rows_are_numbered_across_batches(made: Made, opened: Open) -> N
         pa.table({"label": ["x"] * 3000, "text": [str(i) for i in range(3000)]}), name, row_group_size=700
     )
     assert [(int(row.text), row.line) for row in opened(name)] == [(i, i + 1) for i in range(3000)]
+
+
+def test_a_parquet_file_is_not_held_in_memory(made: Made, opened: Open) -> None:
+    name = made("a.parquet", b"")
+    rows = pa.table(
+        {"text": [random.Random(i).randbytes(500).hex() for i in range(9_000)], "label": ["x"] * 9_000}
+    )
+    pq.write_table(rows, name, row_group_size=900, use_dictionary=False, compression="none")
+    del rows
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in opened(name)]
+    assert len(held) == 9_000
+    assert max(held) < 3_000_000, "of 9,000,000"
 
 
 def test_parquet_that_is_none_or_lacks_a_column_is_named(made: Made, pairs: Pairs) -> None:
@@ -249,8 +270,8 @@ def test_text_in_parquet_that_is_no_utf8_is_the_fault_of_its_row(made: Made, ope
         ('{"text": "b", "label": ["x", "y"]}', "more than one label a text is not supported"),
         ('{"test": "b", "label": "x"}', r'no column "text" \(have: test, label\)\. Did you mean "test"\?'),
         (
-            '{"text": "b\\ud800", "label": "x"}',
-            r"half a character \(the lone surrogate \\ud800\) at character 2",
+            '{"text": "b\\udce9", "label": "x"}',
+            r"half a character \(the lone surrogate \\udce9\) at character 2",
         ),
     ],
 )
