@@ -45,14 +45,17 @@ def predict(
     task, model = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint)).load(
         runtime.device
     )
+    data = config.data
+    if not any(override.startswith("data.format=") for override in overrides):
+        data = data.model_copy(update={"format": "auto"})  # the training files' format says nothing of these
     rows: Iterable[Row]
     if list(files) == ["-"]:
-        rows = stream_rows(sys.stdin.buffer, config.data)
+        rows = stream_rows(sys.stdin.buffer, data)
     elif "-" in files:
         raise ConfigError("-: stdin is read alone; give either - or files")
     else:
         rows = open_rows(
-            list(files), config.data, "predict", labelled=False, keep_fields=True, on_error="row"
+            list(files), data, "predict", labelled=False, keep_fields=True, on_error="row"
         )
     with _writer(output, format or _format_of(output)) as write, screen.counting("predicting") as counter:
         for number, result in enumerate(predict_rows(model, task, rows, runtime)):
