@@ -31,7 +31,7 @@ class Saved:
         self.task: Classify = config.task.fit(splits.train)
         self.data = EncodedSplits(self.task.encode(splits.train), self.task.encode(splits.dev))
         self.state = TrainState.start(self.task, config.train, runtime, 0)
-        self.fresh = lambda: TrainState.start(self.task, config.train, runtime, 1)
+        self.config, self.runtime = config, runtime
         for _ in fit(self.state, self.task, self.data, config.train, runtime):
             pass
 
@@ -57,7 +57,7 @@ def test_best_holds_the_scored_weights_and_the_task(saved: Saved, tmp_path: Path
 
 def test_last_restores_the_whole_training(saved: Saved, tmp_path: Path) -> None:
     save_last(tmp_path / "last", saved.task, saved.state)
-    state = saved.fresh()
+    state = TrainState.start(saved.task, saved.config.train, saved.runtime, 1)
     load_checkpoint(tmp_path / "last").restore(state)
     ours, theirs = saved.state.training_tensors(), state.training_tensors()
     assert ours.keys() == theirs.keys()

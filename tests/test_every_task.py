@@ -1,0 +1,229 @@
+"""What holds for every task: nothing leaks, company changes nothing, order is kept, a fresh process agrees."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_cli import prediction
+from lstm_cli.batch import UNK_ID
+from lstm_cli.checkpoint import load_checkpoint, save_best
+from lstm_cli.config import RunConfig
+from lstm_cli.data.config import DataConfig
+from lstm_cli.data.labels import Labels
+from lstm_cli.data.rows import Row
+from lstm_cli.data.sources import load_splits, open_rows
+from lstm_cli.data.tokenizer import TextTokenizer
+from lstm_cli.errors import CheckpointError
+from lstm_cli.prediction import predict_rows
+from lstm_cli.runtime import RuntimeConfig, start
+from lstm_cli.tasks import Classify, ClassifyConfig, load_task
+from lstm_cli.training import EncodedSplits, TrainConfig, TrainState, fit
+from tests.conftest import small_rows
+
+CPU = start(RuntimeConfig(device="cpu", threads=1))
+TEXTS = [text for text, _ in small_rows(60)]
+
+
+def task_of(config: dict[str, object]) -> Classify:
+    """A task learned from sixty rows, without a file."""
+    settings_ = ClassifyConfig.model_validate(config)
+    tokenizer = TextTokenizer.learn(settings_.tokenizer, TEXTS)
+    return Classify(settings_, tokenizer, Labels(("negative", "neutral", "positive"), (20, 20, 20)))
+
+
+SMALL = {"encoder": {"embedding_size": 6, "hidden_size": 5, "num_layers": 2}, "max_tokens": 30}
+TASKS = [
+    task_of({**SMALL, "tokenizer": {"kind": kind, "vocab_size": 200}, "pooling": pooling})
+    for kind, pooling in [
+        ("word", "final"),
+        ("char", "max"),
+        ("bpe", "mean+max"),
+        ("unigram", "attention"),
+        ("word", "mean"),
+        ("word", "final-all-layers"),
+    ]
+]
+torch.manual_seed(0)
+MODELS = [task.build_model() for task in TASKS]
+BOTH = list(zip(TASKS, MODELS, strict=True))
+
+
+def outputs(task: Classify, model: torch.nn.Module, texts: list[str]) -> np.ndarray:
+    rows = [Row(text, None, "test", i + 1) for i, text in enumerate(texts)]
+    results = list(predict_rows(model, task, rows, CPU))
+    assert [result.row for result in results] == rows
+    return np.stack([result.output for result in results if result.output is not None])
+
+
+texts = st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=30)), min_size=1, max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts, st.sampled_from(range(len(BOTH))), st.integers(1, 5))
+def test_a_row_reads_the_same_alone_and_in_any_company(texts: list[str], which: int, window: int) -> None:
+    texts = [text.encode("utf-8", "replace").decode() for text in texts]
+    task, model = BOTH[which]
+    together = outputs(task, model, texts)
+    alone = np.concatenate([outputs(task, model, [text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prediction, "_WINDOW_ROWS", window)
+        patch.setattr(prediction, "_BATCH_ROWS", 2)
+        np.testing.assert_allclose(outputs(task, model, texts), together, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", range(len(BOTH)))
+def test_outputs_are_probabilities(which: int) -> None:
+    probs = outputs(*BOTH[which], [*TEXTS, ""])
+    assert probs.shape == (61, 3)
+    assert (probs >= 0).all()
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-12)
+
+
+def test_rows_that_could_not_be_read_keep_their_place() -> None:
+    rows = [Row("a", None, "f", 1), Row("", None, "f", 2, error="broken"), Row("b", None, "f", 3)]
+    results = list(predict_rows(MODELS[0], TASKS[0], rows, CPU))
+    assert [result.output is None for result in results] == [False, True, False]
+    assert [result.row.line for result in results] == [1, 2, 3]
+    only_broken = list(predict_rows(MODELS[0], TASKS[0], rows[1:2], CPU))
+    assert [result.output for result in only_broken] == [None]
+
+
+def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
+    read = 0
+
+    def endless() -> Iterator[Row]:
+        nonlocal read
+        while True:
+            read += 1
+            yield Row(f"text {read}", None, "stream", read)
+
+    stream = predict_rows(MODELS[0], TASKS[0], endless(), CPU)
+    for _ in range(15):
+        next(stream)
+    assert read == 20
+    monkeypatch.setattr(prediction, "_WINDOW_CHARS", 25)
+    stream, read = predict_rows(MODELS[0], TASKS[0], endless(), CPU), 0
+    next(stream)
+    assert read <= 5
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.config.tokenizer.kind + task.config.pooling)
+def test_a_task_reads_back_from_its_files(task: Classify) -> None:
+    again = load_task(task.files())
+    assert again.files() == task.files()
+    assert [row.tolist() for row in again.encode_window([Row("word1 good", None, "f", 1)]).tokens] == [
+        row.tolist() for row in task.encode_window([Row("word1 good", None, "f", 1)]).tokens
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", b"{}"),
+        ("config.json", b'{"kind": "classify"}'),
+        ("config.json", b'{"kind": "run this"}'),
+        ("config.json", b'{"kind": "classify", "task": {"pooling": "x"}, "label_counts": [1, 1, 1]}'),
+        ("labels.json", b'{"a": 1}'),
+        ("labels.json", b"not json"),
+        ("tokenizer.json", b"{}"),
+    ],
+)
+def test_files_that_make_no_task_are_refused(file: str, content: bytes) -> None:
+    with pytest.raises(CheckpointError, match="json"):
+        load_task({**TASKS[0].files(), file: content})
+
+
+@pytest.mark.parametrize("truncation", ["head", "tail", "head+tail"])
+def test_long_rows_keep_the_ends_that_were_asked_for(truncation: str) -> None:
+    task = task_of(
+        {**SMALL, "max_tokens": 5, "truncation": truncation, "tokenizer": {"kind": "word", "min_count": 1}}
+    )
+    ids = task.tokenizer.encode([" ".join(f"word{i}" for i in range(12))])[0].tolist()
+    window = task.encode_window(
+        [Row(" ".join(f"word{i}" for i in range(12)), None, "f", 1), Row("good", None, "f", 2)]
+    )
+    expected = {"head": ids[:5], "tail": ids[-5:], "head+tail": ids[:3] + ids[-2:]}
+    assert window.tokens[0].tolist() == expected[truncation]
+    assert window.truncated == [True, False]
+
+
+def test_nothing_of_dev_or_test_reaches_vocabulary_or_labels(small_yaml: str, tmp_path: Path) -> None:
+    """Dev and test are poisoned with words of their own: the task must not know them, nor change for them."""
+    config = DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv", test=f"{tmp_path}/test.csv")
+    clean = ClassifyConfig().fit(load_splits(config, 0).train)
+    for name in ("dev", "test"):
+        with (tmp_path / f"{name}.csv").open("a", encoding="utf-8") as file:
+            file.write("poison poison poison,positive\n" * 50)
+    poisoned = ClassifyConfig().fit(load_splits(config, 0).train)
+    assert poisoned.files() == clean.files()
+    assert set(poisoned.tokenizer.encode(["poison"])[0].tolist()) == {UNK_ID}
+
+
+def test_nothing_of_a_cut_off_dev_share_reaches_the_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rng = random.Random(0)
+    words = [f"only{i}" for i in range(200)]
+    path.write_text(
+        "text,label\n" + "".join(f"{word} {word} common,{rng.choice('ab')}\n" for word in words),
+        encoding="utf-8",
+    )
+    splits = load_splits(DataConfig(train=str(path), dev=0.2), 0)
+    task = ClassifyConfig().fit(splits.train)
+    held_out = [row.text.split()[0] for row in splits.dev]
+    assert 30 <= len(held_out) <= 50
+    assert all(task.tokenizer.encode([word])[0].tolist() == [UNK_ID] for word in held_out)
+
+
+def test_the_cache_knows_rows_tokenizer_and_truncation_apart(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nword1 good bad,negative\nword2,positive\n", encoding="utf-8")
+    rows = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True)
+    other = TASKS[0].config.model_copy(update={"max_tokens": 1})
+    stores = [
+        task.encode(rows).tokens.tolist()
+        for task in (TASKS[0], TASKS[1], Classify(other, TASKS[0].tokenizer, TASKS[0].labels), TASKS[0])
+    ]
+    assert stores[0] == stores[3]
+    assert stores[0] != stores[1]
+    assert len(stores[2]) == 2
+    path.write_text("text,label\nword1 good,negative\n", encoding="utf-8")
+    changed = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True)
+    assert len(TASKS[0].encode(changed)) == 1
+
+
+def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, tmp_path: Path) -> None:
+    splits = load_splits(DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv"), 0)
+    config = RunConfig.model_validate({"data": {"train": "x"}, "task": {**SMALL}, "train": {"epochs": 1}})
+    task = config.task.fit(splits.train)
+    data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
+    state = TrainState.start(task, TrainConfig(epochs=1), CPU, 0)
+    for _ in fit(state, task, data, TrainConfig(epochs=1), CPU):
+        pass
+    save_best(tmp_path / "best", task, state)
+    here = outputs(task, load_checkpoint(tmp_path / "best").load(CPU.device)[1], TEXTS)
+    np.testing.assert_array_equal(here, outputs(task, state.model, TEXTS))
+    program = (
+        "import json, sys; from pathlib import Path; from lstm_cli.checkpoint import load_checkpoint; "
+        "from lstm_cli.prediction import predict_rows; from lstm_cli.data.rows import Row; "
+        "from lstm_cli.runtime import RuntimeConfig, start; runtime = start(RuntimeConfig(device='cpu', threads=1)); "
+        f"task, model = load_checkpoint(Path({str(tmp_path / 'best')!r})).load(runtime.device); "
+        "rows = [Row(text, None, 'f', 1) for text in json.load(sys.stdin)]; "
+        "print(json.dumps([result.output.tolist() for result in predict_rows(model, task, rows, runtime)]))"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(TEXTS), capture_output=True, text=True, check=True
+    )
+    np.testing.assert_array_equal(np.array(json.loads(there.stdout)), here)
