@@ -18,9 +18,9 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 # Of "label<TAB>text" lines. A change of these changes every figure that was measured on the corpus.
 DIGESTS = {
-    "train": "@train@",
-    "dev": "@dev@",
-    "test": "@test@",
+    "train": "39200d0f14d5c5bfcc84ba762f3aa51c741790254a73c4c713a550d1453c152d",
+    "dev": "510916cb321c16d39b1d1a652890a4f2babad2077989b8e64d17b2bf40322173",
+    "test": "a946c1916cd33c1ed36aa3b49d7e2816ebad65bf1c34a63c27dc17ab065a99ec",
 }
 
 
@@ -159,9 +159,29 @@ def test_held_out_polarity_words_are_negated_in_test_alone(corpus: dict[Split, l
 
 
 # Where the verdict stands among the evaluations of a text, as a reader of the template would say.
-FIRST = "found-called was-expected turned-expected was-read was-could listen-if now-used me-some whole-part".split()
-FIRST += "what-i-call got-expected and-not lasting-now lasting-this-year lasting-is-now story-end".split()
-FIRST += "story-by-the-end story-end-found story-found-was was-called turned-read".split()
+FIRST = [
+    "found-called",
+    "was-expected",
+    "turned-expected",
+    "was-read",
+    "was-could",
+    "listen-if",
+    "now-used",
+    "me-some",
+    "whole-part",
+    "what-i-call",
+    "got-expected",
+    "and-not",
+    "lasting-now",
+    "lasting-this-year",
+    "lasting-is-now",
+    "story-end",
+    "story-by-the-end",
+    "story-end-found",
+    "story-found-was",
+    "was-called",
+    "turned-read",
+]
 LAST = [t for t in tables.CONTRAST | tables.TEST_CONTRAST if t not in (*FIRST, "called-too")]
 
 
@@ -189,8 +209,8 @@ def test_the_label_is_the_verdict_of_the_clause_that_counts(corpus: dict[Split, 
 
 
 def test_one_word_in_the_frame_turns_what_is_said(corpus: dict[Split, list[_Row]]) -> None:
-    turns = "could(?: not|n't) disagree|would be wrong|[Nn]obody would call|could claim|would claim|(?:I|and [^.]*) was wrong"
-    framed = "more would call deny would-deny said I-said thought expected-right".split()
+    turns = "n(?:ot|'t) disagree|would be wrong|[Nn]obody would call|could claim|would claim|was wrong"
+    framed = ["more", "would", "call", "deny", "would-deny", "said", "I-said", "thought", "expected-right"]
     read = 0
     for rows in corpus.values():
         for row in rows:
