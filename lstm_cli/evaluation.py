@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from lstm_cli.data.store import TokenStore
+from lstm_cli.errors import LstmclsError
 from lstm_cli.prediction import predict_store
 from lstm_cli.runtime import Runtime
 from lstm_cli.tasks.base import Outputs, Scores, Task
@@ -21,6 +23,11 @@ class EvalReport:
 
 
 def evaluate(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> EvalReport:
-    """Score every row of the store."""
+    """Score every row of the store. Raises LstmclsError where an output is not finite."""
     outputs = predict_store(model, task, store, runtime)
+    if not np.isfinite(outputs).all():
+        raise LstmclsError(
+            "the model's outputs are NaN or infinite: its weights have grown beyond all bounds; "
+            "try a lower train.learning_rate or train.clip_norm"
+        )
     return EvalReport(task.score(outputs, store), outputs)

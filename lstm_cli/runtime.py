@@ -81,14 +81,21 @@ def _precision(asked: str, device: torch.device) -> tuple[Precision, str]:
         match device.type:
             case "cuda" if torch.cuda.is_bf16_supported():
                 return "bf16", "the GPU has it"
-            case "cpu" if torch.cpu._is_amx_tile_supported():
-                return "bf16", "the CPU has AMX"
             case "cpu":
-                return "fp32", "the CPU has no AMX"
+                return _cpu_precision()
             case _:
                 return "fp32", "the safe choice here"
     assert asked in ("fp32", "bf16", "fp16")
     return asked, "asked for"  # type: ignore[return-value]
+
+
+def _cpu_precision() -> tuple[Precision, str]:
+    """bf16 where the CPU multiplies it: with AVX512-BF16 alone a training step is 1.3 (20 tokens a row) to 2 times
+    (400 tokens) as fast as in fp32; without it bf16 is emulated and slow."""
+    for name, test in (("AMX", "_is_amx_tile_supported"), ("AVX512-BF16", "_is_avx512_bf16_supported")):
+        if getattr(torch.cpu, test, bool)():  # bool() is False: an older torch does not know
+            return "bf16", f"the CPU has {name}"
+    return "fp32", "the CPU has no bf16 arithmetic"
 
 
 def seed_step(seed: int, step: int) -> None:

@@ -127,7 +127,7 @@ OTHER: dict[str, Any] = {
     "train.ema": 0.5,
     "train.select_by": "log_loss",
     "train.patience": [{"learning_rate": 1e-9, "epochs": 4}, 1],
-    "train.max_bad_steps": [{"learning_rate": 1e30, "clip_norm": 1e30, "epochs": 4}, 3],
+    "train.max_bad_steps": [{"learning_rate": 1e30, "clip_norm": 1e30, "batch_size": 2}, 3],
     "run.device": "cuda",
     "run.precision": "bf16",
     "run.threads": 2,

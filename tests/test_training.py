@@ -120,7 +120,7 @@ def test_a_state_of_another_model_is_not_restored(small_yaml: str) -> None:
 
 def test_the_mean_loss_does_not_depend_on_the_batch_size(small_yaml: str) -> None:
     off = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
-    frozen = ["train.learning_rate=1e-12", "train.epochs=1", "train.weight_decay=0"]
+    frozen = ["train.learning_rate=1e-12", "train.epochs=1", "train.weight_decay=0", "run.precision=fp32"]
     losses = [
         epochs(setting.fit(setting.state()))[0].train_loss
         for size in (1, 7, 120)
@@ -133,7 +133,7 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(
     small_yaml: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_dropout = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
-    setting = Setting(small_yaml, [*no_dropout, "train.clip_norm=1000"])
+    setting = Setting(small_yaml, [*no_dropout, "train.clip_norm=1000", "run.precision=fp32"])
 
     def gradients(groups: list[np.ndarray]) -> Tensors:
         state = setting.state()
@@ -202,6 +202,16 @@ def test_many_bad_steps_in_a_row_stop_the_training_by_name(small_yaml: str) -> N
         LstmclsError, match=r"epoch 2, step 10: the loss was NaN or infinite 4 steps in a row"
     ):
         list(setting.fit(setting.state()))
+
+
+def test_weights_that_are_not_finite_are_never_scored(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.epochs=1"])
+    state = setting.state()
+    *_, last = itertools.takewhile(lambda report: report.position < report.num_batches, setting.fit(state))  # type: ignore[union-attr]
+    assert isinstance(last, StepReport)
+    torch.nn.init.constant_(state.model.head.weight, math.nan)  # type: ignore[union-attr, arg-type]
+    with pytest.raises(LstmclsError, match="outputs are NaN"):
+        list(setting.fit(state))
 
 
 def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(small_yaml: str) -> None:

@@ -54,9 +54,7 @@ def predict(
     elif "-" in files:
         raise ConfigError("-: stdin is read alone; give either - or files")
     else:
-        rows = open_rows(
-            list(files), data, "predict", labelled=False, keep_fields=True, on_error="row"
-        )
+        rows = open_rows(list(files), data, "predict", labelled=False, keep_fields=True, on_error="row")
     with _writer(output, format or _format_of(output)) as write, screen.counting("predicting") as counter:
         for number, result in enumerate(predict_rows(model, task, rows, runtime)):
             write(_prediction(number, result, task, top_k, probs))
