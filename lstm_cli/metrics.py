@@ -26,6 +26,8 @@ HIGHER_IS_BETTER = {
 
 _ECE_BINS = 15
 _SIGNIFICANCE = 0.05
+_MOST_DRAWS = 5_000_000
+"""Counts of resampled cells that are held at once: 40 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +158,38 @@ def bootstrap_ci(
 ) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals of accuracy and macro F1 under resampling of the rows (Efron 1979).
 
-    Both depend on the confusion counts alone, so that a resample of N rows is one multinomial draw of C² counts.
+    Both depend on the confusion counts alone, so that a resample of N rows is one multinomial draw of its full
+    cells' counts.
     """
-    confusion = confusion_counts(targets, predicted, num_classes)
-    samples = max(100, min(samples, 50_000_000 // num_classes**2))  # at most 400 MB of counts
-    draws = np.random.default_rng(seed).multinomial(
-        len(targets), confusion.ravel() / len(targets), size=samples
-    )
-    resampled = draws.reshape(samples, num_classes, num_classes)
-    accuracy = np.trace(resampled, axis1=1, axis2=2) / len(targets)
-    macro_f1 = _precision_recall_f1(resampled)[2].mean(axis=1)
-    return {
-        name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
-        for name, values in (("accuracy", accuracy), ("macro_f1", macro_f1))
-    }
+    confusion = confusion_counts(targets, predicted, num_classes).ravel()
+    cells = np.flatnonzero(confusion)  # in the order of true classes: at most N of C²
+    rng = np.random.default_rng(seed)
+    step = max(1, _MOST_DRAWS // len(cells))
+    scores = [
+        _resampled_scores(
+            rng.multinomial(len(targets), confusion[cells] / len(targets), size=min(step, samples - done)),
+            cells,
+            num_classes,
+        )
+        for done in range(0, samples, step)
+    ]
+    low, high = np.quantile(np.concatenate(scores, axis=1), [0.025, 0.975], axis=1)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(("accuracy", "macro_f1"))}
+
+
+def _resampled_scores(draws: Ints, cells: Ints, num_classes: int) -> Floats:
+    """(S, K) counts of the confusion's K full cells -> (2, S): accuracy and macro F1 of each resample."""
+    actual, predicted = cells // num_classes, cells % num_classes
+    totals = np.zeros(
+        (len(draws), num_classes), np.int64
+    )  # of a class: its rows and its predictions together
+    for classes in (actual, predicted):
+        order = np.argsort(classes, kind="stable")
+        found, first = np.unique(classes[order], return_index=True)
+        totals[:, found] += np.add.reduceat(draws[:, order], first, axis=1)
+    right = actual == predicted
+    f1 = 2 * draws[:, right] / np.maximum(totals[:, actual[right]], 1)  # without a hit it is 0
+    return np.stack([draws[:, right].sum(axis=1) / draws[0].sum(), f1.sum(axis=1) / num_classes])
 
 
 def paired_verdict(targets: Ints, ours: Ints, theirs: Ints) -> tuple[str, float]:

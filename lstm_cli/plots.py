@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,19 @@ from lstm_cli.metrics import Floats, Ints
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9772b", "#9a9a9a"
 _LONGEST_LABEL = 18
+_FONTS = (
+    "DejaVu Sans",  # matplotlib's own, always there
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+)
+"""Tried in this order for every letter of a label."""
 
 
 @contextmanager
@@ -33,11 +45,7 @@ def _figure(path: Path, width: float, height: float, columns: int = 1) -> Iterat
         ax.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a script that the font lacks is drawn as boxes, which is no fault of the run
-        figure.savefig(temporary, format="png", dpi=120)
+    figure.savefig(temporary, format="png", dpi=120)
     temporary.replace(path)
 
 
@@ -77,19 +85,38 @@ def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, path: Pat
             ax.grid(axis="y", alpha=0.3)
 
 
+def _drawable(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Fonts that are here, and the names as they can be drawn in them: shortened in the middle, and where no font
+    has a name's script, "class 3", counted from 0 in the order of confusion.csv."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    fonts = [font for font in _FONTS if font in here]
+    paths = [font_manager.findfont(font_manager.FontProperties(family=[font])) for font in fonts]
+    known = {code for path in paths for code in font_manager.get_font(path).get_charmap()}
+    shown = []
+    for i, name in enumerate(" ".join(name.split()) for name in names):
+        if len(name) > _LONGEST_LABEL:  # names of one family differ at their ends
+            half = _LONGEST_LABEL // 2
+            name = f"{name[: half - 1]}…{name[-half:]}"
+        shown.append(name if name and known.issuperset(map(ord, name)) else f"class {i}")
+    return fonts, shown
+
+
 def confusion(counts: Ints, names: Sequence[str], split: str, path: Path) -> None:
     """(C, C) counts; the colour is the share of the true class, the numbers are rows."""
     size = min(max(3.6, 1.6 + 0.55 * len(names)), 16)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    shown = [name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…" for name in names]
+    fonts, shown = _drawable(names)
+    style = {"fontfamily": fonts, "parse_math": False}  # a dollar sign in a label is no formula
     with _figure(path, size + 0.8, size) as ax:
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         upright = max(map(len, shown)) <= 8 and len(names) <= 8
-        ax.set_xticks(range(len(names)), shown, rotation=0 if upright else 90)
-        ax.set_yticks(range(len(names)), shown)
+        ax.set_xticks(range(len(names)), shown, rotation=0 if upright else 90, **style)
+        ax.set_yticks(range(len(names)), shown, **style)
         ax.set_xlabel("predicted")
         ax.set_ylabel("true")
-        ax.set_title(f"{split}: rows of each class", loc="left")
+        ax.set_title(f"{split}: rows of each class", loc="left", parse_math=False)
         if len(names) <= 30:
             font = 10 if len(names) <= 10 else 7
             for i, j in np.ndindex(counts.shape):

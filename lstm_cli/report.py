@@ -28,6 +28,8 @@ from lstm_cli.metrics import (
 )
 
 _MOST_MISTAKES = 10_000
+_ESCAPE = "backslashreplace"
+"""Half a surrogate pair, which JSON may spell and UTF-8 may not, is written as JSON spells it: \\ud800."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,8 @@ def _write_rows(folder: Path, evaluation: Evaluation) -> int:
     mistakes: dict[int, dict[str, Any] | None] = dict.fromkeys(shown.tolist())  # in the order to be written
     predictions = folder / "predictions.jsonl"
     temporary = predictions.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        for i, row in enumerate(evaluation.rows):
+    with temporary.open("w", encoding="utf-8", errors=_ESCAPE) as file:
+        for i, row in zip(range(len(probs)), evaluation.rows, strict=True):
             line = {
                 "row": i,
                 "label": names[predicted[i]],
@@ -155,7 +157,7 @@ def _page(
         "|---|---|---|---|",
         f"| this model | {scores.accuracy:.4f} | {scores.macro_f1:.4f} | |",
         *(
-            f"| {name} | {rival['accuracy']:.4f} | {rival['macro_f1']:.4f} | {rival['note']} |"
+            f"| {name} | {rival['accuracy']:.4f} | {rival['macro_f1']:.4f} | {_cell(rival['note'])} |"
             for name, rival in metrics["baselines"].items()
         ),
         "",
@@ -190,12 +192,12 @@ def _verdict(metrics: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _replace(path: Path, content: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content, encoding="utf-8")
+    temporary.write_text(content, encoding="utf-8", errors=_ESCAPE)
     temporary.replace(path)
 
 

@@ -69,3 +69,59 @@ def test_too_much_text_is_sampled_and_the_note_says_so(monkeypatch: pytest.Monke
     result = tfidf_logreg(train, targets, train, 2, 0)
     assert "sample of " in result.note
     assert (result.predicted == targets).mean() > 0.8
+
+
+def test_phrases_without_spaces_or_punctuation_are_learned_from_their_pieces() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.arange(200) % 2
+    fillers = ["".join(rng.choice(list("天地人山水火木金土日月星云风雨雷电你我他"), 6)) for _ in targets]
+    texts = [filler + ("难看", "好看")[target] for filler, target in zip(fillers, targets, strict=True)]
+    result = tfidf_logreg(texts[:150], targets[:150], texts[150:], 2, 0)
+    assert (result.predicted == targets[150:]).mean() > 0.95
+
+
+def test_a_sample_keeps_every_class_and_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = np.array([0] * 600 + [1] * 300 + [2])
+    texts = [f"{['red', 'green', 'odd'][target]} {i % 7}" for i, target in enumerate(targets)]
+    monkeypatch.setattr(baselines, "_MAX_CHARS", sum(map(len, texts)) // 10)
+    drawn = baselines._sample(
+        targets, np.array(list(map(len, texts))), baselines._MAX_CHARS, np.random.default_rng(0)
+    )
+    assert np.bincount(targets[drawn]).tolist() == pytest.approx([60, 30, 1], abs=2)
+    assert tfidf_logreg(texts, targets, ["red", "green"], 3, 0).predicted.tolist() == [0, 1]
+
+
+def test_many_classes_are_fitted_on_fewer_rows_and_the_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = np.arange(400) % 4
+    texts = [f"{['red', 'green', 'blue', 'odd'][target]} {i % 7}" for i, target in enumerate(targets)]
+    monkeypatch.setattr(baselines, "_MAX_FIT", 2 * sum(map(len, texts)))
+    assert "sample of 200 of 400" in tfidf_logreg(texts, targets, texts, 4, 0).note
+    two = tfidf_logreg(texts, targets % 2, texts, 2, 0)
+    assert "sample" not in two.note
+    assert (two.predicted == targets % 2).all()
+
+
+def test_a_class_that_no_training_row_has_is_never_predicted() -> None:
+    result = tfidf_logreg(["red a", "blue b"] * 20, np.array([3, 1] * 20), ["red", "blue", ""], 5, 0)
+    assert result.predicted[:2].tolist() == [3, 1]
+
+
+def test_no_rows_to_predict_give_no_predictions() -> None:
+    assert tfidf_logreg(["red a", "blue b"] * 20, np.array([0, 1] * 20), [], 2, 0).predicted.shape == (0,)
+
+
+def test_a_fit_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, targets = rows(300, 0)
+    monkeypatch.setattr(baselines, "_MAX_ITERATIONS", 1)
+    assert "not converged" in tfidf_logreg(train, targets, train, 2, 0).note
+    monkeypatch.undo()
+    assert "not converged" not in tfidf_logreg(train, targets, train, 2, 0).note
+
+
+def test_the_strength_is_chosen_on_rows_that_were_not_fitted() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.arange(1500) % 2
+    said = np.where(rng.random(1500) < 0.7, targets, 1 - targets)  # a weak model is best: only the word tells
+    texts = [f"{('bad', 'good')[word]} " + " ".join(map(str, rng.integers(0, 4000, 4))) for word in said]
+    note = tfidf_logreg(texts, targets, texts, 2, 0).note
+    assert "C = 0.3," in note or "C = 1," in note

@@ -101,6 +101,27 @@ def test_an_interval_holds_the_score_and_narrows_with_more_rows() -> None:
     assert widths[1] < widths[0] / 5
 
 
+@pytest.mark.parametrize("num_classes", [2, 7])
+def test_an_interval_is_that_of_rows_drawn_one_by_one(num_classes: int) -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, num_classes, 200)
+    predicted = np.where(rng.random(200) < 0.7, targets, rng.integers(0, num_classes, 200))
+    predicted[predicted == 1] = 0  # a class that is never predicted
+    draws = rng.integers(0, 200, (2000, 200))
+    scores = np.array([accuracy_and_macro_f1(targets[i], predicted[i], num_classes) for i in draws])
+    interval = bootstrap_ci(targets, predicted, num_classes, samples=4000)
+    for column, name in enumerate(("accuracy", "macro_f1")):
+        assert interval[name] == pytest.approx(np.quantile(scores[:, column], [0.025, 0.975]), abs=0.01)
+
+
+def test_an_interval_over_many_classes_is_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    targets, predicted = rng.integers(0, 300, 2000), rng.integers(0, 300, 2000)
+    whole = bootstrap_ci(targets, predicted, 300, samples=50)
+    monkeypatch.setattr("lstm_cli.metrics._MOST_DRAWS", 4000)
+    assert bootstrap_ci(targets, predicted, 300, samples=50) == whole
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     targets, predicted = np.array([0, 1, 1, 0, 1] * 9), np.array([0, 1, 0, 0, 1] * 9)
     assert bootstrap_ci(targets, predicted, 2, seed=1) == bootstrap_ci(targets, predicted, 2, seed=1)

@@ -113,6 +113,30 @@ def test_plots_are_drawn_for_few_and_for_many_classes(tmp_path: Path, num_classe
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize(
+    "names", [("$_$", "$^$"), ("很好", "很差"), ("a\nb", "\t"), ("x" * 40 + "1", "x" * 40 + "2")]
+)
+def test_any_label_can_be_drawn(tmp_path: Path, names: tuple[str, ...]) -> None:
+    write_evaluation(tmp_path, evaluation(30, names))  # formulas and missing letters raise or warn
+    assert (tmp_path / "plots" / "confusion.png").exists()
+    _, shown = plots._drawable(names)
+    assert len(set(shown)) == len(names)
+
+
+def test_half_a_surrogate_pair_is_written_as_json_spells_it(tmp_path: Path) -> None:
+    given = evaluation()
+    given = dataclasses.replace(given, rows=[Row("bad \ud800", "bad", "test.jsonl", 1)] * 60)
+    write_evaluation(tmp_path, given)
+    assert {row["text"] for row in lines(tmp_path / "mistakes.jsonl")} == {"bad \ud800"}
+
+
+def test_rows_and_predictions_that_do_not_match_are_no_report(tmp_path: Path) -> None:
+    given = evaluation()
+    with pytest.raises(ValueError, match="zip"):
+        write_evaluation(tmp_path, dataclasses.replace(given, rows=list(given.rows)[:-1]))
+    assert not (tmp_path / "metrics.json").exists()
+
+
 def test_learning_curves_are_drawn_from_the_recorded_epochs(tmp_path: Path) -> None:
     records = [
         {"epoch": i, "train_loss": 1 / i, "dev": {"log_loss": 0.5, "macro_f1": 0.1 * i}, "best": i < 3}

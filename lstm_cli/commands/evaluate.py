@@ -24,7 +24,7 @@ from lstm_cli.rundir import RunDir
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify
 
-_BASELINE_FORMAT = 1
+_BASELINE_FORMAT = 2
 """Counted up whenever a baseline would predict otherwise, so that no old cache is read."""
 
 
