@@ -1,0 +1,78 @@
+"""The terminal: plain lines in a file, nothing wider than a narrow window, errors shown even when quiet."""
+
+from __future__ import annotations
+
+import pytest
+
+from lstm_cli.console import Screen
+from lstm_cli.errors import ConfigError
+from lstm_cli.nn.encoders import Stage
+
+RECORD = {
+    "epoch": 3,
+    "train_loss": 0.5,
+    "dev": {"log_loss": 0.4, "macro_f1": 0.81234},
+    "best": True,
+    "tokens_per_second": 12_345.6,
+    "seconds": 7.0,
+}
+
+
+def show_all(screen: Screen) -> None:
+    screen.stages(
+        [Stage("embedding", "(B, T, 128)", 1_000), Stage("bidirectional lstm layer 1", "(B, T, 256)", 2_345)]
+    )
+    with screen.training(10, 2, "macro_f1") as shown:
+        shown.step(2, 5, 10, 0.61, 12_345.6)
+        shown.epoch(RECORD, 0.81234)
+    with screen.counting("predicting") as counter:
+        counter.one_more()
+    screen.warn("a long sentence that a narrow terminal wraps and a file keeps whole: " + "word " * 20)
+
+
+def test_a_file_gets_plain_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    show_all(Screen())
+    screen, written = capsys.readouterr()
+    assert screen == ""
+    assert "\x1b" not in written
+    assert (
+        "epoch  3  train loss 0.5000  dev loss 0.4000  dev macro_f1 0.8123 *  12.3k tokens/s  7 s" in written
+    )
+    assert any(
+        line.startswith("warning: a long sentence") and line.count("word") == 20
+        for line in written.splitlines()
+    )
+    assert "3,345" in written
+
+
+def test_a_terminal_of_60_columns_is_never_overrun(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR")
+    show_all(Screen())
+    Screen().error(
+        ConfigError(["my.yaml:3: train.epoch: unknown key; known here: " + "epochs, " * 20, "second"])
+    )
+    written = capsys.readouterr().err
+    import re
+
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written)
+    for line in plain.replace("\r", "\n").splitlines():
+        assert len(line) <= 60, line
+    assert "error" in plain
+    assert "second" in plain
+
+
+def test_quiet_says_nothing_but_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(quiet=True)
+    show_all(screen)
+    assert capsys.readouterr().err == ""
+    screen.error(ConfigError("broken"))
+    assert capsys.readouterr().err == "error: broken\n"
+
+
+def test_brackets_in_a_message_are_text_and_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().say("[bold]x[/bold] [/nonsense]")
+    assert capsys.readouterr().err == "[bold]x[/bold] [/nonsense]\n"
