@@ -6,24 +6,22 @@ Each room owns its own section; only this file knows the sum. A fault reads `fil
 from __future__ import annotations
 
 import sys
-import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError
 
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError, did_you_mean
+from lstm_cli.faults import KeyPath, describe, key_path
 from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
 from lstm_cli.tasks import TaskConfig
 from lstm_cli.training import TrainConfig
 
-Path_ = tuple[str, ...]
 _MAX_BYTES = 2**20
 
 
@@ -63,7 +61,7 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     text, name, default_dir, fixed_dir = _read(source)
     raw, lines = _parse(text, name)
     faults: list[str] = []
-    origins: dict[Path_, tuple[str, str]] = {}  # where each override came from, and its value as typed
+    origins: dict[KeyPath, tuple[str, str]] = {}  # where each override came from, and its value as typed
     for override in overrides:
         _apply(raw, override, origins, faults)
     section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
@@ -104,7 +102,7 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
         raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
 
 
-def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, int]]:
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The YAML as plain values, and the line of every key. Raises ConfigError for what is no mapping."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -120,14 +118,16 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[Path_, int]]:
         raise ConfigError(
             f"{name}: must be sections (data:, task:, train:, run:), got a {type(raw).__name__}"
         )
-    lines: dict[Path_, int] = {}
+    lines: dict[KeyPath, int] = {}
     twice = [f"{name}:{line}: {'.'.join(path)}: given twice" for path, line in _key_lines(node, (), lines)]
     if twice:
         raise ConfigError(twice)
     return raw, lines
 
 
-def _key_lines(node: yaml.Node | None, above: Path_, lines: dict[Path_, int]) -> Iterator[tuple[Path_, int]]:
+def _key_lines(
+    node: yaml.Node | None, above: KeyPath, lines: dict[KeyPath, int]
+) -> Iterator[tuple[KeyPath, int]]:
     """Fill `lines`; yield the keys that stand twice."""
     match node:
         case yaml.MappingNode():
@@ -144,7 +144,7 @@ def _key_lines(node: yaml.Node | None, above: Path_, lines: dict[Path_, int]) ->
 
 
 def _apply(
-    raw: dict[str, Any], override: str, origins: dict[Path_, tuple[str, str]], faults: list[str]
+    raw: dict[str, Any], override: str, origins: dict[KeyPath, tuple[str, str]], faults: list[str]
 ) -> None:
     """Put one `a.b=value` into `raw`."""
     dotted, equals, typed = override.partition("=")
@@ -168,8 +168,8 @@ def _apply(
 def _validate(
     raw: dict[str, Any],
     name: str,
-    lines: Mapping[Path_, int],
-    origins: Mapping[Path_, tuple[str, str]],
+    lines: Mapping[KeyPath, int],
+    origins: Mapping[KeyPath, tuple[str, str]],
     faults: list[str],
 ) -> RunConfig | None:
     """The checked config; what is wrong goes into `faults`, in the order of the file."""
@@ -179,7 +179,7 @@ def _validate(
         details = error.errors(include_url=False)
         retyped = False
         for detail in details:  # `--set run.dir=2024` means the text, whatever YAML makes of it
-            path = _path(detail["loc"], raw)
+            path = key_path(detail["loc"], raw)
             if (
                 detail["type"] == "string_type"
                 and path in origins
@@ -191,7 +191,7 @@ def _validate(
             return _validate(
                 raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults
             )
-        found = _describe(details, raw)
+        found = describe(RunConfig, details, raw)
     else:
         found = [(path, message) for path, message in conflicts(config)]
         if not found:
@@ -204,107 +204,24 @@ def _validate(
     return None
 
 
-def _is_text(raw: dict[str, Any], path: Path_) -> bool:
+def _is_text(raw: dict[str, Any], path: KeyPath) -> bool:
     return isinstance(_at(raw, path), str)
 
 
-def _at(raw: Any, path: Path_) -> Any:
+def _at(raw: Any, path: KeyPath) -> Any:
     for part in path:
         raw = raw[int(part)] if isinstance(raw, list) else raw[part]
     return raw
 
 
-def _line(path: Path_, lines: Mapping[Path_, int], origins: Mapping[Path_, tuple[str, str]]) -> int:
+def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, tuple[str, str]]) -> int:
     """The line of the key, or of the nearest section above it; 0 where it was typed on the command line."""
     if any(path[: len(origin)] == origin for origin in origins):
         return 0
     return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
 
 
-def _path(loc: tuple[int | str, ...], raw: Any) -> Path_:
-    """pydantic's location without the names of union members that it puts in."""
-    path: list[str] = []
-    for i, part in enumerate(loc):
-        if isinstance(raw, dict):
-            if part not in raw and part == raw.get("kind") and i + 1 < len(loc):
-                continue  # the tag of a discriminated union
-            path.append(str(part))
-            raw = raw.get(part)
-        elif isinstance(raw, list) and isinstance(part, int):
-            path.append(str(part))
-            raw = raw[part]
-    return tuple(path)
-
-
-def _describe(details: Iterable[ErrorDetails], raw: dict[str, Any]) -> list[tuple[Path_, str]]:
-    """One (path, message) for every key at fault, a key with several complaints (a union's) getting one message."""
-    messages: dict[Path_, list[str]] = {}
-    values: dict[Path_, Any] = {}
-    for detail in details:
-        path = _path(detail["loc"], raw)
-        if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            path = (*path, "kind")
-        messages.setdefault(path, []).append(_message(detail, path, raw))
-        values[path] = detail["input"]
-    return [
-        (path, " or ".join(dict.fromkeys(said)) if len(said) > 1 else said[0])
-        for path, said in messages.items()
-    ]
-
-
-def _message(detail: ErrorDetails, path: Path_, raw: dict[str, Any]) -> str:
-    got = detail["input"]
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "extra_forbidden":
-            known = _keys_beside(path, raw)
-            return f"unknown key; known here: {', '.join(known)}.{did_you_mean(path[-1], known)}"
-        case "missing":
-            return "required, but not given"
-        case "literal_error" | "enum":
-            choices = [str(choice) for choice in typing.get_args(_annotation(path, raw))]
-            listed = ", ".join(choices) or str(context.get("expected"))
-            return f"must be one of {listed}, got {got!r}.{did_you_mean(str(got), choices)}"
-        case "union_tag_invalid":
-            listed = str(context["expected_tags"]).replace("'", "")
-            return f"must be one of {listed}, got {context['tag']!r}.{did_you_mean(context['tag'], listed.split(', '))}"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"must be a section with keys of its own, got {got!r}"
-        case _:
-            said = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            return f"must be {said}, got {got!r}" if said != detail["msg"] else f"{said}, got {got!r}"
-
-
-def _annotation(path: Path_, raw: Any) -> Any:
-    """The declared type at a path, or None where there is none."""
-    model: Any = RunConfig
-    for i, part in enumerate(path):
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
-            return None
-        model = model.model_fields[part].annotation
-        raw = raw.get(part) if isinstance(raw, dict) else None
-        members = [m for m in typing.get_args(model) if isinstance(m, type) and issubclass(m, BaseModel)]
-        if members and i + 1 < len(path):
-            kind = raw.get("kind") if isinstance(raw, dict) else None
-            model = next(
-                (m for m in members if typing.get_args(m.model_fields["kind"].annotation) == (kind,)),
-                members[0],
-            )
-    return model
-
-
-def _keys_beside(path: Path_, raw: Any) -> list[str]:
-    model = _annotation(path[:-1], raw) if len(path) > 1 else RunConfig
-    members = [m for m in typing.get_args(model) if isinstance(m, type) and issubclass(m, BaseModel)]
-    if members:
-        kind = (_at(raw, path[:-1]) or {}).get("kind")
-        model = next(
-            (m for m in members if typing.get_args(m.model_fields["kind"].annotation) == (kind,)), members[0]
-        )
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def conflicts(config: RunConfig) -> Iterator[tuple[Path_, str]]:
+def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
     """Keys that are each right and together cannot be meant."""
     encoder = config.task.encoder
     if encoder.dropout and encoder.num_layers == 1:
@@ -326,13 +243,13 @@ def conflicts(config: RunConfig) -> Iterator[tuple[Path_, str]]:
 class Key:
     """A leaf of the config: its dotted path, what it means, its value and its default (None: required)."""
 
-    path: Path_
+    path: KeyPath
     description: str
     value: Any
     default: Any
 
 
-def keys(config: Config, above: Path_ = ()) -> Iterator[Key]:
+def keys(config: Config, above: KeyPath = ()) -> Iterator[Key]:
     """Every leaf of a config in the order of the file."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)

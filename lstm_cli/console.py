@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-from lstm_cli.errors import LstmclsError
+from lstm_cli.errors import Interrupted, LstmclsError
 
 if TYPE_CHECKING:  # an error panel must not wait for torch
     from lstm_cli.data.store import TokenStore
@@ -41,12 +41,11 @@ class Screen:
     def error(self, fault: LstmclsError) -> None:
         """One panel with everything that is wrong; shown even when quiet."""
         text = Text(str(fault))
+        title = "stopped" if isinstance(fault, Interrupted) else "error"
         if not self._errors.is_terminal:
-            self._errors.print(Text("error: ") + text, soft_wrap=True)
+            self._errors.print(Text(f"{title}: ") + text, soft_wrap=True)
             return
-        self._errors.print(
-            Panel(text, title="error", title_align="left", border_style="red", box=box.ROUNDED)
-        )
+        self._errors.print(Panel(text, title=title, title_align="left", border_style="red", box=box.ROUNDED))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table; every column but the first is right-aligned."""
@@ -179,4 +178,6 @@ class RowCounter:
 
 def _short(count: float) -> str:
     """12,345 as 12.3k."""
+    if count >= 100_000:
+        return f"{count / 1000:.0f}k"
     return f"{count / 1000:.1f}k" if count >= 1000 else f"{count:.0f}"

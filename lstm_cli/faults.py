@@ -1,0 +1,105 @@
+"""What pydantic finds wrong, said the way a person would: what it must be, what was got, which key was meant."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from lstm_cli.errors import did_you_mean
+
+KeyPath = tuple[str, ...]
+Model = type[BaseModel]
+
+
+def key_path(loc: tuple[int | str, ...], raw: Any) -> KeyPath:
+    """pydantic's location without the names of union members that it puts in."""
+    path: list[str] = []
+    for i, part in enumerate(loc):
+        if isinstance(raw, dict):
+            if part not in raw and part == raw.get("kind") and i + 1 < len(loc):
+                continue  # the tag of a discriminated union
+            path.append(str(part))
+            raw = raw.get(part)
+        elif isinstance(raw, list) and isinstance(part, int):
+            path.append(str(part))
+            raw = raw[part]
+    return tuple(path)
+
+
+def describe(model: Model, details: Iterable[ErrorDetails], raw: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    """One (path, message) for every key at fault, a key with several complaints (a union's) getting one message."""
+    messages: dict[KeyPath, list[str]] = {}
+    values: dict[KeyPath, Any] = {}
+    for detail in details:
+        path = key_path(detail["loc"], raw)
+        if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            path = (*path, "kind")
+        messages.setdefault(path, []).append(_message(model, detail, path, raw))
+        values[path] = detail["input"]
+    return [
+        (path, " or ".join(dict.fromkeys(said)) if len(said) > 1 else said[0])
+        for path, said in messages.items()
+    ]
+
+
+def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, Any]) -> str:
+    got = detail["input"]
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _keys_beside(model, path, raw)
+            return f"unknown key; known here: {', '.join(known)}.{did_you_mean(path[-1], known)}"
+        case "missing":
+            return "required, but not given"
+        case "literal_error" | "enum":
+            choices = [str(choice) for choice in typing.get_args(_annotation(model, path, raw))]
+            listed = ", ".join(choices) or str(context.get("expected"))
+            return f"must be one of {listed}, got {got!r}.{did_you_mean(str(got), choices)}"
+        case "union_tag_invalid":
+            listed = str(context["expected_tags"]).replace("'", "")
+            return f"must be one of {listed}, got {context['tag']!r}.{did_you_mean(context['tag'], listed.split(', '))}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"must be a section with keys of its own, got {got!r}"
+        case _ if detail["msg"].startswith("Input should be "):
+            return f"must be {detail['msg'].removeprefix('Input should be ')}, got {got!r}"
+        case _:
+            return f"{detail['msg'].removeprefix('Value error, ')}, got {got!r}"
+
+
+def _annotation(model: Model, path: KeyPath, raw: Any) -> Any:
+    """The declared type of a key, or None where there is none."""
+    section = _section(model, path[:-1], raw)
+    return section.model_fields[path[-1]].annotation if section and path[-1] in section.model_fields else None
+
+
+def _keys_beside(model: Model, path: KeyPath, raw: Any) -> list[str]:
+    section = _section(model, path[:-1], raw)
+    return list(section.model_fields) if section else []
+
+
+def _section(model: Model, path: KeyPath, raw: Any) -> Model | None:
+    """The model that a section is read as; of a union, the member that its `kind` names, else the first."""
+    for part in path:
+        if part not in model.model_fields:
+            return None
+        declared = model.model_fields[part].annotation
+        raw = raw.get(part) if isinstance(raw, dict) else None
+        members = [m for m in (declared, *typing.get_args(declared)) if _is_model(m)]
+        if not members:
+            return None
+        kind = raw.get("kind") if isinstance(raw, dict) else None
+        named = (m for m in members if "kind" in m.model_fields and _is_kind(m, kind))
+        model = next(named, members[0])
+    return model
+
+
+def _is_model(declared: Any) -> bool:
+    return isinstance(declared, type) and issubclass(declared, BaseModel)
+
+
+def _is_kind(model: Model, kind: Any) -> bool:
+    return typing.get_args(model.model_fields["kind"].annotation) == (kind,)
