@@ -48,7 +48,10 @@ def run_eval(
     runtime = start(config.run)
     train: Rows | None = None
     if data is not None:
-        name, rows = Path(data).name.split(".")[0], open_rows(data, config.data, "test", labelled=True)
+        name, rows = (
+            f"file-{Path(data).name.split('.')[0]}",
+            open_rows(data, config.data, "test", labelled=True),
+        )
         try:
             train = load_splits(config.data, config.run.seed).train if baselines else None
         except DataError as fault:

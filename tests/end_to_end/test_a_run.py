@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import re
@@ -96,6 +97,23 @@ def test_the_metrics_are_scikit_learns_of_the_written_predictions(trained: Path,
     assert said["verdict"] in ("beats", "ties", "loses to")
     low, high = said["ci95"]["accuracy"]
     assert low <= said["accuracy"] <= high
+
+
+def test_another_file_is_scored_beside_the_splits_and_does_not_replace_them(
+    trained: Path, tmp_path: Path
+) -> None:
+    before = (trained / "eval" / "test" / "metrics.json").read_bytes()
+    other = tmp_path / "test.csv.gz"
+    other.write_bytes(gzip.compress(b"text,label\ngood,positive\nbad,negative\nfine,positive\n"))
+    said = json.loads(run("eval", str(trained), "--data", str(other), "--json").stdout)
+    assert said["n"] == 3
+    assert said["split"] == "file-test"
+    assert (trained / "eval" / "file-test" / "report.md").exists()
+    assert (trained / "eval" / "test" / "metrics.json").read_bytes() == before
+    (tmp_path / "train.csv").unlink()
+    moved = run("eval", str(trained), "--data", str(other), "--json")
+    assert json.loads(moved.stdout)["baselines"] == {}
+    assert "no baselines" in moved.stderr
 
 
 def model_bytes(folder: Path) -> list[bytes]:

@@ -1,0 +1,63 @@
+"""A run's folder: claimed once, never emptied by accident, its record whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lstm_cli.errors import CheckpointError, ConfigError
+from lstm_cli.rundir import RunDir
+
+
+def test_a_new_run_has_its_config_first(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "a" / "run", "train: {}\n", overwrite=False)
+    assert run.config.read_text("utf-8") == "train: {}\n"
+    assert RunDir.open(run.path) == run
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints", "notes.txt"])
+def test_a_folder_with_anything_of_value_is_refused(tmp_path: Path, name: str) -> None:
+    run = RunDir.create(tmp_path / "run", "a", overwrite=False)
+    (run.path / name).mkdir()
+    with pytest.raises(ConfigError, match="not empty"):
+        RunDir.create(run.path, "b", overwrite=False)
+    assert run.config.read_text("utf-8") == "a"
+    RunDir.create(run.path, "b", overwrite=True)
+    assert not (run.path / name).exists()
+
+
+def test_what_is_no_run_is_never_deleted(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not a run's folder"):
+        RunDir.create(tmp_path, "a", overwrite=True)
+    with pytest.raises(ConfigError, match="a file stands"):
+        RunDir.create(tmp_path / "thesis.tex", "a", overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+    with pytest.raises(CheckpointError, match="no run here"):
+        RunDir.open(tmp_path)
+
+
+def test_epochs_after_the_checkpoint_are_forgotten_and_a_half_line_too(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", "a", overwrite=False)
+    assert run.records() == []
+    for epoch in (1, 2, 3):
+        run.record({"epoch": epoch})
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write('{"epoch": 4, "tr')
+    assert [line["epoch"] for line in run.records()] == [1, 2, 3]
+    run.keep_records(2)
+    assert run.metrics.read_text("utf-8") == '{"epoch": 1}\n{"epoch": 2}\n'
+    run.keep_records(0)
+    assert run.records() == []
+
+
+def test_the_environment_says_versions_machine_and_what_it_is_told(tmp_path: Path) -> None:
+    run = RunDir.create(tmp_path / "run", "a", overwrite=False)
+    assert run.read_environment() == {}
+    run.write_environment({"seed": 7})
+    content = json.loads(run.environment.read_text("utf-8"))
+    assert content["seed"] == 7
+    assert content["versions"]["torch"] != "not installed"
+    assert run.read_environment() == content
