@@ -63,7 +63,7 @@ class Screen:
                 name,
                 f"{len(store):,}",
                 f"{len(store.tokens):,}",
-                f"{sorted(store.lengths)[len(store) // 2]:,}",
+                f"{store.median_length:,}",
                 f"{int(store.truncated.sum()):,}",
                 f"{store.unknown_share:.2%}",
             ]

@@ -43,6 +43,10 @@ class TokenStore:
         return np.diff(self.offsets)
 
     @property
+    def median_length(self) -> int:
+        return int(np.median(self.lengths))
+
+    @property
     def unknown_share(self) -> float:
         """Share of the tokens that are not in the vocabulary."""
         return float((self.tokens == UNK_ID).mean())
