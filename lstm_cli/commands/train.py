@@ -44,13 +44,15 @@ def train(
     last = load_checkpoint(run.last) if going_on else None
     task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train)
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
+    # encoded now, so that a fault of the test rows is not found after hours of training
+    test = {"test": task.encode(splits.test)} if splits.test is not None else {}
     state = TrainState.start(task, config.train, runtime, config.run.seed)
     if last:
         if last.passed_over:
             screen.warn(f"{last.passed_over}; going on from {last.folder}")
         last.restore(state)
-        run.keep_records(state.progress.epoch)
-    screen.splits({"train": data.train, "dev": data.dev})
+    run.keep_records(state.progress.epoch)
+    screen.splits({"train": data.train, "dev": data.dev, **test})
     screen.stages(state.model.stages())  # type: ignore[operator]
     screen.say(f"run {run.path}, seed {config.run.seed}, on {runtime.why}")
 

@@ -185,9 +185,11 @@ def test_resuming_where_nothing_was_saved_starts_from_the_beginning_and_says_so(
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "config.yaml").write_bytes((trained / "config.yaml").read_bytes())
+    (bare / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo', encoding="utf-8")  # killed before it was saved
     result = run("train", str(bare), "--resume", "--no-baselines")
     assert "starts from the beginning" in result.stderr
     assert model_bytes(bare) == model_bytes(trained)
+    assert without_clock(bare) == without_clock(trained)
 
 
 def test_resuming_a_finished_run_trains_no_further(trained: Path) -> None:

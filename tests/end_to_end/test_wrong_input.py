@@ -45,6 +45,12 @@ WRONG: dict[str, tuple[dict[str, str | bytes], list[str], int, list[str]]] = {
         3,
         ["dev.csv:3", '"postive"', "have: negative, positive", 'Did you mean "positive"?'],
     ),
+    "a label that only test has": (
+        {"test.csv": "text,label\nfine,Positive\n"},
+        [],
+        3,
+        ["test.csv:2", '"Positive"', 'Did you mean "positive"?'],
+    ),
     "one label only": ({"train.csv": "text,label\na,x\nb,x\n"}, [], 3, ["label"]),
     "latin-1 read as UTF-8": (
         {"train.csv": "text,label\ncafé,positive\nbad,negative\n".encode("latin-1")},
@@ -99,6 +105,7 @@ def test_a_wrong_config_or_file_is_one_message_and_its_exit_code(
     if name == "a device that is not here" and result.exit_code == 0:
         pytest.fail("this machine has a GPU")
     assert_one_message(result, exit_code, *said)
+    assert not (tmp_path / "run" / "checkpoints").exists()  # nothing was trained before it was found
     assert_one_message(run("check", small_yaml, *arguments), exit_code, *said)
 
 
