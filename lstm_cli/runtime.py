@@ -39,6 +39,16 @@ class Runtime:
     precision: Precision
     why: str
 
+    def facts(self) -> dict[str, object]:
+        """What a run should remember of them."""
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "chosen": self.why,
+            "threads": torch.get_num_threads(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+        }
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which training runs the model forward."""
         if self.precision == "fp32":

@@ -39,7 +39,7 @@ def train(
     runtime = start(config.run)
     run, going_on = _open_run(config, screen, resume=resume, overwrite=overwrite)
     splits = load_splits(config.data, config.run.seed)
-    _keep_provenance(run, splits, going_on, {"runtime": runtime.why, "seed": config.run.seed})
+    _keep_provenance(run, splits, going_on, {"seed": config.run.seed, **runtime.facts()})
 
     last = load_checkpoint(run.last) if going_on else None
     task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train)

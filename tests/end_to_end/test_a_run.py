@@ -62,6 +62,9 @@ def test_a_run_leaves_everything_that_is_promised(trained: Path) -> None:
     environment = json.loads((trained / "environment.json").read_text("utf-8"))
     assert environment["data"]["train"]["rows"] == 120
     assert environment["versions"]["torch"]
+    assert environment["device"] == "cpu"
+    assert environment["threads"] == 1
+    assert environment["deterministic"] is True
 
 
 @pytest.mark.parametrize("split", ["test", "dev"])
@@ -318,6 +321,15 @@ def test_stdout_carries_data_only_and_quiet_means_quiet(
     assert run("train", small_yaml, "--run", str(tmp_path / "other"), "--no-baselines").stdout == ""
     assert run("eval", str(trained), "--quiet", "--json").stderr == ""
     assert run("predict", str(trained), "--quiet", stdin="fine\n").stderr == ""
+
+
+def test_tensorboard_is_written_when_asked(small_yaml: str, tmp_path: Path) -> None:
+    run("train", small_yaml, "--no-baselines")
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    run("train", small_yaml, "--no-baselines", "--overwrite", "--set", "run.tensorboard=true")
+    events = list((tmp_path / "run" / "tensorboard").iterdir())
+    assert len(events) == 1
+    assert b"dev/macro_f1" in events[0].read_bytes()
 
 
 def test_help_answers_without_the_heavy_libraries() -> None:
