@@ -58,8 +58,13 @@ def test_init_writes_the_preset_with_every_key_explained(preset: str, tmp_path: 
     assert CliRunner().invoke(app, ["init", preset, "-o", str(target)]).exit_code == 0
     original = next(path for path in CONFIGS if path.stem == preset)
     assert load_config(str(target)) == load_config(str(original))
+    above = ""
     for line in target.read_text("utf-8").splitlines():
-        assert line.startswith("#") or line.endswith(":") or "  # " in line, line
+        assert (
+            line.lstrip().startswith("#") or line.endswith(":") or "  # " in line or above.startswith("#")
+        ), line
+        assert len(line) <= 110
+        above = line.lstrip()
     again = CliRunner().invoke(app, ["init", preset, "-o", str(target)])
     assert again.exit_code == 2
     assert "exists already" in again.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,8 @@ import yaml
 from lstm_cli.config import Key, RunConfig, keys, load_config
 from lstm_cli.console import Screen
 from lstm_cli.errors import ConfigError, did_you_mean
+
+_WIDTH = 110
 
 
 def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
@@ -53,7 +56,13 @@ def commented(preset: str) -> str:
 def _line(key: Key) -> str:
     value = yaml.safe_dump(key.value, default_flow_style=True, allow_unicode=True, width=10_000)
     value = value.removesuffix("\n").removesuffix("\n...")
-    return f"{'  ' * (len(key.path) - 1)}{key.path[-1]}: {value}".ljust(36) + f"  # {key.description}"
+    indent = "  " * (len(key.path) - 1)
+    line = f"{indent}{key.path[-1]}: {value}"
+    beside = f"{line:36}  # {key.description}"
+    if len(beside) <= _WIDTH:
+        return beside
+    above = textwrap.wrap(key.description, _WIDTH - len(indent) - 2)
+    return "\n".join([*(f"{indent}# {part}" for part in above), line])
 
 
 def presets() -> list[str]:
