@@ -28,6 +28,7 @@ _MODELS = {"WordLevel", "BPE", "Unigram"}
 
 
 class _TokenizerConfig(Config):
+    kind: str = Field(description="word, bpe, unigram or char")  # first, as it says which keys follow
     lowercase: bool = Field(True, description="fold upper case to lower case")
     strip_markup: bool = Field(False, description="read HTML tags such as <br /> as a space")
     vocab_size: int = Field(30_000, ge=3, description="at most this many entries, the most frequent first")
