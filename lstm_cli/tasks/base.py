@@ -30,7 +30,7 @@ class Scores(Protocol):
     """The frozen result of scoring a split."""
 
     def scalars(self) -> dict[str, float]:
-        """Every single-number metric by name, for `train.select_by` and metrics.jsonl."""
+        """Every single-number metric by name, for `train.select_by` and metrics.jsonl; the dev loss is `log_loss`."""
         ...
 
 
