@@ -241,12 +241,11 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A leaf of the config: its dotted path, what it means, its value and its default (None: required)."""
+    """A leaf of the config: its path, what it means and its value."""
 
     path: KeyPath
     description: str
     value: Any
-    default: Any
 
 
 def keys(config: Config, above: KeyPath = ()) -> Iterator[Key]:
@@ -256,5 +255,4 @@ def keys(config: Config, above: KeyPath = ()) -> Iterator[Key]:
         if isinstance(value, Config):
             yield from keys(value, (*above, name))
         else:
-            default = None if field.is_required() else field.get_default(call_default_factory=True)
-            yield Key((*above, name), field.description or "", value, default)
+            yield Key((*above, name), field.description or "", value)

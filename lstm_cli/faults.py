@@ -33,13 +33,11 @@ def key_path(loc: tuple[int | str, ...], raw: Any) -> KeyPath:
 def describe(model: Model, details: Iterable[ErrorDetails], raw: dict[str, Any]) -> list[tuple[KeyPath, str]]:
     """One (path, message) for every key at fault, a key with several complaints (a union's) getting one message."""
     messages: dict[KeyPath, list[str]] = {}
-    values: dict[KeyPath, Any] = {}
     for detail in details:
         path = key_path(detail["loc"], raw)
         if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
             path = (*path, "kind")
         messages.setdefault(path, []).append(_message(model, detail, path, raw))
-        values[path] = detail["input"]
     return [
         (path, " or ".join(dict.fromkeys(said)) if len(said) > 1 else said[0])
         for path, said in messages.items()

@@ -118,27 +118,24 @@ def _log_loss(targets: Ints, probs: Floats) -> float:
 
 
 def _ece(targets: Ints, probs: Floats) -> float:
-    """Expected calibration error (Guo et al. 2017, eq. 3): 15 equal bins of the top probability, |accuracy −
-    confidence| of each, weighted by its share of the rows."""
-    confidence = probs.max(axis=1)
-    right = probs.argmax(axis=1) == targets
-    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(int) - 1, 0, _ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / len(targets))
+    """Expected calibration error (Guo et al. 2017, eq. 3): |accuracy − confidence| of each bin of `reliability`,
+    weighted by its share of the rows."""
+    confidence, accuracy, count = reliability(targets, probs)
+    return float((np.abs(accuracy - confidence) * count).sum() / len(targets))
 
 
 def reliability(targets: Ints, probs: Floats) -> tuple[Floats, Floats, Ints]:
-    """Mean confidence, accuracy and rows of each non-empty bin of the calibration error."""
+    """Mean confidence, accuracy and rows of each non-empty one of 15 equal bins of the top probability."""
     confidence = probs.max(axis=1)
     right = probs.argmax(axis=1) == targets
     bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(int) - 1, 0, _ECE_BINS - 1)
     count = np.bincount(bins, minlength=_ECE_BINS)
     full = count > 0
-    means = [
+    confidences, accuracies = (
         np.bincount(bins, weights=values, minlength=_ECE_BINS)[full] / count[full]
         for values in (confidence, right)
-    ]
-    return means[0], means[1], count[full]
+    )
+    return confidences, accuracies, count[full]
 
 
 def _roc_auc(positive: npt.NDArray[np.bool_], score: Floats) -> float | None:

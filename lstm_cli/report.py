@@ -22,7 +22,6 @@ from lstm_cli.metrics import (
     Ints,
     accuracy_and_macro_f1,
     bootstrap_ci,
-    classification,
     paired_verdict,
     to_json,
 )
@@ -39,6 +38,7 @@ class Evaluation:
     split: str
     checkpoint: str
     label_names: Sequence[str]
+    scores: Classification
     targets: Ints
     probs: Floats
     rows: Iterable[Row]
@@ -51,7 +51,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> dict[str, Any]:
 
     metrics.json is written last: where it stands, the rest is there. Returns its content.
     """
-    scores = classification(evaluation.targets, evaluation.probs, evaluation.label_names)
+    scores = evaluation.scores
     metrics = _metrics(evaluation, scores)
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     num_mistakes = _write_rows(folder, evaluation)

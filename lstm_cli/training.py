@@ -288,8 +288,6 @@ def _count_bad_step(state: TrainState, what: str, rate: float, config: TrainConf
     progress = state.progress
     progress.skipped_steps += 1
     progress.bad_in_a_row += 1
-    if state.scaler.is_enabled() and progress.bad_in_a_row < config.max_bad_steps:
-        return  # half precision overflows now and then; the scaler lowers its scale
     if progress.bad_in_a_row >= config.max_bad_steps:
         raise LstmclsError(
             f"training stopped in epoch {progress.epoch + 1}, step {progress.step + 1}: the {what} was NaN or infinite "
@@ -303,17 +301,15 @@ def learning_rate(config: TrainConfig, done: float, scale: float) -> float:
 
     A function of position alone, so that a resumed training has the same one. `scale` is what plateaus have left.
     """
+    highest = config.learning_rate * scale
     if done < config.warmup:
-        # the very first step is taken at a small rate, not at zero
-        return config.learning_rate * scale * max(done / config.warmup, 0.01)
+        return highest * max(done / config.warmup, 0.01)  # the very first step is small, not none
     match config.schedule:
         case "cosine":
             after_warmup = (done - config.warmup) / (1 - config.warmup)
-            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * after_warmup))
-        case "constant":
-            return config.learning_rate
-        case "plateau":
-            return config.learning_rate * scale
+            return highest * 0.5 * (1 + math.cos(math.pi * after_warmup))
+        case "constant" | "plateau":
+            return highest
 
 
 def _finish_epoch(

@@ -21,12 +21,14 @@ def evaluation(n: int = 60, names: tuple[str, ...] = ("bad", "fine | so-so", "å¾
     rng = np.random.default_rng(0)
     targets = rng.integers(0, len(names), n)
     weights = rng.random((n, len(names))) + 0.5 * np.eye(len(names))[targets]
+    probs = weights / weights.sum(axis=1, keepdims=True)
     return Evaluation(
         split="test",
         checkpoint="best, epoch 2, sha256 0123",
         label_names=names,
+        scores=classification(targets, probs, names),
         targets=targets,
-        probs=weights / weights.sum(axis=1, keepdims=True),
+        probs=probs,
         rows=[Row(f"text {i}\nof two lines", names[t], "test.csv", i + 2) for i, t in enumerate(targets)],
         num_truncated=3,
         baselines=[

@@ -18,7 +18,7 @@ from lstm_cli.console import Screen
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
 from lstm_cli.evaluation import evaluate
-from lstm_cli.metrics import HIGHER_IS_BETTER
+from lstm_cli.metrics import HIGHER_IS_BETTER, Classification
 from lstm_cli.report import Evaluation, write_evaluation
 from lstm_cli.rundir import RunDir
 from lstm_cli.runtime import Runtime, start
@@ -88,11 +88,13 @@ def evaluate_split(
     task, model = saved.load(runtime.device)
     store = task.encode(rows)
     report = evaluate(model, task, store, runtime)
+    assert isinstance(report.scores, Classification)
     rivals = _baselines(run, task, train, rows, store.targets, screen) if train is not None else []
     evaluation = Evaluation(
         split=split,
         checkpoint=saved.name,
         label_names=task.labels.names,
+        scores=report.scores,
         targets=np.asarray(store.targets, np.int64),
         probs=report.outputs,
         rows=rows,

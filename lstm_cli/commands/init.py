@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import textwrap
@@ -43,10 +44,10 @@ def commented(preset: str) -> str:
     config = load_config(str(path), run_dir=f"runs/{preset}")
     above: tuple[str, ...] = ()
     for key in keys(config):
-        shared = next((n for n, (a, b) in enumerate(zip(above, key.path[:-1], strict=False)) if a != b), None)
-        start = len(above) if shared is None else shared
-        if shared is not None or len(above) > len(key.path) - 1:
-            start = min(start, len(key.path) - 1)
+        open_already = itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(above, key.path[:-1], strict=False)
+        )
+        start = len(list(open_already))
         lines += [f"{'  ' * depth}{key.path[depth]}:" for depth in range(start, len(key.path) - 1)]
         above = key.path[:-1]
         lines.append(_line(key))

@@ -152,10 +152,8 @@ class TextTokenizer:
         try:
             tokenizer.train_from_iterator(texts, trainer)
             learned = tokenizer.get_vocab_size()
-        except DataError:
-            raise
-        except Exception as fault:  # the library's trainers raise bare Exceptions
-            if type(fault) is not Exception:
+        except Exception as fault:
+            if type(fault) is not Exception:  # only the library's trainers raise bare Exceptions
                 raise
             learned = 0  # what the unigram trainer says of texts that are all empty
         if learned <= 2:
