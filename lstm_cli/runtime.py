@@ -56,8 +56,11 @@ class Runtime:
         return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
 
 
-def start(config: RuntimeConfig) -> Runtime:
-    """Set up the process and choose. Raises ConfigError where the device or precision asked for is not here."""
+def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
+    """Set up the process and choose. Raises ConfigError where the device or precision asked for is not here.
+
+    A process that only scores does so in fp32 whatever the config says: a run may have been trained elsewhere.
+    """
     # The gradient of a final state fades over time steps into denormal floats, which CPUs take 13 times as long over.
     torch.set_flush_denormal(True)
     if config.threads:
@@ -69,7 +72,7 @@ def start(config: RuntimeConfig) -> Runtime:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(config.deterministic)
     device, reason = _device(config.device)
-    precision, because = _precision(config.precision, device)
+    precision, because = _precision(config.precision if trains else "fp32", device)
     return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
 
 
@@ -87,6 +90,10 @@ def _device(asked: str) -> tuple[torch.device, str]:
 def _precision(asked: str, device: torch.device) -> tuple[Precision, str]:
     if asked == "fp16" and device.type == "cpu":
         raise ConfigError("run.precision: fp16 needs a GPU, the device is cpu; try bf16 or auto")
+    if asked == "bf16" and device.type == "cpu" and not _cpu_can_bf16():
+        raise ConfigError(
+            "run.precision: bf16 needs a CPU with AVX-512 or AMX, this one has neither; try fp32 or auto"
+        )
     if asked == "auto":
         match device.type:
             case "cuda" if torch.cuda.is_bf16_supported():
@@ -97,6 +104,12 @@ def _precision(asked: str, device: torch.device) -> tuple[Precision, str]:
                 return "fp32", "the safe choice here"
     assert asked in ("fp32", "bf16", "fp16")
     return asked, "asked for"  # type: ignore[return-value]
+
+
+def _cpu_can_bf16() -> bool:
+    """Whether oneDNN, which runs the layers, knows bf16 here; without it they run in torch's own loops, which do."""
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not has_onednn or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _cpu_precision() -> tuple[Precision, str]:

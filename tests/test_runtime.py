@@ -28,8 +28,19 @@ def test_a_torch_that_does_not_know_its_cpu_gets_fp32(monkeypatch: pytest.Monkey
     assert start(RuntimeConfig(device="cpu", threads=1)).precision == "fp32"
 
 
+def test_bf16_is_refused_where_the_cpu_cannot_run_it_but_not_to_one_that_only_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = RuntimeConfig(device="cpu", precision="bf16", threads=1)
+    monkeypatch.setattr("lstm_cli.runtime._cpu_can_bf16", lambda: True)
+    assert start(config).precision == "bf16"
+    monkeypatch.setattr("lstm_cli.runtime._cpu_can_bf16", lambda: False)
+    with pytest.raises(ConfigError, match=r"run\.precision: bf16 needs a CPU with AVX-512"):
+        start(config)
+    assert start(config, trains=False).precision == "fp32"
+
+
 def test_what_is_asked_for_is_taken_or_refused() -> None:
-    assert start(RuntimeConfig(device="cpu", precision="bf16", threads=1)).precision == "bf16"
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         start(RuntimeConfig(device="cpu", precision="fp16"))
     if not torch.cuda.is_available():
@@ -37,7 +48,8 @@ def test_what_is_asked_for_is_taken_or_refused() -> None:
             start(RuntimeConfig(device="cuda"))
 
 
-def test_only_the_chosen_precision_is_computed_in() -> None:
+def test_only_the_chosen_precision_is_computed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lstm_cli.runtime._cpu_can_bf16", lambda: True)  # a plain product runs anywhere
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         chosen = start(RuntimeConfig.model_validate({"device": "cpu", "precision": precision, "threads": 1}))
         with chosen.autocast():

@@ -45,7 +45,7 @@ def run_eval(
     gates = _gates(fail_under)
     config = load_config(source, overrides, run_dir)
     run = RunDir.open(Path(config.run.dir))
-    runtime = start(config.run)
+    runtime = start(config.run, trains=False)
     train: Rows | None = None
     if data is not None:
         name, rows = (

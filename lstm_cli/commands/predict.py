@@ -41,7 +41,7 @@ def predict(
 ) -> None:
     """Read text from files, folders or stdin and write a prediction a row to stdout or to `output`."""
     config = load_config(source, overrides, run_dir)
-    runtime = start(config.run)
+    runtime = start(config.run, trains=False)
     task, model = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint)).load(
         runtime.device
     )
