@@ -75,9 +75,10 @@ def numbers(state: TrainState) -> dict[str, object]:
 
 
 def test_a_small_task_is_learned(small_yaml: str) -> None:
-    reports = epochs(Setting(small_yaml, ["train.epochs=12"]).fit(Setting(small_yaml).state()))
+    setting = Setting(small_yaml, ["train.epochs=20", "train.patience=0", "train.learning_rate=0.02"])
+    reports = epochs(setting.fit(setting.state()))
     assert reports[-1].train_loss < 0.5 * reports[0].train_loss
-    assert max(report.dev.scalars()["accuracy"] for report in reports) > 0.8
+    assert max(report.dev.scalars()["accuracy"] for report in reports) > 0.9  # 8 seeds: 0.98 at least
 
 
 def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) -> None:

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from lstm_cli.nn.dropout import PAD_ID, drop_words, dropout
 from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
-
-PAD_ID = 0  # those of lstm_cli.batch, which nn does not import
-UNK_ID = 1
 
 _EMBEDDING_RANGE = 0.1  # torch's N(0, 1) costs several epochs
 
@@ -75,7 +72,7 @@ class RecurrentEncoder(nn.Module):
         """
         if self.training and self.word_dropout > 0.0:
             inputs = drop_words(inputs, self.word_dropout)
-        embedded = functional.dropout(self.embedding(inputs), self.embedding_dropout, self.training)
+        embedded = dropout(self.embedding(inputs), self.embedding_dropout, self.training)
         encoded: Encoded = self.recurrent(embedded, lengths)  # (B, T, E) -> states, final
         return encoded
 
@@ -95,9 +92,3 @@ class RecurrentEncoder(nn.Module):
                 for layer in range(recurrent.num_layers)
             ),
         ]
-
-
-def drop_words(inputs: Tensor, probability: float) -> Tensor:
-    """Each token but padding becomes `UNK_ID` with the given probability: (B, T) -> (B, T)."""
-    dropped = torch.rand(inputs.shape, device=inputs.device) < probability
-    return inputs.masked_fill(dropped & (inputs != PAD_ID), UNK_ID)

@@ -9,16 +9,17 @@ tensor the size of the whole batch's gates. At B=64, T=200 (two layers, E=128, H
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from lstm_cli.nn.dropout import dropout
 from lstm_cli.nn.masks import check_lengths, reverse_index, reverse_valid, valid_mask
+from lstm_cli.nn.side_by_side import side_by_side
 
 Cell = Literal["rnn", "gru", "lstm"]
 Path = Literal["auto", "packed", "split"]
@@ -137,7 +138,7 @@ class Recurrent(nn.Module):
         data, finals = packed.data, []
         for layer in range(self.num_layers):
             data, final = self._run_kernel(
-                self._between(data, layer), layer, self.suffixes, packed.batch_sizes
+                self._between(data, layer), self.layer_parameters(layer), packed.batch_sizes
             )
             finals.append(final.transpose(0, 1).flatten(1))  # (D, B, H) -> (B, D*H)
         states, _ = pad_packed_sequence(
@@ -159,35 +160,45 @@ class Recurrent(nn.Module):
             # A finite value would do no harm here, its gradient is zero; but zero times NaN is NaN. Costs
             # 2 ms in a step of a second; the layers above read finite states and need no mask.
             x = x.masked_fill(padding, 0.0)
+
+        def read(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+            states, _ = self._run_kernel(x, weights)
+            return states, states[rows, last]
+
+        def read_back(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+            states, final = read(reverse_valid(x, index), *weights)
+            return reverse_valid(states, index), final
+
         finals = []
         for layer in range(self.num_layers):
             x = self._between(x, layer)
-            states, _ = self._run_kernel(x, layer, self.suffixes[:1])
-            directions, final = [states], [states[rows, last]]
-            if self.bidirectional:
-                states, _ = self._run_kernel(reverse_valid(x, index), layer, self.suffixes[1:])
-                directions.append(reverse_valid(states, index))
-                final.append(states[rows, last])
-            x = torch.cat(directions, dim=-1)  # (B, T, D*H)
-            finals.append(torch.cat(final, dim=-1))  # (B, D*H)
+            forward, *backward = ([x, *self.layer_parameters(layer, (suffix,))] for suffix in self.suffixes)
+            if not backward:
+                directions = [read(*forward)]
+            elif x.is_cpu and torch.get_num_threads() > 1:
+                directions = side_by_side((read, read_back), (forward, *backward))
+            else:
+                directions = [read(*forward), read_back(*backward[0])]
+            x = torch.cat([states for states, _ in directions], dim=-1)  # (B, T, D*H)
+            finals.append(torch.cat([final for _, final in directions], dim=-1))  # (B, D*H)
         if padding is not None:
             x = x.masked_fill_(padding, 0.0)  # in place: `cat` made it and keeps nothing for its gradient
         return Encoded(x, torch.stack(finals, dim=1))
 
     def _between(self, x: Tensor, layer: int) -> Tensor:
         """Dropout on what a layer reads from the layer below."""
-        return x if layer == 0 else functional.dropout(x, self.dropout, self.training)
+        return x if layer == 0 else dropout(x, self.dropout, self.training)
 
     def _run_kernel(
-        self, x: Tensor, layer: int, suffixes: tuple[str, ...], batch_sizes: Tensor | None = None
+        self, x: Tensor, weights: Sequence[Tensor], batch_sizes: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """One layer from a zero state, in the directions of `suffixes`: the states, and those after step T.
+        """One layer from a zero state, in as many directions as there are weights: its states, and those after step T.
 
         Padded (B, T, I) -> (B, T, D*H), or with `batch_sizes` packed (N, I) -> (N, D*H); and (D, B, H).
         """
-        weights = self.layer_parameters(layer, suffixes)
+        num_directions = len(weights) // len(_PARAMETER_KINDS)
         num_rows = x.shape[0] if batch_sizes is None else int(batch_sizes[0])
-        zeros = x.new_zeros(len(suffixes), num_rows, self.hidden_size)
+        zeros = x.new_zeros(num_directions, num_rows, self.hidden_size)
         outputs = _KERNELS[self.cell](
             *((x,) if batch_sizes is None else (x, batch_sizes)),
             (zeros, zeros) if self.cell == "lstm" else zeros,
@@ -196,7 +207,7 @@ class Recurrent(nn.Module):
             1,  # num_layers
             0.0,  # dropout
             torch.is_grad_enabled(),  # train: cuDNN keeps what its gradient needs only then, also in eval()
-            len(suffixes) == 2,  # bidirectional
+            num_directions == 2,  # bidirectional
             *((True,) if batch_sizes is None else ()),  # batch_first
         )
         return outputs[0], outputs[1]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lstm_cli import batch
-from lstm_cli.nn import encoders
-from lstm_cli.nn.encoders import PAD_ID, UNK_ID, RecurrentEncoder, drop_words
+from lstm_cli.nn import dropout
+from lstm_cli.nn.dropout import PAD_ID
+from lstm_cli.nn.encoders import RecurrentEncoder
 
 INPUTS = torch.tensor([[5, 6, 7, 8], [9, 5, PAD_ID, PAD_ID], [3, PAD_ID, PAD_ID, PAD_ID]])
 LENGTHS = torch.tensor([4, 2, 1])
@@ -19,7 +20,7 @@ def make(**noise: Any) -> RecurrentEncoder:
 
 
 def test_the_ids_of_padding_and_unknown_words_are_those_of_the_batch() -> None:
-    assert (encoders.PAD_ID, encoders.UNK_ID) == (batch.PAD_ID, batch.UNK_ID)
+    assert (dropout.PAD_ID, dropout.UNK_ID) == (batch.PAD_ID, batch.UNK_ID)
 
 
 def test_a_new_embedding_is_small_and_its_padding_row_is_zero() -> None:
@@ -42,18 +43,6 @@ def test_the_padding_row_stays_zero_through_training_even_where_a_text_holds_its
         optimizer.step()
     assert not encoder.embedding.weight[PAD_ID].any()
     assert (encoder.embedding.weight[5] != before[5]).all()
-
-
-def test_word_dropout_turns_whole_words_into_the_unknown_one_and_never_padding() -> None:
-    torch.manual_seed(0)
-    inputs = torch.randint(2, 9, (200, 50))
-    inputs[:, 30:] = PAD_ID
-    noisy = drop_words(inputs, 0.3)
-    assert (noisy[:, 30:] == PAD_ID).all()
-    dropped = noisy[:, :30] == UNK_ID
-    assert torch.equal(noisy[:, :30][~dropped], inputs[:, :30][~dropped])
-    assert 0.27 < dropped.float().mean() < 0.33
-    assert (drop_words(inputs, 1.0)[:, :30] == UNK_ID).all()
 
 
 @pytest.mark.parametrize("noise", ["word_dropout", "embedding_dropout", "dropout"])

@@ -175,6 +175,8 @@ def test_a_row_with_a_single_step_is_read(cell: Cell, path: Path) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("path", PATHS)
 def test_bfloat16_autocast_trains_and_stays_near_single_precision(cell: Cell, path: Path) -> None:
+    if (cell, path) == ("lstm", "split") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU's oneDNN knows no bf16")
     network, x, lengths = make(Case(cell, 2, True, [6, 1, 4], 2), torch.float32)
     exact, _ = run(network, path, x, lengths)
     with torch.autocast("cpu", torch.bfloat16):

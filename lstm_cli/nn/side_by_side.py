@@ -1,0 +1,121 @@
+"""Several functions of tensors at once, a thread each, forward and backward.
+
+The two directions of a layer do not read each other, so each gets half of the CPU's threads: on two cores there
+is then no barrier left inside a product, of which a layer has T small ones. Against both directions one after
+the other on all threads, a step was 1.2 (H=256, I=512) to 1.9 (H=128, T=24) times as fast on two cores.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Outputs = tuple[Tensor, ...]
+Result = TypeVar("Result")
+
+
+def side_by_side(
+    functions: Sequence[Callable[..., Outputs]], inputs: Sequence[Sequence[Tensor]]
+) -> list[Outputs]:
+    """`functions[i](*inputs[i])` for every i at the same time, each on its share of this thread's CPU threads.
+
+    Every function returns as many tensors, draws no random numbers, and takes all it differentiates by as inputs.
+    The gradient can be taken once, not of itself.
+    """
+    flat = [tensor for part in inputs for tensor in part]
+    sizes = [len(part) for part in inputs]
+    outputs: Outputs = _SideBySide.apply(functions, sizes, *flat)  # type: ignore[no-untyped-call]
+    each = len(outputs) // len(functions)
+    return [outputs[i : i + each] for i in range(0, len(outputs), each)]
+
+
+@functools.cache
+def _pool(num_workers: int, num_threads: int) -> ThreadPoolExecutor:
+    """Workers with `num_threads` CPU threads each. They inherit from here that denormals are flushed."""
+    return ThreadPoolExecutor(
+        num_workers, "side-by-side", initializer=torch.set_num_threads, initargs=(num_threads,)
+    )
+
+
+def _run(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    pool = _pool(len(calls), max(1, torch.get_num_threads() // len(calls)))
+    running = [pool.submit(call) for call in calls]
+    return [one.result() for one in running]
+
+
+class _SideBySide(torch.autograd.Function):
+    """Each part keeps a graph of its own, from detached inputs, which its thread walks back by itself."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, functions: Sequence[Callable[..., Outputs]], sizes: Sequence[int], *flat: Tensor
+    ) -> Outputs:
+        needs_grad = any(ctx.needs_input_grad)
+        inference = torch.is_inference_mode_enabled()
+        autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+        def call(function: Callable[..., Outputs], part: Sequence[Tensor]) -> Outputs:
+            # what is set for a thread is not known to another
+            with (
+                torch.inference_mode(inference),
+                torch.set_grad_enabled(needs_grad),
+                torch.autocast("cpu", dtype, enabled=autocast),
+            ):
+                return function(*part)
+
+        parts, start = [], 0
+        for size in sizes:
+            parts.append(
+                [
+                    tensor.detach().requires_grad_(needed)
+                    for tensor, needed in zip(
+                        flat[start : start + size],
+                        ctx.needs_input_grad[2 + start : 2 + start + size],
+                        strict=True,
+                    )
+                ]
+            )
+            start += size
+        results = _run(
+            [functools.partial(call, function, part) for function, part in zip(functions, parts, strict=True)]
+        )
+        ctx.set_materialize_grads(False)  # an output that nobody reads costs nothing on the way back
+        if needs_grad:
+            ctx.graphs = list(zip(results, parts, strict=True))
+        return tuple(output.detach() for outputs in results for output in outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
+        graphs, ctx.graphs = ctx.graphs, None  # freed as they are walked
+        each = len(grad_outputs) // len(graphs)
+
+        def call(
+            outputs: Outputs, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+        ) -> list[Tensor | None]:
+            used = [
+                pair
+                for pair in zip(outputs, grads, strict=True)
+                if pair[0].requires_grad and pair[1] is not None
+            ]
+            wanted = [tensor for tensor in inputs if tensor.requires_grad]
+            if not used or not wanted:
+                return [None] * len(inputs)
+            found = iter(
+                torch.autograd.grad([o for o, _ in used], wanted, [g for _, g in used], allow_unused=True)
+            )
+            return [next(found) if tensor.requires_grad else None for tensor in inputs]
+
+        found = _run(
+            [
+                functools.partial(call, outputs, inputs, grad_outputs[i * each : (i + 1) * each])
+                for i, (outputs, inputs) in enumerate(graphs)
+            ]
+        )
+        return (None, None, *(grad for grads in found for grad in grads))

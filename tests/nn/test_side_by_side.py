@@ -1,0 +1,102 @@
+"""Functions of tensors in a thread each: the numbers and gradients of calling them one after the other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from lstm_cli.nn.recurrent import Recurrent
+from lstm_cli.nn.side_by_side import side_by_side
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def product(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return x @ weight, (x * x).sum()
+
+
+def test_values_and_gradients_are_those_of_one_after_the_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, left, right = (torch.randn(3, 3, generator=generator, requires_grad=True) for _ in range(3))
+    apart = [product(x, left), product(x, right)]
+    together = side_by_side((product, product), ([x, left], [x, right]))
+    for one, other in zip(apart, together, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+    def gradients(results: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        (first, square), (second, _) = results  # the last output is not used at all
+        return torch.autograd.grad((first * second).sum() + square, [x, left, right])
+
+    for a, b in zip(gradients(apart), gradients(together), strict=True):  # type: ignore[arg-type]
+        torch.testing.assert_close(a, b)
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    x, weight = torch.ones(2, 2), torch.ones(2, 2, requires_grad=True)
+    (first, _), (second, _) = side_by_side((product, product), ([x, weight], [x, x]))
+    assert first.requires_grad
+    (first.sum() + second.sum()).backward()  # type: ignore[no-untyped-call]
+    assert x.grad is None
+    assert torch.equal(weight.grad, torch.full((2, 2), 2.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_no_graph_is_kept_where_none_is_asked_for(inference: bool) -> None:
+    weight = torch.ones(2, 2, requires_grad=True)
+    with torch.inference_mode() if inference else torch.no_grad():
+        (first, _), _ = side_by_side((product, product), ([weight, weight], [weight, weight]))
+    assert not first.requires_grad
+    assert first.is_inference() == inference
+
+
+def test_each_runs_in_a_thread_of_its_own_with_its_share_of_the_cpu_and_of_what_is_set() -> None:
+    seen: dict[str, tuple[int, float]] = {}
+    both = threading.Barrier(2, timeout=10)
+
+    def look(x: Tensor) -> tuple[Tensor]:
+        both.wait()  # neither gets past this alone
+        seen[threading.current_thread().name] = (
+            torch.get_num_threads(),
+            float(torch.tensor(1e-30) * torch.tensor(1e-10)),
+        )
+        return (x @ x,)
+
+    torch.set_num_threads(4)
+    torch.set_flush_denormal(True)
+    with torch.autocast("cpu", torch.bfloat16):
+        (first,), (second,) = side_by_side((look, look), ([torch.ones(2, 2)], [torch.ones(2, 2)]))
+    assert first.dtype == second.dtype == torch.bfloat16
+    assert list(seen.values()) == [(2, 0.0), (2, 0.0)]
+    assert torch.get_num_threads() == 4
+
+
+def test_a_fault_in_one_of_them_is_raised() -> None:
+    def fail(x: Tensor) -> tuple[Tensor, Tensor]:
+        raise ValueError("no such luck")
+
+    with pytest.raises(ValueError, match="no such luck"):
+        side_by_side((product, fail), ([torch.ones(2, 2), torch.ones(2, 2)], [torch.ones(2, 2)]))
+
+
+def test_a_layer_reads_the_same_on_one_thread_and_on_two() -> None:
+    torch.manual_seed(0)
+    network = Recurrent("lstm", 5, 4, 2)
+    x, lengths = torch.randn(3, 6, 5, requires_grad=True), torch.tensor([6, 2, 5])
+
+    def run(num_threads: int) -> list[Tensor]:
+        torch.set_num_threads(num_threads)
+        encoded = network(x, lengths)
+        loss = encoded.states.square().sum() + encoded.final.sum()
+        return [encoded.states, encoded.final, *torch.autograd.grad(loss, [x, *network.parameters()])]
+
+    for one, two in zip(run(1), run(2), strict=True):
+        torch.testing.assert_close(one, two)
