@@ -14,14 +14,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lstm_cli.data.batching import collate, epoch_batches
-from lstm_cli.data.store import Int64, TokenStore
+from lstm_cli.batch import Batch
+from lstm_cli.data.batching import batches_from, epoch_batches
+from lstm_cli.data.store import TokenStore
 from lstm_cli.errors import LstmclsError
 from lstm_cli.evaluation import evaluate
 from lstm_cli.metrics import HIGHER_IS_BETTER
+from lstm_cli.optimization import adamw, average, take_step
 from lstm_cli.runtime import Runtime, seed_step
 from lstm_cli.schema import Config
 from lstm_cli.tasks.base import Scores, Task
+
+_STEPS_UNREAD = {"cpu": 1, "cuda": 32, "mps": 32}
+"""After how many steps the host looks at their losses: every look waits for all that the device was given."""
 
 SelectBy = Literal["accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece", "roc_auc"]
 
@@ -120,9 +125,20 @@ class Progress:
     losses: list[list[float]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What a step will say once the device has come to it: (2,) loss summed over `count`, and gradient norm."""
+
+    figures: Tensor
+    count: int
+
+
 @dataclass(slots=True)
 class TrainState:
-    """The one mutable object of a training. `averaged` holds the averaged weights where `train.ema` is set."""
+    """The one mutable object of a training. `averaged` holds the averaged weights where `train.ema` is set.
+
+    `unread` are steps that are taken but not yet counted in `progress`; there are none on a CPU.
+    """
 
     model: nn.Module
     averaged: nn.Module | None
@@ -130,17 +146,14 @@ class TrainState:
     scaler: torch.amp.GradScaler
     seed: int
     progress: Progress
+    unread: list[_Unread] = field(default_factory=list)
 
     @classmethod
     def start(cls, task: Task, config: TrainConfig, runtime: Runtime, seed: int) -> TrainState:
         """A fresh model on its device with a fresh optimizer; the seed decides every weight."""
         torch.manual_seed(seed)
         model = task.build_model().to(runtime.device)
-        groups = [
-            {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=runtime.device.type != "mps")
+        optimizer = adamw(model, config.weight_decay)
         scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
         averaged = copy.deepcopy(model) if config.ema else None
         return cls(model, averaged, optimizer, scaler, seed, Progress())
@@ -162,10 +175,27 @@ class TrainState:
 
     def training_numbers(self) -> dict[str, Any]:
         """All numbers that a resumed training needs."""
+        self.settle()
         return {
             "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
             "scaler": self.scaler.state_dict(),
         }
+
+    def settle(self) -> None:
+        """Count the unread steps in `progress`, waiting for the device once."""
+        if not self.unread:
+            return
+        progress = self.progress
+        figures = torch.stack([step.figures for step in self.unread]).tolist()
+        for step, (loss, norm) in zip(self.unread, figures, strict=True):
+            if math.isfinite(loss) and math.isfinite(norm):
+                progress.loss_total += loss
+                progress.loss_count += step.count
+                progress.bad_in_a_row = 0
+            else:
+                progress.skipped_steps += 1
+                progress.bad_in_a_row += 1
+        self.unread.clear()
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Stand where `training_tensors` and `training_numbers` were taken. Raises KeyError, RuntimeError, TypeError
@@ -208,6 +238,7 @@ def train_epoch(
     progress = state.progress
     lengths = store.lengths
     batches = epoch_batches(lengths, config.batch_size, config.batch_tokens, state.seed, progress.epoch)
+    batch_of = batches_from(store, runtime.device)
     state.model.train()
     while progress.position < len(batches):
         began = time.perf_counter()
@@ -215,7 +246,7 @@ def train_epoch(
         done = (progress.epoch + progress.position / len(batches)) / config.epochs
         rate = learning_rate(config, done, progress.rate_scale)
         seed_step(state.seed, progress.step)
-        _step(state, task, store, group, rate, config, runtime)
+        _step(state, task, [batch_of(rows) for rows in group], rate, config, runtime)
         progress.position += len(group)
         progress.step += 1
         progress.tokens += sum(int(lengths[rows].sum()) for rows in group)
@@ -228,6 +259,7 @@ def train_epoch(
             loss=_mean_loss(progress),
             tokens_per_second=progress.tokens / progress.seconds,
         )
+    state.settle()
 
 
 def _mean_loss(progress: Progress) -> float:
@@ -237,58 +269,37 @@ def _mean_loss(progress: Progress) -> float:
 def _step(
     state: TrainState,
     task: Task,
-    store: TokenStore,
-    group: list[Int64],
+    group: list[Batch],
     rate: float,
     config: TrainConfig,
     runtime: Runtime,
 ) -> None:
-    """One step of the optimizer on the batches of `group`, or none where loss or gradient is not finite."""
-    rows_in_step = sum(len(rows) for rows in group)
-    total, count = 0.0, 0
-    for rows in group:
-        batch = collate(store, rows).to(runtime.device)
+    """One step of the optimizer on the batches of `group`; one that is not finite leaves the weights as they are."""
+    rows_in_step = sum(batch.num_rows for batch in group)
+    total = torch.zeros((), device=runtime.device)
+    count = 0
+    for batch in group:
         with runtime.autocast():
             loss = task.loss(state.model, batch)
         state.scaler.scale(loss.total / rows_in_step).backward()  # type: ignore[no-untyped-call]
-        total += loss.total.item()
+        total += loss.total.detach()
         count += loss.count
-    state.scaler.unscale_(state.optimizer)
-    parameters = [p for p in state.model.parameters() if p.grad is not None]
     if count != rows_in_step:  # the mean is over what is scored, which need not be rows
-        for parameter in parameters:
-            assert parameter.grad is not None
-            parameter.grad.mul_(rows_in_step / count)
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-    if math.isfinite(total) and bool(torch.isfinite(norm)):
-        for param_group in state.optimizer.param_groups:
-            param_group["lr"] = rate
-        state.scaler.step(state.optimizer)
-        _average(state, config.ema)
-        state.progress.loss_total += total
-        state.progress.loss_count += count
-        state.progress.bad_in_a_row = 0
-    else:
-        _count_bad_step(state, "loss" if not math.isfinite(total) else "gradient", rate, config)
-    state.scaler.update()
-    state.optimizer.zero_grad(set_to_none=True)
+        for parameter in state.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(rows_in_step / count)
+    figures = take_step(state.optimizer, state.scaler, total, rate, config.clip_norm)
+    if state.averaged is not None:
+        average(state.averaged, state.model, config.ema, state.progress.step)
+    state.unread.append(_Unread(figures, count))
+    if len(state.unread) >= _STEPS_UNREAD[runtime.device.type]:
+        state.settle()
+        _refuse_bad_steps(state.progress, config, figures, rate)
 
 
-def _average(state: TrainState, decay: float) -> None:
-    """Move the averaged weights towards the model's. Early on they follow fast, so that no start-up noise is kept."""
-    if state.averaged is None:
-        return
-    step = state.progress.step
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(state.averaged.parameters()), list(state.model.parameters()), share)
-
-
-def _count_bad_step(state: TrainState, what: str, rate: float, config: TrainConfig) -> None:
-    progress = state.progress
-    progress.skipped_steps += 1
-    progress.bad_in_a_row += 1
+def _refuse_bad_steps(progress: Progress, config: TrainConfig, figures: Tensor, rate: float) -> None:
     if progress.bad_in_a_row >= config.max_bad_steps:
+        what = "gradient" if math.isfinite(figures[0].item()) else "loss"
         raise LstmclsError(
             f"training stopped in epoch {progress.epoch + 1}, step {progress.step + 1}: the {what} was NaN or infinite "
             f"{progress.bad_in_a_row} steps in a row, at a learning rate of {rate:.3g}; "

@@ -71,6 +71,7 @@ def assert_equal(ours: Tensors, theirs: Tensors) -> None:
 
 def numbers(state: TrainState) -> dict[str, object]:
     """All numbers but the clock's."""
+    assert not state.unread
     return {k: v for k, v in dataclasses.asdict(state.progress).items() if k != "seconds"}
 
 
@@ -139,7 +140,8 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(
     def gradients(groups: list[np.ndarray]) -> Tensors:
         state = setting.state()
         monkeypatch.setattr(state.optimizer, "zero_grad", lambda set_to_none: None)
-        _step(state, setting.task, setting.data.train, groups, 0.01, setting.train, setting.runtime)
+        batches = [collate(setting.data.train, rows) for rows in groups]
+        _step(state, setting.task, batches, 0.01, setting.train, setting.runtime)
         return {name: value.grad for name, value in state.model.named_parameters() if value.grad is not None}
 
     rows = np.arange(30)
@@ -194,6 +196,23 @@ def test_a_skipped_step_changes_no_weight(small_yaml: str) -> None:
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     next(setting.fit(state))
     assert_equal(before, dict(state.model.state_dict()))
+
+
+def test_losses_that_are_read_late_change_nothing(small_yaml: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(small_yaml, ["train.ema=0.9"])
+    poisoned(setting, {3, 11})
+    at_once = setting.trained()
+    monkeypatch.setattr("lstm_cli.training._STEPS_UNREAD", {"cpu": 5})
+    poisoned(setting, {3, 11})
+    late = setting.state()
+    for report in setting.fit(late):
+        assert isinstance(report, StepReport) or not late.unread
+        if late.progress.step == 12:
+            assert len(late.unread) == 4
+            late.training_numbers()  # as a save in the middle of an epoch does
+            assert not late.unread
+    assert_equal(late.training_tensors(), at_once.training_tensors())
+    assert numbers(late) == numbers(at_once)
 
 
 def test_many_bad_steps_in_a_row_stop_the_training_by_name(small_yaml: str) -> None:

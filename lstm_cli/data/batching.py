@@ -5,6 +5,9 @@ A position inside an epoch is an integer, so there is nothing about the order to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -64,3 +67,31 @@ def collate(store: TokenStore, rows: Int64) -> Batch:
         lengths=torch.from_numpy(lengths),
         targets=torch.from_numpy(store.targets[rows].astype(np.int64)),
     )
+
+
+def batches_from(store: TokenStore, device: torch.device) -> Callable[[Int64], Batch]:
+    """What turns row numbers of the store into a batch on `device`.
+
+    For a GPU with room for them the tokens go over once; a batch is then cut out there, and only its rows' places
+    travel. The host never waits.
+    """
+    if device.type == "cpu":
+        return partial(collate, store)
+    if device.type == "cuda" and 4 * store.tokens.nbytes < torch.cuda.mem_get_info(device)[0]:
+        return partial(collate_on_device, store, torch.tensor(store.tokens).to(device))
+    return lambda rows: collate(store, rows).to(device)
+
+
+def collate_on_device(store: TokenStore, tokens: torch.Tensor, rows: Int64) -> Batch:
+    """`collate`, from the store's tokens (N,) on a device, in its memory."""
+    starts = store.offsets[rows]
+    lengths = torch.from_numpy(store.offsets[rows + 1] - starts)
+    places = torch.stack(
+        (torch.from_numpy(starts), lengths, torch.from_numpy(store.targets[rows].astype(np.int64)))
+    )
+    if tokens.is_cuda:
+        places = places.pin_memory().to(tokens.device, non_blocking=True)
+    start, length, targets = places
+    steps = torch.arange(int(lengths.max()), device=tokens.device)
+    inputs = tokens[(start[:, None] + steps).clamp_max(len(tokens) - 1)].long()
+    return Batch(inputs.masked_fill_(steps >= length[:, None], PAD_ID), lengths, targets)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_cli.batch import PAD_ID
-from lstm_cli.data.batching import collate, epoch_batches, length_batches
+from lstm_cli.data.batching import collate, collate_on_device, epoch_batches, length_batches
 from lstm_cli.data.store import EncodedRows, TokenStore, pack
 
 lengths_of_rows = st.lists(st.integers(1, 60), min_size=1, max_size=300).map(np.array)
@@ -83,3 +84,17 @@ def test_a_batch_holds_its_rows_and_padding_and_nothing_else(lengths: list[int])
             == store.tokens[store.offsets[row] : store.offsets[row + 1]].tolist()
         )
         assert (batch.inputs[i, length:] == PAD_ID).all()
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=20), st.data())
+def test_a_batch_cut_on_a_device_is_the_one_cut_in_memory(lengths: list[int], data: st.DataObject) -> None:
+    store = store_of(lengths)
+    rows = np.array(data.draw(st.permutations(range(len(lengths)))))[
+        : data.draw(st.integers(1, len(lengths)))
+    ]
+    ours = collate_on_device(store, torch.from_numpy(store.tokens), rows)
+    theirs = collate(store, rows)
+    assert torch.equal(ours.inputs, theirs.inputs)
+    assert torch.equal(ours.lengths, theirs.lengths)
+    assert torch.equal(ours.targets, theirs.targets)
+    assert ours.inputs.dtype == theirs.inputs.dtype
