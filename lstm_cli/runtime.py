@@ -12,7 +12,10 @@ import torch
 from pydantic import Field
 
 from lstm_cli.errors import ConfigError
+from lstm_cli.nn.cpu import get_num_threads, set_up
 from lstm_cli.schema import Config
+
+_CORES = torch.get_num_threads()  # what torch finds, or OMP_NUM_THREADS says, before anybody sets it
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,7 +48,7 @@ class Runtime:
             "device": self.device.type,
             "precision": self.precision,
             "chosen": self.why,
-            "threads": torch.get_num_threads(),
+            "threads": get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
         }
 
@@ -61,10 +64,7 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
 
     A process that only scores does so in fp32 whatever the config says: a run may have been trained elsewhere.
     """
-    # The gradient of a final state fades over time steps into denormal floats, which CPUs take 13 times as long over.
-    torch.set_flush_denormal(True)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    set_up(config.threads or _CORES)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

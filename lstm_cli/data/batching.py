@@ -14,7 +14,7 @@ import torch
 from lstm_cli.batch import PAD_ID, Batch
 from lstm_cli.data.store import Int64, TokenStore
 
-_BATCHES_PER_POOL = 100
+_BATCHES_PER_POOL = 400
 """Rows are shuffled, then sorted by length inside pools of this many batches: on 22,500 film reviews of up to
 400 tokens the padding is 0.9 % of all positions, on 6,920 sentences 1.9 %, and what meets in a batch still changes
 every epoch."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from lstm_cli.nn.cpu import get_num_threads
 from lstm_cli.nn.dropout import dropout
 from lstm_cli.nn.masks import check_lengths, reverse_index, reverse_valid, valid_mask
 from lstm_cli.nn.side_by_side import side_by_side
@@ -175,7 +176,7 @@ class Recurrent(nn.Module):
             forward, *backward = ([x, *self.layer_parameters(layer, (suffix,))] for suffix in self.suffixes)
             if not backward:
                 directions = [read(*forward)]
-            elif x.is_cpu and torch.get_num_threads() > 1:
+            elif x.is_cpu and get_num_threads() > 1:
                 directions = side_by_side((read, read_back), (forward, *backward))
             else:
                 directions = [read(*forward), read_back(*backward[0])]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lstm_cli.nn.cpu import get_num_threads
+
 Outputs = tuple[Tensor, ...]
 Result = TypeVar("Result")
 
@@ -23,7 +25,7 @@ Result = TypeVar("Result")
 def side_by_side(
     functions: Sequence[Callable[..., Outputs]], inputs: Sequence[Sequence[Tensor]]
 ) -> list[Outputs]:
-    """`functions[i](*inputs[i])` for every i at the same time, each on its share of this thread's CPU threads.
+    """`functions[i](*inputs[i])` for every i at the same time, each on its share of the process's CPU threads.
 
     Every function returns as many tensors, draws no random numbers, and takes all it differentiates by as inputs.
     The gradient can be taken once, not of itself.
@@ -44,7 +46,7 @@ def _pool(num_workers: int, num_threads: int) -> ThreadPoolExecutor:
 
 
 def _run(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    pool = _pool(len(calls), max(1, torch.get_num_threads() // len(calls)))
+    pool = _pool(len(calls), max(1, get_num_threads() // len(calls)))
     running = [pool.submit(call) for call in calls]
     return [one.result() for one in running]
 
