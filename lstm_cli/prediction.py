@@ -17,10 +17,14 @@ from lstm_cli.runtime import Runtime
 from lstm_cli.tasks.base import Outputs, Task
 
 _BATCH_ROWS = 256
-_BATCH_TOKENS = 32_768
+_BATCH_TOKENS = 16_384
+"""Twice as many took 1.1 times as long on film reviews with one CPU thread (as long with two), and 1.3 times the memory
+of the process."""
+_FIRST_WINDOW_ROWS = 256
 _WINDOW_ROWS = 8_192
 _WINDOW_CHARS = 16 * 2**20
-"""A window is sorted by length as a whole; its texts and tokens are all that is ever held of an input."""
+"""A window is sorted by length as a whole; its texts and tokens are all that is ever held of an input. The first is
+small, so that whoever reads the outputs does not wait for thousands of rows, and each is twice the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,12 @@ def predict_rows(model: nn.Module, task: Task, rows: Iterable[Row], runtime: Run
 
 def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:
     window: list[Row] = []
-    num_chars = 0
+    num_rows, num_chars = min(_FIRST_WINDOW_ROWS, _WINDOW_ROWS), 0
     for row in rows:
         window.append(row)
         num_chars += len(row.text)
-        if len(window) == _WINDOW_ROWS or num_chars >= _WINDOW_CHARS:
+        if len(window) == num_rows or num_chars >= _WINDOW_CHARS:
             yield window
-            window, num_chars = [], 0
+            window, num_rows, num_chars = [], min(2 * num_rows, _WINDOW_ROWS), 0
     if window:
         yield window

@@ -120,6 +120,23 @@ def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.Mon
     assert read <= 5
 
 
+def test_the_first_outputs_wait_for_a_few_rows_and_no_window_outgrows_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 3)
+    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
+    taken: list[int] = []
+
+    def rows() -> Iterator[Row]:
+        for i in range(40):
+            taken.append(i)
+            yield Row(f"text {i}", None, "stream", i + 1)
+
+    read = [(result.row.line, len(taken)) for result in predict_rows(MODELS[0], TASKS[0], rows(), CPU)]
+    assert [line for line, _ in read] == list(range(1, 41))
+    assert sorted({so_far for _, so_far in read}) == [3, 9, 19, 29, 39, 40]
+
+
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.config.tokenizer.kind + task.config.pooling)
 def test_a_task_reads_back_from_its_files(task: Classify) -> None:
     again = load_task(task.files())

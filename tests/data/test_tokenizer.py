@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -89,6 +91,72 @@ def test_any_text_gives_at_least_one_id_of_the_vocabulary(texts: list[str]) -> N
             assert len(ids) >= 1
             assert ids.min() > PAD_ID
             assert ids.max() < learned.vocab_size
+
+
+WORDS = [
+    TextTokenizer.learn(
+        WordConfig(kind="word", min_count=1, lowercase=lowercase, strip_markup=strip_markup),
+        [
+            *TEXTS,
+            "STOP <b>it</b>, don't 3 <4 b_2 br / > < ' \x00 \x1c \x7f İ ﬁ ① ²",
+            *map(chr, range(33, 127)),
+        ],
+    )
+    for lowercase, strip_markup in product((True, False), repeat=2)
+]
+TYPED = st.text(alphabet=st.sampled_from("aBc_1'’<>/ \t\n\v\x1c\x1f\x85\xa0.,-ßİﬁ①²́é"), max_size=40)
+
+
+def assert_read_as_the_library_reads(texts: list[str]) -> None:
+    for learned in WORDS:
+        assert learned._ascii_words is not None
+        library = replace(learned, _ascii_words=None)
+        assert [ids.tolist() for ids in learned.encode(texts)] == [
+            ids.tolist() for ids in library.encode(texts)
+        ]
+
+
+def test_every_ascii_character_and_pair_has_the_librarys_ids() -> None:
+    characters = [chr(code) for code in range(128)]
+    pairs = ["".join(pair) for pair in product(characters, repeat=2)]
+    assert_read_as_the_library_reads(["", *characters, *pairs, *(f"a{pair}b" for pair in pairs)])
+
+
+def test_markup_of_any_length_has_the_librarys_ids() -> None:
+    tags = [f"{opened}{'x' * count}>" for opened in ("<b", "</b", "<b<") for count in range(195, 206)]
+    assert_read_as_the_library_reads(
+        [*tags, "<b<i>>", "<b\n>a", "<>", "</>", "< b>", "a<b>c", "a<br/>don't<p>"]
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            TYPED,
+            st.text(alphabet=st.characters(max_codepoint=127), max_size=60),
+            st.text(alphabet=st.characters(codec="utf-8"), max_size=60),
+        ),
+        max_size=6,
+    )
+)
+def test_any_text_has_the_librarys_ids_in_any_company(texts: list[str]) -> None:
+    assert_read_as_the_library_reads(texts)
+
+
+def test_a_tokenizer_that_is_not_read_as_ours_are_is_left_to_the_library(tokenizer: TextTokenizer) -> None:
+    assert (tokenizer._ascii_words is not None) == (tokenizer is LEARNED[0])
+    saved = json.loads(WORDS[0].to_json())
+    for changed in (
+        {**saved, "pre_tokenizer": {"type": "WhitespaceSplit"}},
+        {**saved, "normalizer": None},
+        {
+            **saved,
+            "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+        },
+        {**saved, "model": {**saved["model"], "unk_token": "a"}},
+    ):
+        assert TextTokenizer.from_json(json.dumps(changed).encode())._ascii_words is None
 
 
 def test_a_text_of_200_000_words_and_control_characters_are_texts_like_any_other(
