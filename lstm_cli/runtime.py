@@ -70,7 +70,8 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
         torch.backends.cudnn.benchmark = False
         # filling memory that is about to be written costs time and guards nothing here
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(config.deterministic)
+    # torch.use_deterministic_algorithms does this and, for a compiler that is not used here, imports for 1.2 s
+    torch.set_deterministic_debug_mode("error" if config.deterministic else "default")
     device, reason = _device(config.device)
     precision, because = _precision(config.precision if trains else "fp32", device)
     return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
