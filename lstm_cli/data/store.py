@@ -5,11 +5,12 @@ A store costs four bytes a token on disk and almost nothing in memory, however m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,23 @@ def cached(key: str, chunks: Iterable[EncodedRows]) -> TokenStore:
     store = _open(folder)
     assert store is not None
     return store
+
+
+def cached_bytes(key: str, make: Callable[[], bytes]) -> bytes:
+    """What `make` returned for this key the first time, in this process or another."""
+    path = cache_folder() / f"{key}.bytes"
+    try:
+        content = path.read_bytes()
+        if content[:32] == hashlib.sha256(content[32:]).digest():
+            return content[32:]
+    except OSError:
+        pass  # not made yet
+    made = make()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile(prefix=f".{key[:16]}-", dir=path.parent, delete=False) as unfinished:
+        unfinished.write(hashlib.sha256(made).digest() + made)
+    Path(unfinished.name).replace(path)
+    return made
 
 
 def _write(folder: Path, chunks: Iterable[EncodedRows]) -> None:

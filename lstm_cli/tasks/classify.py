@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import tokenizers
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, ValidationError, field_validator
@@ -20,7 +21,7 @@ from lstm_cli.batch import Batch
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
-from lstm_cli.data.store import EncodedRows, TokenStore, cached
+from lstm_cli.data.store import EncodedRows, TokenStore, cached, cached_bytes
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.metrics import Classification, classification
@@ -32,7 +33,9 @@ from lstm_cli.tasks.base import Loss, Outputs, Scores
 
 _ROWS_AT_ONCE = 2_000
 _STORE_FORMAT = 1
-"""Counted up whenever the same rows and settings would be encoded differently, so that no old cache is read."""
+_TOKENIZER_FORMAT = 1
+"""Counted up whenever the same rows and settings would be encoded, or a vocabulary learned from them, differently, so
+that no old cache is read."""
 
 
 class EncoderConfig(Config):
@@ -80,8 +83,17 @@ class ClassifyConfig(Config):
     def fit(self, rows: Rows) -> Classify:
         """Learn labels and vocabulary from the training rows, and from nothing else."""
         labels = Labels.learn(rows)
-        tokenizer = TextTokenizer.learn(self.tokenizer, (row.text for row in rows))
-        return Classify(self, tokenizer, labels)
+        made_from = [
+            _TOKENIZER_FORMAT,
+            tokenizers.__version__,
+            rows.digest(),
+            self.tokenizer.model_dump(mode="json"),
+        ]
+        learned = cached_bytes(
+            hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest(),
+            lambda: TextTokenizer.learn(self.tokenizer, (row.text for row in rows)).to_json(),
+        )
+        return Classify(self, TextTokenizer.from_json(learned), labels)
 
 
 @dataclass(frozen=True, slots=True)

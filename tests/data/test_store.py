@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_cli.data.store import EncodedRows, TokenStore, cache_folder, cached, pack
+from lstm_cli.data.store import EncodedRows, TokenStore, cache_folder, cached, cached_bytes, pack
 
 CHUNKS = [
     EncodedRows([np.array([2, 3], np.int32), np.array([1], np.int32)], [0, 1], [True, False]),
@@ -71,3 +71,21 @@ def test_a_fault_while_encoding_leaves_no_store_behind() -> None:
 
 def test_the_cache_lies_where_the_environment_says(tmp_path: Path) -> None:
     assert cache_folder() == tmp_path / "cache" / "lstmcls"
+
+
+def test_bytes_are_made_once_and_made_again_when_damaged() -> None:
+    calls: list[int] = []
+
+    def make() -> bytes:
+        calls.append(1)
+        return b"some bytes"
+
+    assert [cached_bytes("key", make), cached_bytes("key", make)] == [b"some bytes"] * 2
+    assert len(calls) == 1
+    (kept,) = cache_folder().iterdir()
+    kept.write_bytes(kept.read_bytes().replace(b"some", b"evil"))
+    assert cached_bytes("key", make) == b"some bytes"
+    kept.write_bytes(b"")
+    assert cached_bytes("key", make) == b"some bytes"
+    assert len(calls) == 3
+    assert cached_bytes("another key", lambda: b"") == b""
