@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import torch
@@ -46,9 +46,14 @@ def _pool(num_workers: int, num_threads: int) -> ThreadPoolExecutor:
 
 
 def _run(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    pool = _pool(len(calls), max(1, get_num_threads() // len(calls)))
-    running = [pool.submit(call) for call in calls]
-    return [one.result() for one in running]
+    """The first here, the others each in a worker."""
+    pool = _pool(len(calls) - 1, max(1, get_num_threads() // len(calls)))
+    others = [pool.submit(call) for call in calls[1:]]
+    try:
+        first = calls[0]()
+    finally:
+        wait(others)
+    return [first, *(other.result() for other in others)]
 
 
 class _SideBySide(torch.autograd.Function):
