@@ -338,7 +338,7 @@ def on_cpu(options: argparse.Namespace) -> list[dict[str, Any]]:
             turns["fasttext"] = lambda shape=shape: measured("fasttext", options, shape)  # type: ignore[misc]
         for p in precisions:
             turns[f"ours {p}"] = lambda p=p, shape=shape: measured(  # type: ignore[misc]
-                "ours", options, shape, precision=p, warm_up=10, seconds=options.seconds
+                "ours", options, shape, precision=p, warm_up=20, seconds=options.seconds
             )
         results: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
         for _ in range(options.repeats):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -62,3 +64,12 @@ def test_the_average_follows_fast_at_first_and_slowly_later() -> None:
         nn.init.ones_(other.weight)
         average(one, other, decay=0.99, step=step)
         assert one.weight.item() == pytest.approx(moved)
+
+
+def test_network_batches_and_step_need_nothing_but_torch_and_numpy() -> None:
+    """So that they run on a bare machine with a GPU."""
+    others = "pydantic yaml datasets pyarrow tokenizers sklearn safetensors rich typer matplotlib"
+    code = f"import sys; sys.modules |= dict.fromkeys({others.split()!r})\n" + (
+        "import lstm_cli.nn, lstm_cli.nn.cpu, lstm_cli.optimization, lstm_cli.data.batching, lstm_cli.data.store"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
