@@ -64,7 +64,7 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
 
     A process that only scores does so in fp32 whatever the config says: a run may have been trained elsewhere.
     """
-    set_up(config.threads or _CORES)
+    set_up(config.threads or _CORES, trains=trains)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

@@ -10,12 +10,16 @@ import torch
 _num_threads: int | None = None
 
 
-def set_up(num_threads: int) -> None:
-    """Make this process fast at recurrent layers on `num_threads` CPU threads."""
+def set_up(num_threads: int, *, trains: bool = True) -> None:
+    """Make this process fast at recurrent layers on `num_threads` CPU threads.
+
+    Memory is kept only by one that trains: without gradients the batches can be small enough not to need it.
+    """
     # The gradient of a final state fades over time steps into denormal floats, which CPUs take 13 times as long over.
     torch.set_flush_denormal(True)
     set_num_threads(num_threads)
-    _keep_freed_memory()
+    if trains:
+        _keep_freed_memory()
 
 
 def set_num_threads(num_threads: int) -> None:
