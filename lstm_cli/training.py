@@ -259,7 +259,7 @@ def train_epoch(
             loss=_mean_loss(progress),
             tokens_per_second=progress.tokens / progress.seconds,
         )
-    state.settle()
+    _look(state, config)
 
 
 def _mean_loss(progress: Progress) -> float:
@@ -293,13 +293,17 @@ def _step(
         average(state.averaged, state.model, config.ema, state.progress.step)
     state.unread.append(_Unread(figures, count))
     if len(state.unread) >= _STEPS_UNREAD[runtime.device.type]:
-        state.settle()
-        _refuse_bad_steps(state.progress, config, figures, rate)
+        _look(state, config)
 
 
-def _refuse_bad_steps(progress: Progress, config: TrainConfig, figures: Tensor, rate: float) -> None:
-    if progress.bad_in_a_row >= config.max_bad_steps:
-        what = "gradient" if math.isfinite(figures[0].item()) else "loss"
+def _look(state: TrainState, config: TrainConfig) -> None:
+    """Count what is unread. Raises LstmclsError where the last steps were not finite, too many of them in a row."""
+    last = state.unread[-1].figures if state.unread else None
+    state.settle()
+    progress = state.progress
+    if last is not None and progress.bad_in_a_row >= config.max_bad_steps:
+        what = "gradient" if math.isfinite(last[0].item()) else "loss"
+        rate = state.optimizer.param_groups[0]["lr"]
         raise LstmclsError(
             f"training stopped in epoch {progress.epoch + 1}, step {progress.step + 1}: the {what} was NaN or infinite "
             f"{progress.bad_in_a_row} steps in a row, at a learning rate of {rate:.3g}; "

@@ -29,14 +29,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(
-    0, str(Path(__file__).parent.parent)
-)  # a bare machine with torch has not installed the package
+# a bare machine with torch has not installed the package
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 NUM_CLASSES = 2
 
@@ -318,28 +318,17 @@ def on_cpu(options: argparse.Namespace) -> list[dict[str, Any]]:
     for shape in [s for s in (DOCUMENTS, SENTENCES) if options.only in (None, s.name)]:
         long = shape is DOCUMENTS
         turns: dict[str, Callable[[], dict[str, float]]] = {}
+        of_shape = partial(measured, options=options, shape=shape, seconds=options.seconds)
         for p in precisions:
-            turns[f"ceiling {p}"] = lambda p=p, shape=shape: measured(  # type: ignore[misc]
-                "ceiling", options, shape, precision=p
-            )
-        turns["textbook"] = lambda shape=shape, long=long: measured(  # type: ignore[misc]
-            # a batch of documents takes it the better part of a minute
-            "textbook",
-            options,
-            shape,
-            warm_up=0 if long else 3,
-            seconds=0 if long else options.seconds,
-        )
+            turns[f"ceiling {p}"] = partial(of_shape, "ceiling", precision=p)
+        # one batch of documents takes the textbook loop the better part of a minute
+        turns["textbook"] = partial(of_shape, "textbook", **({"seconds": 0} if long else {"warm_up": 3}))
         if has_keras:
-            turns["keras"] = lambda shape=shape: measured(  # type: ignore[misc]
-                "keras", options, shape, warm_up=2, seconds=options.seconds
-            )
+            turns["keras"] = partial(of_shape, "keras", warm_up=2)
         if has_fasttext:
-            turns["fasttext"] = lambda shape=shape: measured("fasttext", options, shape)  # type: ignore[misc]
+            turns["fasttext"] = partial(of_shape, "fasttext")
         for p in precisions:
-            turns[f"ours {p}"] = lambda p=p, shape=shape: measured(  # type: ignore[misc]
-                "ours", options, shape, precision=p, warm_up=20, seconds=options.seconds
-            )
+            turns[f"ours {p}"] = partial(of_shape, "ours", precision=p, warm_up=20)
         results: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
         for _ in range(options.repeats):
             for name, turn in turns.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import load_splits, open_rows
-from lstm_cli.data.tokenizer import TextTokenizer
+from lstm_cli.data.store import cache_folder
+from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.prediction import predict_rows
 from lstm_cli.runtime import RuntimeConfig, start
@@ -184,9 +186,28 @@ def test_nothing_of_dev_or_test_reaches_vocabulary_or_labels(small_yaml: str, tm
     for name in ("dev", "test"):
         with (tmp_path / f"{name}.csv").open("a", encoding="utf-8") as file:
             file.write("poison poison poison,positive\n" * 50)
+    shutil.rmtree(cache_folder())  # or the vocabulary would only be read back
     poisoned = ClassifyConfig().fit(load_splits(config, 0).train)
     assert poisoned.files() == clean.files()
     assert set(poisoned.tokenizer.encode(["poison"])[0].tolist()) == {UNK_ID}
+
+
+def test_a_kept_vocabulary_is_that_of_the_same_rows_and_settings_only(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    train = DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv")
+    other = DataConfig(train=f"{tmp_path}/dev.csv", dev=f"{tmp_path}/train.csv")
+    rare = ClassifyConfig(tokenizer=WordConfig(kind="word", min_count=20))
+    cases = [(ClassifyConfig(), train), (ClassifyConfig(), other), (rare, train)]
+
+    def vocabularies() -> list[bytes]:
+        return [config.fit(load_splits(data, 0).train).files()["tokenizer.json"] for config, data in cases]
+
+    learned = vocabularies()
+    assert len(set(learned)) == 3
+    assert vocabularies() == learned
+    shutil.rmtree(cache_folder())
+    assert vocabularies() == learned
 
 
 def test_nothing_of_a_cut_off_dev_share_reaches_the_vocabulary(tmp_path: Path) -> None:

@@ -224,6 +224,16 @@ def test_many_bad_steps_in_a_row_stop_the_training_by_name(small_yaml: str) -> N
         list(setting.fit(setting.state()))
 
 
+def test_bad_steps_that_are_read_late_still_stop_the_training(
+    small_yaml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_cli.training._STEPS_UNREAD", {"cpu": 1000})  # more than an epoch has
+    setting = Setting(small_yaml, ["train.max_bad_steps=4"])
+    poisoned(setting, set(range(3, 100)))
+    with pytest.raises(LstmclsError, match=r"epoch 1, .*: the loss was NaN or infinite 6 steps in a row"):
+        list(setting.fit(setting.state()))
+
+
 def test_weights_that_are_not_finite_are_never_scored(small_yaml: str) -> None:
     setting = Setting(small_yaml, ["train.epochs=1"])
     state = setting.state()

@@ -76,6 +76,11 @@ def cache_folder() -> Path:
     return Path(base) / "lstmcls"
 
 
+def cache_key(made_from: Any) -> str:
+    """A name for whatever `made_from`, which JSON can hold, decides."""
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
 def cached(key: str, chunks: Iterable[EncodedRows]) -> TokenStore:
     """The store of this key, written from `chunks` the first time and memory-mapped from then on."""
     folder = cache_folder() / key
@@ -109,9 +114,12 @@ def cached_bytes(key: str, make: Callable[[], bytes]) -> bytes:
         pass  # not made yet
     made = make()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile(prefix=f".{key[:16]}-", dir=path.parent, delete=False) as unfinished:
-        unfinished.write(hashlib.sha256(made).digest() + made)
-    Path(unfinished.name).replace(path)
+    unfinished = path.with_name(f".{key[:16]}-{os.getpid()}")
+    try:
+        unfinished.write_bytes(hashlib.sha256(made).digest() + made)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return made
 
 

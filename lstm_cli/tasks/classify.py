@@ -21,7 +21,7 @@ from lstm_cli.batch import Batch
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
-from lstm_cli.data.store import EncodedRows, TokenStore, cached, cached_bytes
+from lstm_cli.data.store import EncodedRows, TokenStore, cache_key, cached, cached_bytes
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.metrics import Classification, classification
@@ -90,7 +90,7 @@ class ClassifyConfig(Config):
             self.tokenizer.model_dump(mode="json"),
         ]
         learned = cached_bytes(
-            hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest(),
+            cache_key(made_from),
             lambda: TextTokenizer.learn(self.tokenizer, (row.text for row in rows)).to_json(),
         )
         return Classify(self, TextTokenizer.from_json(learned), labels)
@@ -130,8 +130,7 @@ class Classify:
             "max_tokens": self.config.max_tokens,
             "truncation": self.config.truncation,
         }
-        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-        return cached(key, self._encode_chunks(rows))
+        return cached(cache_key(made_from), self._encode_chunks(rows))
 
     def _encode_chunks(self, rows: Rows) -> Iterator[EncodedRows]:
         reading = iter(rows)
