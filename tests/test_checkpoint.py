@@ -13,10 +13,12 @@ from lstm_cli import checkpoint
 from lstm_cli.checkpoint import MANIFEST, load_checkpoint, save_best, save_last
 from lstm_cli.config import load_config
 from lstm_cli.data.sources import load_splits
-from lstm_cli.errors import CheckpointError
+from lstm_cli.durable import write_file
+from lstm_cli.errors import CheckpointError, LstmclsError
 from lstm_cli.runtime import start
 from lstm_cli.tasks import Classify
-from lstm_cli.training import EncodedSplits, TrainState, fit
+from lstm_cli.train_state import TrainState
+from lstm_cli.training import EncodedSplits, fit
 
 CPU = torch.device("cpu")
 
@@ -116,12 +118,11 @@ def test_a_crash_at_any_file_of_a_save_leaves_a_whole_checkpoint(
         if writes == moment:
             path.write_bytes(content[: len(content) // 2])
             raise OSError(28, "No space left on device")
-        whole(path, content)
+        write_file(path, content)
 
-    whole = checkpoint.write_file
     monkeypatch.setattr(checkpoint, "write_file", crash)
     if moment <= 7:  # six files and the manifest
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(LstmclsError, match="No space left"):
             save_last(last, saved.task, saved.state)
     else:
         save_last(last, saved.task, saved.state)

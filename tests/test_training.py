@@ -20,12 +20,12 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify, Loss
+from lstm_cli.train_state import TrainConfig, TrainState
 from lstm_cli.training import (
     EncodedSplits,
     EpochReport,
+    Report,
     StepReport,
-    TrainConfig,
-    TrainState,
     _step,
     fit,
     learning_rate,
@@ -49,7 +49,7 @@ class Setting:
     def state(self) -> TrainState:
         return TrainState.start(self.task, self.train, self.runtime, self.seed)
 
-    def fit(self, state: TrainState) -> Iterator[StepReport | EpochReport]:
+    def fit(self, state: TrainState) -> Iterator[Report]:
         return fit(state, self.task, self.data, self.train, self.runtime)
 
     def trained(self) -> TrainState:
@@ -59,7 +59,7 @@ class Setting:
         return state
 
 
-def epochs(reports: Iterator[StepReport | EpochReport]) -> list[EpochReport]:
+def epochs(reports: Iterator[Report]) -> list[EpochReport]:
     return [report for report in reports if isinstance(report, EpochReport)]
 
 
@@ -89,7 +89,7 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) 
     assert not torch.equal(first.model.head.weight, other.model.head.weight)  # type: ignore[union-attr, arg-type]
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 15])
+@pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 10, 15, 19])
 @pytest.mark.parametrize("overrides", [[], ["train.ema=0.9", "train.schedule=plateau", "train.accumulate=2"]])
 def test_stopping_anywhere_and_going_on_equals_going_straight_through(
     small_yaml: str, stop_after: int, overrides: list[str]
@@ -141,7 +141,7 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(
         state = setting.state()
         monkeypatch.setattr(state.optimizer, "zero_grad", lambda set_to_none: None)
         batches = [collate(setting.data.train, rows) for rows in groups]
-        _step(state, setting.task, batches, 0.01, setting.train, setting.runtime)
+        _step(state, setting.task, batches, 30, 0.01, setting.train, setting.runtime)
         return {name: value.grad for name, value in state.model.named_parameters() if value.grad is not None}
 
     rows = np.arange(30)
