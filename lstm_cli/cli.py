@@ -159,6 +159,13 @@ def predict(
         int, typer.Option("--top-k", min=1, metavar="K", help="Also list the K likeliest labels.")
     ] = 1,
     probs: Annotated[bool, typer.Option("--probs", help="Also write every label's probability.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the OUT that was stopped, after its last whole rows.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit 3, once all is written, where a row could not be read."),
+    ] = False,
     checkpoint: Which = "best",
     set_: Set = None,
     run: Run = None,
@@ -181,6 +188,8 @@ def predict(
             checkpoint=checkpoint,
             top_k=top_k,
             probs=probs,
+            resume=resume,
+            strict=strict,
         )
 
 
