@@ -55,6 +55,8 @@ def predict(
             if output
             else "--resume: goes on with an unfinished file; name it with -o OUT"
         )
+    if output and output.is_dir():
+        raise ConfigError(f"-o {output}: is a folder; try a file in it")
     runtime = start(config.run, trains=False)
     saved = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint))
     task, model = saved.load(runtime.device)
