@@ -194,6 +194,20 @@ def predict(
 
 
 @app.command()
+def verify(
+    config: Source,
+    set_: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks to stdout.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check that a run is whole and its best model answers the same in any batch, on any path, and as it was scored."""
+    with _reporting(quiet) as screen:
+        from lstm_cli.commands.verify import verify
+
+        verify(config, set_ or [], screen, as_json=as_json)
+
+
+@app.command()
 def init(
     preset: Annotated[
         str, typer.Argument(metavar="[PRESET]", help="quickstart, sentences, documents or multilingual.")
