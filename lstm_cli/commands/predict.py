@@ -59,6 +59,8 @@ def predict(
         raise ConfigError(f"-o {output}: is a folder; try a file in it")
     runtime = start(config.run, trains=False)
     saved = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint))
+    if saved.passed_over:
+        screen.warn(f"{saved.passed_over}; predicting with {saved.folder}")
     task, model = saved.load(runtime.device)
     rows = _rows(files, config.data, any(override.startswith("data.format=") for override in overrides))
     made_from = None

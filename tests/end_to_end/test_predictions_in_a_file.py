@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,17 @@ def test_strict_writes_everything_and_then_says_how_many_rows_could_not_be_read(
     result = predict("--strict", "--format", "csv", rows)
     assert result.exit_code == 3
     assert result.stdout.count("\n") > 100
+
+
+def test_predicting_with_an_older_model_than_was_asked_for_is_said(tmp_path: Path) -> None:
+    best = shutil.copytree(RUN, tmp_path / "run") / "checkpoints" / "best"
+    shutil.copytree(best, best.with_name("best.previous"))
+    (best / "labels.json").write_bytes(b"[]")
+    result = CliRunner().invoke(app, ["predict", str(tmp_path / "run")], input="fine\n")
+    assert result.exit_code == 0
+    assert "warning: " in result.stderr
+    assert "labels.json: damaged" in result.stderr
+    assert "predicting with" in result.stderr
 
 
 def test_a_second_process_does_not_write_the_same_file(
