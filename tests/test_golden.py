@@ -36,7 +36,7 @@ def test_golden_runs_predict_in_a_fresh_process_what_they_did_when_they_were_mad
             [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             for path in (GOLDEN / f"{run}.predictions.jsonl", tmp_path / f"{run}.jsonl")
         )
-        assert len(then) == len(now) == 30
+        assert len(then) == len(now) == 31
         for before, after in zip(then, now, strict=True):
             assert after["probs"] == pytest.approx(before["probs"], abs=1e-5)
             assert after["score"] == pytest.approx(before["score"], abs=1e-5)

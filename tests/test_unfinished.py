@@ -102,6 +102,13 @@ def test_without_resume_it_is_begun_anew(stopped: Path) -> None:
     assert stopped.read_bytes() == WHOLE
 
 
+def test_a_record_never_speaks_of_a_part_that_was_begun_anew(stopped: Path) -> None:
+    with unfinished(stopped, {"input": "another"}, resume=False) as target:
+        target.stream.write("x" * 100)
+        target.stream.flush()  # killed here, the old record would make 2 rows of it
+        assert not stopped.with_name(".out.part.json").exists()
+
+
 def test_rows_that_could_not_be_read_are_counted_over_all_starts(stopped: Path) -> None:
     with unfinished(stopped, MADE_FROM, resume=True) as target:
         target.done.count(Row("", None, "in", 9, error="broken too"))

@@ -35,6 +35,17 @@ def files(run: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
+def hash_anew(folder: Path) -> None:
+    """Make the manifest of a checkpoint fit its files, whatever they are."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for name, entry in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        entry |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest.pop("sha256")
+    manifest["sha256"] = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+
+
 def flip_bit(run: Path, bit: int, *, hashed_anew: bool) -> None:
     """Flip a bit of the last weight of `best`, and with `hashed_anew` hide it from the manifest."""
     folder = run / "checkpoints" / "best"
@@ -42,11 +53,7 @@ def flip_bit(run: Path, bit: int, *, hashed_anew: bool) -> None:
     weights[-4 + bit // 8] ^= 1 << bit % 8
     (folder / "model.safetensors").write_bytes(weights)
     if hashed_anew:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
-        manifest["files"]["model.safetensors"]["sha256"] = hashlib.sha256(weights).hexdigest()
-        manifest.pop("sha256")
-        manifest["sha256"] = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        hash_anew(folder)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
@@ -106,6 +113,16 @@ def test_a_damaged_last_checkpoint_is_found(run: Path) -> None:
     assert result.exit_code == 1
     assert {name for name, said in results(result).items() if said == "FAILED"} == {"files of last"}
     assert "training.safetensors: cannot be read" in result.stderr
+
+
+def test_a_last_checkpoint_of_another_model_is_found(run: Path) -> None:
+    theirs = ROOT / "tests" / "golden" / "gru" / "checkpoints" / "best" / "model.safetensors"
+    shutil.copy(theirs, run / "checkpoints" / "last")
+    hash_anew(run / "checkpoints" / "last")
+    result = verify(run)
+    assert result.exit_code == 1
+    assert {name for name, said in results(result).items() if said == "FAILED"} == {"files of last"}
+    assert "does not fit its own config" in result.stderr
 
 
 def changed(line: str) -> str:

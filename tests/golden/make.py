@@ -45,7 +45,11 @@ def main() -> None:
         with (rows / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerows([("text", "label"), *itertools.islice(reviews(split), size)])
-    texts = [*(text for text, _ in itertools.islice(reviews("test"), 60, 80)), *STRANGE]
+    texts = [text for text, _ in itertools.islice(reviews("test"), 60, 80)]
+    texts += [
+        " ".join(texts[:8]),
+        *STRANGE,
+    ]  # the first is longer than max_tokens, and no two of its parts are alike
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (FOLDER / "texts.jsonl").write_text(lines, encoding="utf-8")
     for name in ("lstm", "gru"):
