@@ -68,9 +68,8 @@ def _report(found: Sequence[Check], run: RunDir, best: Checkpoint, screen: Scree
         ]
         for check in found
     ]
-    screen.table(
-        f"allowed is a difference of {TOLERANCE:.0e}", ["check", "compared", "largest difference", ""], lines
-    )
+    title = f"no probability may differ by more than {TOLERANCE:.0e}"
+    screen.table(title, ["check", "compared", "difference", ""], lines)
     for check in found:
         if check.result == "skipped":
             screen.say(f"skipped: {check.name}: {check.note}")

@@ -72,7 +72,7 @@ def test_a_good_run_passes_and_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch,
     compared = [check["difference"] for check in said["checks"] if check["difference"] is not None]
     assert len(compared) == 8
     assert max(compared) < 1e-6
-    assert "largest difference" in result.stderr
+    assert "no probability may differ by more than 1e-05" in result.stderr
     assert "skipped: stored answers of dev: it was never scored" in result.stderr
     assert files(golden) == before
     assert CliRunner().invoke(app, ["verify", str(golden), "--quiet"]).output == ""
