@@ -88,8 +88,8 @@ def unfinished(output: Path, made_from: Mapping[str, Any] | None, *, resume: boo
                 record.unlink(missing_ok=True)
                 part.unlink(missing_ok=True)
             raise
-        record.unlink(missing_ok=True)  # while the part's name still keeps others out
         part.replace(output)
+        record.unlink(missing_ok=True)  # last: alone it is ignored, without it all that is written would be
 
 
 @contextmanager

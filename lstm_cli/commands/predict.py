@@ -55,8 +55,8 @@ def predict(
             if output
             else "--resume: goes on with an unfinished file; name it with -o OUT"
         )
-    if output and output.is_dir():
-        raise ConfigError(f"-o {output}: is a folder; try a file in it")
+    if output and output.exists() and not output.is_file():  # it would be replaced
+        raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
     runtime = start(config.run, trains=False)
     saved = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint))
     if saved.passed_over:

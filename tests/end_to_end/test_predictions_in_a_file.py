@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -103,10 +104,12 @@ def test_what_cannot_be_gone_on_with_is_said_before_anything_is_read(rows: str, 
         assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
 
 
-def test_a_folder_is_no_place_to_write_to(rows: str, tmp_path: Path) -> None:
-    result = predict(rows, "-o", str(tmp_path), "--format", "csv")
-    assert result.exit_code == 2
-    assert "is a folder" in result.stderr
+def test_what_is_no_regular_file_is_not_replaced(rows: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for place in (tmp_path, tmp_path / "pipe.csv"):
+        result = predict(rows, "-o", str(place), "--format", "csv")
+        assert (result.exit_code, "not a regular file" in result.stderr) == (2, True), result.stderr
+    assert (tmp_path / "pipe.csv").is_fifo()
 
 
 def test_strict_writes_everything_and_then_says_how_many_rows_could_not_be_read(
