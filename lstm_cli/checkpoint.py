@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_cli.durable import naming, sync_folder, write_file
-from lstm_cli.errors import CheckpointError, LstmclsError, NotFiniteError
+from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
 from lstm_cli.tasks import Classify, Task, load_task
 from lstm_cli.train_state import TrainState
 
@@ -141,7 +141,7 @@ def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -
             new.mkdir(parents=True)
             for name, content in {**files, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
                 write_file(new / name, content)
-        except (OSError, LstmclsError):
+        except (OSError, StorageError):
             shutil.rmtree(new, ignore_errors=True)  # on a full disk it would be in the way of all that comes
             raise
         if folder.exists():

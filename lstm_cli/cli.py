@@ -156,6 +156,13 @@ def predict(
         int, typer.Option("--top-k", min=1, metavar="K", help="Also list the K likeliest labels.")
     ] = 1,
     probs: Annotated[bool, typer.Option("--probs", help="Also write every label's probability.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the OUT that was stopped, after its last whole rows.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit 3, once all is written, where a row could not be read."),
+    ] = False,
     checkpoint: Which = "best",
     set_: Set = None,
     run: Run = None,
@@ -178,7 +185,23 @@ def predict(
             checkpoint=checkpoint,
             top_k=top_k,
             probs=probs,
+            resume=resume,
+            strict=strict,
         )
+
+
+@app.command()
+def verify(
+    config: Source,
+    set_: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks to stdout.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check that a run is whole and its best model answers the same in any batch, on any path, and as it was scored."""
+    with _reporting(quiet) as screen:
+        from lstm_cli.commands.verify import verify
+
+        verify(config, set_ or [], screen, as_json=as_json)
 
 
 @app.command()

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lstm_cli.errors import LstmclsError
+from lstm_cli.errors import StorageError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` whole: a reader sees the old content or the new. Raises LstmclsError where that fails."""
+    """Replace `path` whole: a reader sees the old content or the new. Raises StorageError where that fails."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with naming(path), temporary.open("wb") as file:
@@ -20,14 +20,14 @@ def write_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
-    except LstmclsError:
+    except StorageError:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to `path`. Raises LstmclsError where it cannot be written."""
+    """Add a line to `path`. Raises StorageError where it cannot be written."""
     with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
         file.flush()
@@ -49,7 +49,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as fault:
-        raise LstmclsError(
+        raise StorageError(
             f"{path}: cannot be written: {fault.strerror or fault}; what was saved before is whole. "
             f"Is the disk full, or the folder not yours?"
         ) from None

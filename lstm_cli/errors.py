@@ -45,6 +45,10 @@ class CheckpointError(LstmclsError):
     exit_code = 5
 
 
+class StorageError(LstmclsError):
+    """A file that could not be written: a full or failing disk, a folder of somebody else's."""
+
+
 class NotFiniteError(LstmclsError):
     """A training whose loss, gradient or weights have become NaN or infinite."""
 

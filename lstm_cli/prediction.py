@@ -71,19 +71,39 @@ def predict_batches(
 
 def predict_rows(model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime) -> Iterator[RowOutput]:
     """One output for every row in, in the order they come, in memory that does not grow with their number."""
+    for window in predict_windows(model, task, rows, runtime):
+        yield from window
+
+
+def predict_windows(
+    model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime, skip: int = 0
+) -> Iterator[list[RowOutput]]:
+    """`predict_rows`, a window at a time, without the first windows that hold `skip` rows together: they are only read.
+
+    What meets in a batch is decided by the window, so that the rows after those skipped get the same bytes as if none
+    had been. Raises ValueError where no window ends after `skip` rows.
+    """
+    passed = 0
     for window in _windows(rows):
-        readable = [row for row in window if row.error is None]
-        if readable:
-            encoded = task.encode_window(readable)
-            answers = zip(predict_store(model, task, pack(encoded), runtime), encoded.truncated, strict=True)
-        else:
-            answers = zip([], [], strict=True)
-        for row in window:
-            if row.error is None:
-                output, truncated = next(answers)
-                yield RowOutput(row, output, truncated)
-            else:
-                yield RowOutput(row, None, False)
+        if passed < skip:
+            passed += len(window)
+            continue
+        if passed > skip:
+            break
+        yield _predict_window(model, task, window, runtime)
+    if passed != skip:
+        raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
+
+
+def _predict_window(model: nn.Module, task: Task, window: list[Row], runtime: Runtime) -> list[RowOutput]:
+    readable = [row for row in window if row.error is None]
+    if not readable:
+        return [RowOutput(row, None, False) for row in window]
+    encoded = task.encode_window(readable)
+    answers = zip(predict_store(model, task, pack(encoded), runtime), encoded.truncated, strict=True)
+    return [
+        RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None, False) for row in window
+    ]
 
 
 def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:

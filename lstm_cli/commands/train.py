@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lstm_cli.checkpoint import exists, load_checkpoint, save_best, save_last
 from lstm_cli.commands.evaluate import evaluate_split
 from lstm_cli.config import RunConfig, load_config
@@ -197,7 +195,7 @@ def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: boo
         return RunDir.create(path, config.to_yaml(), overwrite=overwrite), False
     if holds_a_run(path):
         run = RunDir.open(path)
-        _refuse_changes(run.config, config)
+        _refuse_changes(run, config)
         if exists(run.last):
             return run, True
     else:
@@ -206,19 +204,17 @@ def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: boo
     return run, False
 
 
-def _refuse_changes(saved: Path, config: RunConfig) -> None:
+def _refuse_changes(run: RunDir, config: RunConfig) -> None:
     """A training goes on as it began. Raises ConfigError with the difference."""
-    before = yaml.safe_load(saved.read_text(encoding="utf-8"))
-    before["run"]["dir"] = config.run.dir  # the folder may have been moved
-    then = yaml.safe_dump(before, sort_keys=True, allow_unicode=True).splitlines()
-    now = yaml.safe_dump(yaml.safe_load(config.to_yaml()), sort_keys=True, allow_unicode=True).splitlines()
+    before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have been moved
+    then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
     changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
     if changes:
         raise ConfigError(
-            f"{saved}: the config has changed since this run began, so it cannot be resumed:\n"
+            f"{run.config}: the config has changed since this run began, so it cannot be resumed:\n"
             + "\n".join(changes)
             + "\ntry the run's own config (lstmcls train "
-            + f"{saved.parent} --resume), or another --run"
+            + f"{run.path} --resume), or another --run"
         )
 
 

@@ -17,9 +17,7 @@ from typer.testing import CliRunner, Result
 from lstm_cli.batch import Batch
 from lstm_cli.cli import app
 from lstm_cli.tasks import Classify, Loss
-
-sys.path.insert(0, str(Path(__file__).parent.parent.parent / "scripts"))
-import torture  # type: ignore[import-not-found]
+from scripts import torture
 
 PLAIN = ("--no-baselines", "--set", "train.patience=0")
 
