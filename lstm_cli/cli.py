@@ -159,6 +159,12 @@ def predict(
         int, typer.Option("--top-k", min=1, metavar="K", help="Also list the K likeliest labels.")
     ] = 1,
     probs: Annotated[bool, typer.Option("--probs", help="Also write every label's probability.")] = False,
+    quote_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--quote-formulas", help="In CSV and TSV: an apostrophe before cells that begin with = + - @."
+        ),
+    ] = False,
     checkpoint: Which = "best",
     set_: Set = None,
     run: Run = None,
@@ -181,6 +187,7 @@ def predict(
             checkpoint=checkpoint,
             top_k=top_k,
             probs=probs,
+            quote_formulas=quote_formulas,
         )
 
 

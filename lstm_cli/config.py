@@ -22,7 +22,10 @@ from lstm_cli.schema import Config
 from lstm_cli.tasks import TaskConfig
 from lstm_cli.training import TrainConfig
 
-_MAX_BYTES = 2**20
+_MAX_BYTES = 2**18
+_MAX_VALUES = 10_000
+_MAX_CHARS = 4_096
+"""Of one value: as long as a path can be. YAML reads 1:1:1:… as a number, in time that grows with its square."""
 
 
 class RunSection(RuntimeConfig):
@@ -79,7 +82,10 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
 def _read(source: str) -> tuple[str, str, str, str | None]:
     """(text, name for messages, the run's folder where none is named, the run's folder where CONFIG is one)"""
     if source == "-":
-        return sys.stdin.read(_MAX_BYTES), "stdin", "runs/stdin", None
+        text = sys.stdin.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ConfigError(f"stdin: more than {_MAX_BYTES} bytes are no config")
+        return text, "stdin", "runs/stdin", None
     path = Path(source)
     fixed = None
     if path.is_dir():
@@ -105,12 +111,11 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
 def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The YAML as plain values, and the line of every key. Raises ConfigError for what is no mapping."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        node, raw = _yaml(text)
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise ConfigError(f"{name}:{line}: not YAML: {fault.problem or fault}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+    except yaml.YAMLError as fault:
         raise ConfigError(f"{name}: not YAML: {str(fault).splitlines()[0]}") from None
     if raw is None:
         raise ConfigError(f"{name}: empty; `lstmcls init` prints a config to start from")
@@ -123,6 +128,45 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     if twice:
         raise ConfigError(twice)
     return raw, lines
+
+
+def _yaml(text: str) -> tuple[yaml.Node | None, Any]:
+    """The YAML as nodes and as plain values. Raises yaml.YAMLError, also for what no config can mean."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _refuse_bombs(node)
+        return node, loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deep") from None
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as fault:
+        # what the library's constructors come to for tags such as !!int on texts that are none
+        raise yaml.YAMLError(f"a value is not of the type that it is said to be ({fault})") from None
+    finally:
+        loader.dispose()
+
+
+def _refuse_bombs(root: yaml.Node) -> None:
+    """Raise yaml.YAMLError where aliases written out, or a single value, would be out of all proportion."""
+    count, left = 0, [root]
+    while left:
+        node = left.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise yaml.YAMLError(
+                f"more than {_MAX_VALUES:,} values, with every alias written out, are no config"
+            )
+        match node:
+            case yaml.ScalarNode() if len(node.value) > _MAX_CHARS:
+                raise yaml.MarkedYAMLError(
+                    problem=f"a value of more than {_MAX_CHARS:,} characters", problem_mark=node.start_mark
+                )
+            case yaml.SequenceNode():
+                left += node.value
+            case yaml.MappingNode():
+                left += [part for pair in node.value for part in pair]
 
 
 def _key_lines(
@@ -153,7 +197,7 @@ def _apply(
         faults.append(f"--set {override}: must read key=value, such as --set train.epochs=5")
         return
     try:
-        value = yaml.safe_load(typed)
+        value = _yaml(typed)[1]
     except yaml.YAMLError:
         value = typed
     section = raw

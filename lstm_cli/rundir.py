@@ -69,11 +69,21 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """A run that is there. Raises CheckpointError where there is none."""
+        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere.
+
+        A run may come from another machine; a link in it could have files outside of it read, or written over.
+        """
         if not holds_a_run(path):
             raise CheckpointError(
                 f"{path}: no run here (it has no {_CONFIG}); train one first, or name it with --run"
             )
+        for folder, folders, files in os.walk(path):
+            for name in [*folders, *files]:
+                if (Path(folder) / name).is_symlink():
+                    raise CheckpointError(
+                        f"{Path(folder) / name}: a link in a run's folder, which lstmcls makes none of and follows "
+                        f"none of; put what it leads to in its place"
+                    )
         return cls(path)
 
     @property
@@ -134,7 +144,7 @@ class RunDir:
         """What `write_environment` wrote, or {} where it cannot be read."""
         try:
             content = json.loads(self.environment.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -150,9 +160,12 @@ class RunDir:
         records = []
         for line in self.metrics.read_text(encoding="utf-8").splitlines():
             try:
-                records.append(json.loads(line))
-            except ValueError:
+                record = json.loads(line)
+                if type(record["epoch"]) is not int:
+                    break
+            except (ValueError, TypeError, KeyError, RecursionError):
                 break
+            records.append(record)
         return records
 
     def keep_records(self, num_epochs: int) -> None:
@@ -180,15 +193,27 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> str | None:
     """The commit of the folder that the command runs in, with `+changes` where files differ; None outside of git."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-        if commit.returncode:
+    # not `git status`: that runs what a repository's own config names as its file monitor or filters
+    commands = (
+        ["rev-parse", "HEAD"],
+        ["diff-index", "--name-only", "--ignore-submodules", "HEAD"],
+        ["ls-files", "--others", "--exclude-standard"],
+    )
+    said = []
+    for command in commands:
+        try:
+            done = subprocess.run(
+                ["git", "-c", "core.fsmonitor=false", *command],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=5,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
             return None
-        status = subprocess.run(
-            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+        if done.returncode:
+            return None
+        said.append(done.stdout.strip())
+    commit, *changes = said
+    return commit + ("+changes" if any(changes) else "")

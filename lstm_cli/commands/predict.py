@@ -38,6 +38,7 @@ def predict(
     checkpoint: Literal["best", "last"],
     top_k: int,
     probs: bool,
+    quote_formulas: bool,
 ) -> None:
     """Read text from files, folders or stdin and write a prediction a row to stdout or to `output`."""
     config = load_config(source, overrides, run_dir)
@@ -55,7 +56,10 @@ def predict(
         raise ConfigError("-: stdin is read alone; give either - or files")
     else:
         rows = open_rows(list(files), data, "predict", labelled=False, keep_fields=True, on_error="row")
-    with _writer(output, format or _format_of(output)) as write, screen.counting("predicting") as counter:
+    format = format or _format_of(output)
+    if quote_formulas and format == "jsonl":
+        raise ConfigError("--quote-formulas: JSON Lines have no cells to quote; try --format csv or tsv")
+    with _writer(output, format, quote_formulas) as write, screen.counting("predicting") as counter:
         for number, result in enumerate(predict_rows(model, task, rows, runtime)):
             write(_prediction(number, result, task, top_k, probs))
             counter.one_more()
@@ -93,18 +97,20 @@ def _format_of(output: Path | None) -> Format:
 
 
 @contextmanager
-def _writer(output: Path | None, format: Format) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _writer(
+    output: Path | None, format: Format, quote_formulas: bool
+) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Writes lines to stdout, or to a file that appears only when it is whole."""
     if output is None:
         assert isinstance(sys.stdout, io.TextIOWrapper)
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the terminal's locale says
-        yield _line_writer(sys.stdout, format)
+        yield _line_writer(sys.stdout, format, quote_formulas)
         sys.stdout.flush()
         return
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as stream:
-            yield _line_writer(stream, format)
+            yield _line_writer(stream, format, quote_formulas)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(output)
@@ -112,26 +118,32 @@ def _writer(output: Path | None, format: Format) -> Iterator[Callable[[dict[str,
         temporary.unlink(missing_ok=True)
 
 
-def _line_writer(stream: TextIO, format: Format) -> Callable[[dict[str, Any]], None]:
+def _line_writer(stream: TextIO, format: Format, quote_formulas: bool) -> Callable[[dict[str, Any]], None]:
     if format == "jsonl":
         return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
     columns: list[str] = []
+    shown = _quoted if quote_formulas else lambda cell: cell
     table = csv.writer(stream, delimiter="," if format == "csv" else "\t", lineterminator="\n")
 
     def write(line: dict[str, Any]) -> None:
         cells = _flat(line)
         if not columns:
             columns.extend(dict.fromkeys(["row", "label", "score", "truncated", "error", *cells]))
-            table.writerow(columns)
+            table.writerow(map(shown, columns))
         strange = [name for name in cells if name not in columns]
         if strange:
             raise LstmclsError(
                 f"row {line['row']}: has {', '.join(strange)}, which the first row had not, and a table's columns are "
                 f"fixed by then; try --format jsonl, or one input at a time"
             )
-        table.writerow([cells.get(name, "") for name in columns])
+        table.writerow([shown(cells.get(name, "")) for name in columns])
 
     return write
+
+
+def _quoted(cell: Any) -> Any:
+    """A text that a spreadsheet would run as a formula, behind an apostrophe; numbers are no texts."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lstm_cli.checkpoint import exists, load_checkpoint, save_best, save_last
 from lstm_cli.commands.evaluate import evaluate_split
 from lstm_cli.config import RunConfig, load_config
@@ -109,10 +107,9 @@ def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: boo
 
 def _refuse_changes(saved: Path, config: RunConfig) -> None:
     """A training goes on as it began. Raises ConfigError with the difference."""
-    before = yaml.safe_load(saved.read_text(encoding="utf-8"))
-    before["run"]["dir"] = config.run.dir  # the folder may have been moved
-    then = yaml.safe_dump(before, sort_keys=True, allow_unicode=True).splitlines()
-    now = yaml.safe_dump(yaml.safe_load(config.to_yaml()), sort_keys=True, allow_unicode=True).splitlines()
+    # with the folder as it is called now: it may have been moved
+    then = load_config(str(saved.parent), run_dir=config.run.dir).to_yaml().splitlines()
+    now = config.to_yaml().splitlines()
     changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
     if changes:
         raise ConfigError(

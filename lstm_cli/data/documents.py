@@ -76,9 +76,7 @@ def read_fasttext(path: str, reading: Reading) -> Iterator[Row]:
             if not raw.strip():
                 continue
             text = raw.removesuffix("\n").removesuffix("\r")
-            if fault := text_fault(text, "the line", encoding) or (
-                reading.labelled and _label_fault(text)
-            ):
+            if fault := text_fault(text, "the line", encoding) or (reading.labelled and _label_fault(text)):
                 yield Row("", None, path, line, error=fault)
                 continue
             found = _LABELS.match(text)

@@ -123,7 +123,7 @@ class _XzFile(io.RawIOBase):
     """An .xz file, unpacked; as `lzma.open`, but within `_XZ_MEMORY`."""
 
     def __init__(self, path: str) -> None:
-        self._packed = Path(path).open("rb")
+        self._packed = Path(path).open("rb")  # noqa: SIM115 - closed by close
         self._unpacker = self._new()
 
     @staticmethod
@@ -144,9 +144,8 @@ class _XzFile(io.RawIOBase):
                     if not (packed := self._packed.read(_CHUNK_BYTES)):
                         return 0
                 self._unpacker = self._new()
-            elif self._unpacker.needs_input:
-                if not (packed := self._packed.read(_CHUNK_BYTES)):
-                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            elif self._unpacker.needs_input and not (packed := self._packed.read(_CHUNK_BYTES)):
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
             content = self._unpacker.decompress(packed, len(view))
         view[: len(content)] = content
         return len(content)

@@ -144,19 +144,22 @@ def test_any_text_has_the_librarys_ids_in_any_company(texts: list[str]) -> None:
     assert_read_as_the_library_reads(texts)
 
 
-def test_a_tokenizer_that_is_not_read_as_ours_are_is_left_to_the_library(tokenizer: TextTokenizer) -> None:
-    assert (tokenizer._ascii_words is not None) == (tokenizer is LEARNED[0])
-    saved = json.loads(WORDS[0].to_json())
-    for changed in (
-        {**saved, "pre_tokenizer": {"type": "WhitespaceSplit"}},
-        {**saved, "normalizer": None},
-        {
-            **saved,
-            "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
-        },
-        {**saved, "model": {**saved["model"], "unk_token": "a"}},
-    ):
-        assert TextTokenizer.from_json(json.dumps(changed).encode())._ascii_words is None
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pre_tokenizer": {"type": "WhitespaceSplit"}},
+        {"normalizer": None},
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "aa"}},
+        {"truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}},
+        {"model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2}, "unk_token": "a"}},
+    ],
+)
+def test_only_the_vocabulary_is_the_files_to_say(changed: dict[str, object]) -> None:
+    saved = json.loads(LEARNED[0].to_json())
+    with pytest.raises(CheckpointError, match=f"{next(iter(changed))} is not what lstmcls writes"):
+        TextTokenizer.from_json(json.dumps({**saved, **changed}).encode(), KINDS[0])
+    with pytest.raises(CheckpointError, match="normalizer"):
+        TextTokenizer.from_json(LEARNED[0].to_json(), WordConfig(kind="word", lowercase=False))
 
 
 def test_a_text_of_200_000_words_and_control_characters_are_texts_like_any_other(
@@ -167,8 +170,11 @@ def test_a_text_of_200_000_words_and_control_characters_are_texts_like_any_other
     assert len(control) >= 1
 
 
-def test_reading_back_what_was_written_gives_the_same_ids(tokenizer: TextTokenizer) -> None:
-    again = TextTokenizer.from_json(tokenizer.to_json())
+@pytest.mark.parametrize(("tokenizer", "config"), list(zip(LEARNED, KINDS, strict=True)))
+def test_reading_back_what_was_written_gives_the_same_ids(
+    tokenizer: TextTokenizer, config: TokenizerConfig
+) -> None:
+    again = TextTokenizer.from_json(tokenizer.to_json(), config)
     assert again.vocab_size == tokenizer.vocab_size
     texts = [*TEXTS, "unseen wörds 🎬"]
     assert [ids.tolist() for ids in again.encode(texts)] == [ids.tolist() for ids in tokenizer.encode(texts)]
@@ -196,6 +202,7 @@ def test_texts_without_a_token_are_a_fault_of_the_data(config: TokenizerConfig) 
         TextTokenizer.learn(config, ["", " "])
 
 
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: str(config.kind))
 @pytest.mark.parametrize(
     "content",
     [
@@ -210,6 +217,8 @@ def test_texts_without_a_token_are_a_fault_of_the_data(config: TokenizerConfig) 
         b"[" * 100_000,
     ],
 )
-def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(content: bytes) -> None:
+def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(
+    content: bytes, config: TokenizerConfig
+) -> None:
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
-        TextTokenizer.from_json(content)
+        TextTokenizer.from_json(content, config)
