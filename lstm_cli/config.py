@@ -206,6 +206,8 @@ def _apply(
             section[part] = {}
         section = section[part]
     section[path[-1]] = value
+    for below in [old for old in origins if old[: len(path)] == path]:
+        del origins[below]  # what an earlier override put there is gone
     origins[path] = (f"--set {override}", typed)
 
 
