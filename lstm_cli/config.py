@@ -230,6 +230,7 @@ def _validate(
                 detail["type"] == "string_type"
                 and path in origins
                 and not isinstance(_at(raw, path[:-1]), list)
+                and not isinstance(_at(raw, path), dict)  # a later override put a section there
             ):
                 _at(raw, path[:-1])[path[-1]] = origins[path][1]
                 retyped = True

@@ -230,12 +230,12 @@ def read_checkpoint(case: bytes, folder: Path) -> None:
         name = MANIFEST
     last = folder / "last"
     last.mkdir(exist_ok=True)
-    for file in _KEPT.pop("changed", good):
+    for file in _KEPT.pop(f"changed in {folder}", good):
         (last / file).unlink(missing_ok=True)
         if file in good:
             (last / file).write_bytes(good[file])
     (last / name).write_bytes(content)
-    _KEPT["changed"] = {name, MANIFEST}
+    _KEPT[f"changed in {folder}"] = {name, MANIFEST}
     if forged:
         (last / MANIFEST).write_bytes(forged_manifest({**good, name: content}, name == MANIFEST))
     saved = load_checkpoint(last)

@@ -25,6 +25,7 @@ _TOKENS: list[bytes] = [
     b"~", b"text", b"label", b"data.", b"train", b"kind", b".gz", b"\x1f\x8b", b"\xfd7zXZ\0",
 ]
 """What is put in between."""
+_DEEP = "(nested)"
 # fmt: on
 
 
@@ -64,11 +65,10 @@ def _mutated_json(sample: bytes, rng: random.Random) -> bytes:
     root = [json.loads(sample)]
     for _ in range(rng.choice((1, 1, 2, 4))):
         place: Any = root
-        while True:
-            at = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
-            if not (isinstance(place[at], dict | list) and place[at]) or rng.random() < 0.1:
-                break
+        at: Any = 0
+        while isinstance(place[at], dict | list) and place[at] and rng.random() < 0.9:
             place = place[at]
+            at = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
         match rng.randrange(6):
             case 0 | 1:
                 place[at] = copy.deepcopy(rng.choice(_NASTY))
@@ -78,12 +78,10 @@ def _mutated_json(sample: bytes, rng: random.Random) -> bytes:
                 place[str(rng.choice(_NASTY))] = place.pop(at)
             case 4 if isinstance(place, list) and place is not root:
                 place.insert(at, copy.deepcopy(rng.choice(place)))
+            case 5:
+                place[at] = _DEEP
             case _:
-                for _ in range(rng.choice((1, 3, 600))):
-                    place[at] = [place[at]] if rng.random() < 0.5 else {"a": place[at]}
-        if not (isinstance(root[0], dict | list) and root[0]):
-            break
-    try:
-        return json.dumps(root[0], ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
-    except (RecursionError, ValueError):  # too deep, or a number too long, to be written
-        return sample
+                place[at] = [place[at]]
+    deep = rng.choice((1, 3, 900, 1_100, 100_000))
+    content = json.dumps(root[0], ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    return content.replace(f'"{_DEEP}"'.encode(), b"[" * deep + b"]" * deep)
