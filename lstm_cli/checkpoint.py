@@ -79,7 +79,7 @@ class Checkpoint:
             model.load_state_dict(weights, assign=True)
         except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(
-                f"{self.folder / _MODEL}: does not fit its own config.json ({fault})"
+                f"{self.folder / _MODEL}: does not fit its own config.json ({str(fault)[:500]})"
             ) from None
         return task, model.to(device).eval()
 
@@ -94,7 +94,9 @@ class Checkpoint:
                 raise ValueError("a count below 0")
             state.restore(tensors, numbers)
         except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
-            raise CheckpointError(f"{self.folder}: training cannot go on from it ({fault})") from None
+            raise CheckpointError(
+                f"{self.folder}: training cannot go on from its {_TRAINING} and {_NUMBERS} ({str(fault)[:500]})"
+            ) from None
 
 
 def save_best(folder: Path, task: Task, state: TrainState) -> None:

@@ -158,7 +158,7 @@ class RunDir:
         if not self.metrics.exists():
             return []
         records = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
                 if type(record["epoch"]) is not int:
@@ -193,27 +193,32 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> str | None:
     """The commit of the folder that the command runs in, with `+changes` where files differ; None outside of git."""
-    # not `git status`: that runs what a repository's own config names as its file monitor or filters
-    commands = (
-        ["rev-parse", "HEAD"],
-        ["diff-index", "--name-only", "--ignore-submodules", "HEAD"],
-        ["ls-files", "--others", "--exclude-standard"],
-    )
-    said = []
-    for command in commands:
-        try:
-            done = subprocess.run(
-                ["git", "-c", "core.fsmonitor=false", *command],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=5,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode:
-            return None
-        said.append(done.stdout.strip())
-    commit, *changes = said
-    return commit + ("+changes" if any(changes) else "")
+    # a repository's own settings may name programs: its file monitor, hooks, filters, a transport for missing objects
+    off = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
+    filters = _git(off, "config", "-z", "--name-only", "--get-regexp", r"^filter\.") or ""
+    off |= dict.fromkeys(filters.split("\0")[:-1], "")
+    commit = _git(off, "rev-parse", "HEAD")
+    changes = _git(off, "--no-optional-locks", "status", "--porcelain", "--ignore-submodules=all")
+    if commit is None or changes is None:
+        return None
+    return commit.strip() + ("+changes" if changes.strip() else "")
+
+
+def _git(settings: Mapping[str, str], *arguments: str) -> str | None:
+    """What git says with these settings over its own; None where it fails."""
+    variables = {"GIT_ALLOW_PROTOCOL": "none", "GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            env={**os.environ, **variables},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout

@@ -59,9 +59,9 @@ def main() -> int:
     options.findings.mkdir(parents=True, exist_ok=True)
     print("target         cases  success  refused findings  seconds  cases/s  slowest")
     began, total, findings = time.monotonic(), 0, 0
-    for name, share in shares.items():
-        cases, seconds = round(options.cases * share), options.seconds * share
-        ran, found = watch(name, cases, seconds, options.seed, options.findings)
+    for done, (name, share) in enumerate(shares.items()):
+        seconds = (options.seconds - (time.monotonic() - began)) / (len(shares) - done)
+        ran, found = watch(name, round(options.cases * share), seconds, options.seed, options.findings)
         total, findings = total + ran, findings + found
     seconds = time.monotonic() - began
     rate = total / seconds

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, TextIO
 
 from lstm_cli.checkpoint import load_checkpoint
@@ -123,7 +124,9 @@ def _line_writer(stream: TextIO, format: Format, quote_formulas: bool) -> Callab
         return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
     columns: list[str] = []
     shown = _quoted if quote_formulas else lambda cell: cell
-    table = csv.writer(stream, delimiter="," if format == "csv" else "\t", lineterminator="\n")
+    # the module quotes a lone \r, which ends a row for most readers, only where \r is part of its line end
+    lines = SimpleNamespace(write=lambda text: stream.write(text.removesuffix("\r\n") + "\n"))
+    table = csv.writer(lines, delimiter="," if format == "csv" else "\t", lineterminator="\r\n")
 
     def write(line: dict[str, Any]) -> None:
         cells = _flat(line)
