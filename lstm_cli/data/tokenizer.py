@@ -233,6 +233,7 @@ class TextTokenizer:
             for part in expected["model"].keys() & {"vocab", "merges"}:
                 expected["model"][part] = saved["model"][part]
             vocab_size = _vocab_size(expected["model"]["vocab"])
+            _check_merges(expected["model"].get("merges", []), expected["model"]["vocab"])
             differs = sorted(
                 key for key in saved.keys() | expected.keys() if saved.get(key) != expected.get(key)
             )
@@ -272,3 +273,10 @@ def _vocab_size(vocab: Any) -> int:
     if entries[:2] != [PAD, UNK] or not all(entries):
         raise ValueError(f"its entries are not {PAD}, {UNK} and others that are not empty")
     return len(entries)
+
+
+def _check_merges(merges: Any, vocab: Any) -> None:
+    """Raise ValueError unless every merge is [a, b] with a, b and ab in `vocab`: for others the library may panic."""
+    for merge in merges:
+        if not isinstance(merge, list) or not {merge[0], merge[1], merge[0] + merge[1]} <= vocab.keys():
+            raise ValueError("its merges are not of entries of its vocabulary")

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import product
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_cli.batch import PAD_ID, UNK_ID
+from lstm_cli.data import tokenizer as tokenizer_module
 from lstm_cli.data.tokenizer import (
     BpeConfig,
     CharConfig,
@@ -222,3 +224,60 @@ def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(
 ) -> None:
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
         TextTokenizer.from_json(content, config)
+
+
+@pytest.mark.parametrize("merge", [["[PAD]", "a"], ["a", "nowhere"], "ab", [], ["a"], [1, 2], [[], []], None])
+def test_merges_of_what_the_vocabulary_lacks_are_refused_before_the_library_panics(
+    merge: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    saved = json.loads(LEARNED[1].to_json())
+    saved["model"]["merges"].append(merge)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: not a tokenizer"):
+        TextTokenizer.from_json(json.dumps(saved).encode(), KINDS[1])
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_a_panic_of_the_library_is_a_checkpoint_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        pass
+
+    content = LEARNED[1].to_json()
+    library = cast(Any, tokenizer_module)
+    real = library.Tokenizer
+
+    class Panicking:
+        fault: BaseException = PanicException("index out of range")
+
+        def __new__(cls, model: object) -> Any:  # what is made anew is made by the library
+            return real(model)
+
+        @classmethod
+        def from_str(cls, content: str) -> None:
+            raise cls.fault
+
+    monkeypatch.setattr(library, "Tokenizer", Panicking)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        TextTokenizer.from_json(content, KINDS[1])
+    Panicking.fault = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        TextTokenizer.from_json(content, KINDS[1])
+
+
+@pytest.mark.parametrize("content", [b"," * 3_000_001, b" " * (2**27 + 1)])
+def test_a_file_larger_than_any_vocabulary_is_refused_unread(content: bytes) -> None:
+    with pytest.raises(CheckpointError, match="more than any vocabulary takes"):
+        TextTokenizer.from_json(content, KINDS[0])
+
+
+def test_long_texts_are_learned_and_read_within_bounds_and_as_short_ones_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = ["ein großer Film " * 50, "kurz", "", "很 好 " * 80]
+    config = WordConfig(kind="word", min_count=1)
+    whole = TextTokenizer.learn(config, texts)
+    expected = [ids.tolist() for ids in whole.encode(texts)]
+    monkeypatch.setattr("lstm_cli.data.tokenizer._LEARN_CHARS", 16)
+    monkeypatch.setattr("lstm_cli.data.tokenizer._ENCODE_CHARS", 10)
+    in_pieces = TextTokenizer.learn(config, texts)
+    assert in_pieces.to_json() == whole.to_json()  # the pieces end between words here
+    assert [ids.tolist() for ids in in_pieces.encode(texts)] == expected

@@ -178,7 +178,19 @@ def test_pickles_in_the_cache_are_not_read_as_such(
 
 @pytest.mark.parametrize(
     "name",
-    ["a.pt", "a.npy", "a.pkl", "a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.txt", "a.csv.gz", "a.csv.xz"],
+    [
+        "a.pt",
+        "a.npy",
+        "a.pkl",
+        "a.csv",
+        "a.tsv",
+        "a.jsonl",
+        "a.parquet",
+        "a.txt",
+        "a.zip",
+        "a.csv.gz",
+        "a.csv.xz",
+    ],
 )
 def test_a_pickle_as_data_is_at_most_text(
     trained: Path, tmp_path: Path, payload: bytes, canary: Path, name: str
@@ -188,6 +200,19 @@ def test_a_pickle_as_data_is_at_most_text(
     result = invoke("predict", str(trained / "run"), str(tmp_path / name))
     if name != "a.txt":
         assert_refused(result, 3)
+    assert not canary.exists()
+
+
+def test_a_data_set_that_brings_its_own_program_is_refused(
+    trained: Path, tmp_path: Path, payload: bytes, canary: Path
+) -> None:
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    (folder / "evil.py").write_text(f"import os\nos.system('touch {canary}')\n", encoding="utf-8")
+    (folder / "train.pkl").write_bytes(payload)
+    (folder / "train.pt").write_bytes(payload)
+    source = f"data.train=hub:{folder}"
+    assert_refused(invoke("check", str(trained / "small.yaml"), "--set", source), 3, said="cannot be loaded")
     assert not canary.exists()
 
 
