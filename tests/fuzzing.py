@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import lzma
 import random
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from lstm_cli import checkpoint
@@ -114,7 +117,9 @@ def read_overrides(case: bytes, folder: Path) -> None:
 
 def _packed_tables() -> list[bytes]:
     """Each begins with the kind of file that it is and how it shall be read."""
-    samples = []
+    parquet = io.BytesIO()
+    pq.write_table(pa.table({"text": ["fine", "bad"], "label": ["pos", "neg"], "x": [1, None]}), parquet)
+    samples = [b"parquet 0\n" + parquet.getvalue()] * 3
     for kind, content in TABLES.items():
         samples += [f"{kind} {number}\n".encode() + content for number in range(len(READINGS))]
         samples.append(f"{kind}.gz 0\n".encode() + gzip.compress(content, mtime=0))
@@ -127,7 +132,7 @@ def read_rows(case: bytes, folder: Path) -> None:
     about, _, content = case.partition(b"\n")
     kind, _, number = about.decode("latin-1").partition(" ")
     kind, _, packed = kind.partition(".")
-    kind = kind if kind in TABLES else "csv"
+    kind = kind if kind in (*TABLES, "parquet") else "csv"
     path = (
         folder / f"case.data.{packed}".rstrip(".") if packed in ("gz", "xz", "zst") else folder / "case.data"
     )
