@@ -26,8 +26,8 @@ PAD, UNK = "[PAD]", "[UNK]"
 _WORD = r"\w+(?:['’]\w+)*|[^\w\s]"
 _MARKUP = r"</?[a-zA-Z][^<>]{0,200}>"
 _ASCII_WORD, _ASCII_MARKUP = re.compile(_WORD, re.ASCII), re.compile(_MARKUP)
-_MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 3_000_000
-"""Two million words take 80 MB. A comma is what a value needs, and a value may be 3 bytes here and 72 in memory."""
+_MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 2_100_000
+"""Two million words take 80 MB, and to read 1.3 GB of memory. Every value needs a comma, and may take 72 bytes for 3."""
 _LEARN_CHARS, _ENCODE_CHARS = 100_000, 2**20
 """What the library is given at a time: it takes up to 414 bytes a character, and in learning keeps 256 texts ready."""
 
