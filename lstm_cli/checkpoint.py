@@ -69,10 +69,8 @@ class Checkpoint:
         except CheckpointError as fault:
             raise CheckpointError(f"{self.folder}: {fault}") from None
         try:
-            with (
-                torch.device("meta"),
-                _NothingDrawn(),
-            ):  # no memory is taken before the weights are known to fit
+            # on the meta device, so that no memory is taken before the weights are known to fit
+            with torch.device("meta"), _NothingDrawn():
                 model = task.build_model()
             weights = _tensors(self.files[_MODEL])
             _refuse_strange(weights)
@@ -176,7 +174,9 @@ def _read(folder: Path) -> Checkpoint:
         manifest = json.loads(_content(folder / MANIFEST))
         listed = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         if manifest["format"] != _FORMAT:
-            raise CheckpointError(f"{folder}: format {manifest['format']}, this lstmcls reads {_FORMAT}")
+            raise CheckpointError(
+                f"{folder}: format {manifest['format']!r:.100}, this lstmcls reads {_FORMAT}"
+            )
         if manifest.pop("sha256") != _digest_of(manifest):
             raise CheckpointError(f"{folder / MANIFEST}: damaged: its SHA-256 is not its own")
         about = {"epoch": int(manifest["epoch"]), "step": int(manifest["step"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -63,6 +64,8 @@ class RunDir:
                     f"{path}: not a run's folder, --overwrite does not delete it; try --run another-folder"
                 )
             shutil.rmtree(path)
+        if link := _link_in(path):
+            raise ConfigError(f"{link}: a link in the run's folder; take it out, or try --run another-folder")
         path.mkdir(parents=True, exist_ok=True)
         run.config.write_text(config, encoding="utf-8")
         return run
@@ -77,13 +80,8 @@ class RunDir:
             raise CheckpointError(
                 f"{path}: no run here (it has no {_CONFIG}); train one first, or name it with --run"
             )
-        for folder, folders, files in os.walk(path):
-            for name in [*folders, *files]:
-                if (Path(folder) / name).is_symlink():
-                    raise CheckpointError(
-                        f"{Path(folder) / name}: a link in a run's folder, which lstmcls makes none of and follows "
-                        f"none of; put what it leads to in its place"
-                    )
+        if link := _link_in(path):
+            raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
         return cls(path)
 
     @property
@@ -179,6 +177,12 @@ class RunDir:
         """Append one line, with the time of day, to log.txt."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+def _link_in(path: Path) -> Path | None:
+    """The first symbolic link below `path`."""
+    below = (Path(folder) / name for folder, *names in os.walk(path) for name in itertools.chain(*names))
+    return next((place for place in below if place.is_symlink()), None)
 
 
 def _versions() -> dict[str, str]:

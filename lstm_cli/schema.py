@@ -12,7 +12,7 @@ class Config(BaseModel):
 
     @field_validator("*")
     @classmethod
-    def _is_no_monster(cls, value: object) -> object:
+    def _is_a_number_of_use(cls, value: object) -> object:
         if isinstance(value, int) and abs(value) > 2**53:
             raise ValueError("must be a number of at most 2**53")
         return value

@@ -27,7 +27,7 @@ _WORD = r"\w+(?:['’]\w+)*|[^\w\s]"
 _MARKUP = r"</?[a-zA-Z][^<>]{0,200}>"
 _ASCII_WORD, _ASCII_MARKUP = re.compile(_WORD, re.ASCII), re.compile(_MARKUP)
 _MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 2_100_000
-"""Two million words take 80 MB, and to read 1.3 GB of memory. Every value needs a comma, and may take 72 bytes for 3."""
+"""Two million words take 80 MB, and 1.3 GB of memory to read. A value needs a comma, and may take 72 bytes for 3."""
 _LEARN_CHARS, _ENCODE_CHARS = 100_000, 2**20
 """What the library is given at a time: it takes up to 414 bytes a character, and in learning keeps 256 texts ready."""
 

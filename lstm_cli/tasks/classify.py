@@ -239,5 +239,7 @@ class Classify:
             labels = Labels.from_json(files["labels.json"], facts["label_counts"])
             tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
         except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
-            raise CheckpointError(f"config.json or labels.json: not a classifier's ({fault})") from None
+            raise CheckpointError(
+                f"config.json or labels.json: not a classifier's ({str(fault)[:500]})"
+            ) from None
         return cls(config, tokenizer, labels)

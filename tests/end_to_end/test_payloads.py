@@ -267,6 +267,16 @@ def test_a_link_in_a_run_leads_no_report_over_another_file(run: Path, tmp_path: 
     assert precious.read_text("utf-8") == "mine"
 
 
+def test_a_link_where_a_run_is_to_be_is_not_written_through(trained: Path, tmp_path: Path) -> None:
+    precious = tmp_path / ".profile"
+    precious.write_text("mine", encoding="utf-8")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "config.yaml").symlink_to(precious)
+    result = invoke("train", str(trained / "small.yaml"), "--run", str(tmp_path / "new"))
+    assert_refused(result, 2, said="config.yaml: a link")
+    assert precious.read_text("utf-8") == "mine"
+
+
 @pytest.mark.parametrize(
     "name", ["../secret.json", "/etc/passwd", "..", "", "a\0b.json", "sub/x.json", "x.pt"]
 )
