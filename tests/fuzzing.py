@@ -39,7 +39,7 @@ from lstm_cli.data.tokenizer import (
 )
 from lstm_cli.errors import LstmclsError
 from lstm_cli.prediction import predict_rows
-from lstm_cli.runtime import Runtime, RuntimeConfig, start
+from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.tasks import Classify, ClassifyConfig
 from lstm_cli.training import TrainConfig, TrainState
 from tests.mutations import mutated
@@ -129,13 +129,11 @@ def _packed_tables() -> list[bytes]:
 
 def read_rows(case: bytes, folder: Path) -> None:
     """Read as training rows and as rows to predict, of which no one is lost."""
-    about, _, content = case.partition(b"\n")
-    kind, _, number = about.decode("latin-1").partition(" ")
+    head, _, content = case.partition(b"\n")
+    kind, _, number = head.decode("latin-1").partition(" ")
     kind, _, packed = kind.partition(".")
     kind = kind if kind in (*TABLES, "parquet") else "csv"
-    path = (
-        folder / f"case.data.{packed}".rstrip(".") if packed in ("gz", "xz", "zst") else folder / "case.data"
-    )
+    path = folder / (f"case.{packed}" if packed in ("gz", "xz") else "case")
     path.write_bytes(content)
     reading = READINGS[sum(number.encode()) % len(READINGS)]
     config = DataConfig.model_validate({"train": str(path), "format": kind, **reading})
@@ -187,70 +185,62 @@ def read_tokenizer(case: bytes, folder: Path) -> None:
         raise refused
 
 
-def _state(runtime: Runtime) -> tuple[Classify, TrainState]:
-    """A classifier of a few weights, as if in training."""
-    texts = [Row(text, label, "x", 1) for text, label in (("fine film", "pos"), ("bad film", "neg"))]
-    config = ClassifyConfig.model_validate(
-        {"tokenizer": {"min_count": 1}, "encoder": {"embedding_size": 2, "hidden_size": 2}}
-    )
-    tokenizer = TextTokenizer.learn(config.tokenizer, [row.text for row in texts])
-    task = Classify(config, tokenizer, Labels.learn(texts))
-    state = TrainState.start(task, TrainConfig(), runtime, 0)
-    state.model(torch.tensor([[2, 3]]), torch.tensor([2])).sum().backward()
-    state.optimizer.step()
-    return task, state
+class Checkpoints:
+    """A good checkpoint of a few weights, and the reading of it with one file replaced."""
 
+    def __init__(self) -> None:
+        rows = [Row(text, label, "x", 1) for text, label in (("fine film", "pos"), ("bad film", "neg"))]
+        config = ClassifyConfig.model_validate(
+            {"tokenizer": {"min_count": 1}, "encoder": {"embedding_size": 2, "hidden_size": 2}}
+        )
+        tokenizer = TextTokenizer.learn(config.tokenizer, [row.text for row in rows])
+        task = Classify(config, tokenizer, Labels.learn(rows))
+        self.runtime = start(RuntimeConfig(threads=1, device="cpu"), trains=False)
+        self.state = TrainState.start(task, TrainConfig(), self.runtime, 0)
+        self.state.model(torch.tensor([[2, 3]]), torch.tensor([2])).sum().backward()
+        self.state.optimizer.step()
+        with tempfile.TemporaryDirectory() as folder:
+            last = Path(folder) / "last"
+            save_last(last, task, self.state)
+            self.files = {file.name: file.read_bytes() for file in sorted(last.iterdir())}
+        self.changed: dict[Path, set[str]] = {}  # what the last case left in each folder
 
-_KEPT: dict[str, Any] = {}
-"""The good checkpoint's files and its training, made once in a process."""
+    def samples(self) -> list[bytes]:
+        """Each says which file it is, and whether the manifest shall be made to fit it."""
+        return [
+            f"{name} {forged}\n".encode() + content
+            for name, content in self.files.items()
+            for forged in ("forged", "forged", "")
+        ]
 
+    def read(self, case: bytes, folder: Path) -> None:
+        """Load it, predict with it and go on training from it. A file whose bytes differ is refused unless forged."""
+        head, _, content = case.partition(b"\n")
+        name, _, forged = head.decode("latin-1").partition(" ")
+        if name not in self.files:
+            name = MANIFEST
+        last = folder / "last"
+        last.mkdir(exist_ok=True)
+        for file in self.changed.get(last, self.files):
+            (last / file).write_bytes(self.files[file])
+        (last / name).write_bytes(content)
+        if forged:
+            (last / MANIFEST).write_bytes(forged_manifest({**self.files, name: content}, name == MANIFEST))
+        self.changed[last] = {name, MANIFEST}
+        saved = load_checkpoint(last)
+        assert forged or name == MANIFEST or content == self.files[name], "a damaged file was not noticed"
+        task, model = saved.load(torch.device("cpu"))
+        rows = [Row(text, None, "x", 1) for text in TEXTS]
+        for result in predict_rows(model, task, rows, self.runtime):
+            assert result.output is not None
+            assert abs(result.output.sum() - 1) < 1e-6
+            json.dumps(task.prediction(result.output, 2, True), ensure_ascii=False).encode()
+        saved.restore(self.state)
 
-def _good(folder: Path) -> dict[str, bytes]:
-    if not _KEPT:
-        _KEPT["runtime"] = start(RuntimeConfig(threads=1, device="cpu"), trains=False)
-        _KEPT["task"], _KEPT["state"] = _state(_KEPT["runtime"])
-        save_last(folder / "last", _KEPT["task"], _KEPT["state"])
-        _KEPT["files"] = {file.name: file.read_bytes() for file in sorted((folder / "last").iterdir())}
-    files: dict[str, bytes] = _KEPT["files"]
-    return files
-
-
-def _checkpoint_samples() -> list[bytes]:
-    """Each says which file of a checkpoint it is, and whether the manifest shall be made to fit it."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = _good(Path(folder))
-    return [
-        f"{name} {forged}\n".encode() + content
-        for name, content in files.items()
-        for forged in ("forged", "forged", "")
-    ]
-
-
-def read_checkpoint(case: bytes, folder: Path) -> None:
-    """Load it, predict with it and go on training from it. A file whose bytes differ is refused unless forged."""
-    about, _, content = case.partition(b"\n")
-    name, _, forged = about.decode("latin-1").partition(" ")
-    good = _good(folder)
-    if not checkpoint._NAME.fullmatch(name):
-        name = MANIFEST
-    last = folder / "last"
-    last.mkdir(exist_ok=True)
-    for file in _KEPT.pop(f"changed in {folder}", good):
-        (last / file).unlink(missing_ok=True)
-        if file in good:
-            (last / file).write_bytes(good[file])
-    (last / name).write_bytes(content)
-    _KEPT[f"changed in {folder}"] = {name, MANIFEST}
-    if forged:
-        (last / MANIFEST).write_bytes(forged_manifest({**good, name: content}, name == MANIFEST))
-    saved = load_checkpoint(last)
-    assert forged or name == MANIFEST or content == good[name], "a damaged file was not noticed"
-    task, model = saved.load(torch.device("cpu"))
-    for result in predict_rows(model, task, [Row(text, None, "x", 1) for text in TEXTS], _KEPT["runtime"]):
-        assert result.output is not None
-        assert abs(result.output.sum() - 1) < 1e-6
-        json.dumps(task.prediction(result.output, 2, True), ensure_ascii=False).encode()
-    saved.restore(_KEPT["state"])
+    @classmethod
+    def target(cls) -> Target:
+        checkpoints = cls()
+        return Target(checkpoints.samples(), checkpoints.read, headed=True)
 
 
 def forged_manifest(files: Mapping[str, bytes], keep: bool = False) -> bytes:
@@ -276,7 +266,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "set": lambda: Target(OVERRIDES, read_overrides),
     "rows": lambda: Target(_packed_tables(), read_rows, headed=True),
     "tokenizer": lambda: Target(_tokenizers(), read_tokenizer),
-    "checkpoint": lambda: Target(_checkpoint_samples(), read_checkpoint, headed=True),
+    "checkpoint": Checkpoints.target,
 }
 """Made when asked for: the samples of some are learned first."""
 

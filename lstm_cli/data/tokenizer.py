@@ -28,6 +28,9 @@ _MARKUP = r"</?[a-zA-Z][^<>]{0,200}>"
 _ASCII_WORD, _ASCII_MARKUP = re.compile(_WORD, re.ASCII), re.compile(_MARKUP)
 _MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 2_100_000
 """Two million words take 80 MB, and 1.3 GB of memory to read. A value needs a comma, and may take 72 bytes for 3."""
+_MAX_PIECE_CHARS = (
+    1_000  # of unigram pieces; those learned have 16. Freeing one of 800,000 ran out of stack: SIGSEGV
+)
 _LEARN_CHARS, _ENCODE_CHARS = 100_000, 2**20
 """What the library is given at a time: it takes up to 414 bytes a character, and in learning keeps 256 texts ready."""
 
@@ -270,6 +273,8 @@ def _vocab_size(vocab: Any) -> int:
     )
     if isinstance(vocab, dict) and sorted(vocab.values()) != list(range(len(vocab))):
         raise ValueError(f"its ids are not 0 … {len(vocab) - 1}")
+    if isinstance(vocab, list) and max(map(len, entries)) > _MAX_PIECE_CHARS:
+        raise ValueError(f"an entry of more than {_MAX_PIECE_CHARS} characters")
     if entries[:2] != [PAD, UNK] or not all(entries):
         raise ValueError(f"its entries are not {PAD}, {UNK} and others that are not empty")
     return len(entries)

@@ -281,3 +281,10 @@ def test_long_texts_are_learned_and_read_within_bounds_and_as_short_ones_are(
     in_pieces = TextTokenizer.learn(config, texts)
     assert in_pieces.to_json() == whole.to_json()  # the pieces end between words here
     assert [ids.tolist() for ids in in_pieces.encode(texts)] == expected
+
+
+def test_a_unigram_piece_that_would_take_the_process_down_is_refused() -> None:
+    saved = json.loads(LEARNED[2].to_json())
+    saved["model"]["vocab"].append(["9" * 800_000, -1.0])
+    with pytest.raises(CheckpointError, match="an entry of more than 1000 characters"):
+        TextTokenizer.from_json(json.dumps(saved).encode(), KINDS[2])
