@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +22,26 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lstm_cli.durable import naming, sync_folder, write_file
 from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
 from lstm_cli.tasks import Classify, Task, load_task
-from lstm_cli.train_state import TrainState
+from lstm_cli.train_state import Progress, TrainState
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _MODEL = "model.safetensors"
 _TRAINING = "training.safetensors"
 _NUMBERS = "training.json"
+_NAME = re.compile(r"[a-z_]{1,40}\.(json|safetensors)")
+_MAX_JSON_BYTES = {"tokenizer.json": 2**27, "labels.json": 2**24}
+_MAX_OTHER_JSON_BYTES = 2**20
+_JSON_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What reading a wrong JSON file comes to."""
+_MAX_HEADER_BYTES = 2**20  # of safetensors: a model of ten layers takes 10 kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +64,20 @@ class Checkpoint:
 
     def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
         """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
-        task = load_task(self.files)
-        model = task.build_model()
         try:
-            model.load_state_dict(_tensors(self.files[_MODEL]))
-        except (RuntimeError, safetensors.SafetensorError) as fault:
+            task = load_task(self.files)
+        except CheckpointError as fault:
+            raise CheckpointError(f"{self.folder}: {fault}") from None
+        try:
+            # on the meta device, so that no memory is taken before the weights are known to fit
+            with torch.device("meta"), _NothingDrawn():
+                model = task.build_model()
+            weights = _tensors(self.files[_MODEL])
+            _refuse_strange(weights)
+            model.load_state_dict(weights, assign=True)
+        except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(
-                f"{self.folder / _MODEL}: does not fit its own config.json ({fault})"
+                f"{self.folder / _MODEL}: does not fit its own config.json ({str(fault)[:500]})"
             ) from None
         return task, model.to(device).eval()
 
@@ -74,9 +91,17 @@ class Checkpoint:
 
     def _put(self, receive: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]) -> None:
         try:
-            receive(_tensors(self.files[_TRAINING]), json.loads(self.files[_NUMBERS]))
-        except (KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as fault:
-            raise CheckpointError(f"{self.folder}: training cannot go on from it ({fault})") from None
+            tensors = _tensors(self.files[_TRAINING])
+            _refuse_strange({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
+            numbers = json.loads(self.files[_NUMBERS])
+            progress = TypeAdapter(Progress).validate_json(json.dumps(numbers["progress"]), strict=True)
+            if min(progress.epoch, progress.position, progress.step) < 0:
+                raise ValueError("a count below 0")
+            receive(tensors, numbers)
+        except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(
+                f"{self.folder}: training cannot go on from its {_TRAINING} and {_NUMBERS} ({str(fault)[:500]})"
+            ) from None
 
 
 def save_best(folder: Path, task: Task, state: TrainState) -> None:
@@ -157,30 +182,44 @@ def _digest_of(manifest: Mapping[str, Any]) -> str:
 
 def _read(folder: Path) -> Checkpoint:
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(_content(folder / MANIFEST))
         listed = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         if manifest["format"] != _FORMAT:
-            raise CheckpointError(f"{folder}: format {manifest['format']}, this lstmcls reads {_FORMAT}")
+            raise CheckpointError(
+                f"{folder}: format {manifest['format']!r:.100}, this lstmcls reads {_FORMAT}"
+            )
         if manifest.pop("sha256") != _digest_of(manifest):
             raise CheckpointError(f"{folder / MANIFEST}: damaged: its SHA-256 is not its own")
         about = {"epoch": int(manifest["epoch"]), "step": int(manifest["step"])}
-    except OSError:
-        raise CheckpointError(f"{folder}: not whole: it has no readable {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    except _JSON_FAULTS as fault:
         raise CheckpointError(f"{folder / MANIFEST}: damaged ({type(fault).__name__}: {fault})") from None
     files = {}
     for name, digest in listed.items():
-        if Path(name).name != name:
-            raise CheckpointError(f"{folder / MANIFEST}: names a file outside the checkpoint: {name}")
-        try:
-            files[name] = (folder / name).read_bytes()
-        except OSError as fault:
-            raise CheckpointError(f"{folder / name}: cannot be read ({fault.strerror})") from None
+        if not _NAME.fullmatch(name):
+            raise CheckpointError(
+                f"{folder / MANIFEST}: names a file that is none of a checkpoint's: {name!r:.200}"
+            )
+        files[name] = _content(folder / name)
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise CheckpointError(f"{folder / name}: damaged: its SHA-256 is not the manifest's")
     if _MODEL not in files:
         raise CheckpointError(f"{folder / MANIFEST}: names no {_MODEL}")
     return Checkpoint(folder, about, files)
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes. Raises CheckpointError for a link, a pipe or a device, and for more than its kind can have."""
+    try:
+        state = path.lstat()
+        if not stat.S_ISREG(state.st_mode):
+            raise CheckpointError(f"{path}: no regular file, and a checkpoint has no others")
+        if path.suffix == ".json" and state.st_size > _MAX_JSON_BYTES.get(path.name, _MAX_OTHER_JSON_BYTES):
+            raise CheckpointError(f"{path}: {state.st_size} bytes, more than such a file ever has")
+        return path.read_bytes()
+    except OSError as fault:
+        raise CheckpointError(f"{path}: cannot be read ({fault.strerror})") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: its {state.st_size} bytes do not fit into memory") from None
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -198,5 +237,24 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def _tensors(content: bytes) -> dict[str, Tensor]:
+    """Raises KeyError, RuntimeError, ValueError or SafetensorError for what is not safetensors."""
+    if (header := int.from_bytes(content[:8], "little")) > _MAX_HEADER_BYTES:
+        raise ValueError(f"its header claims {header} bytes")
     tensors: dict[str, Tensor] = safetensors.torch.load(content)
     return tensors
+
+
+def _refuse_strange(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for a weight that is no finite 32-bit number."""
+    for name, value in weights.items():
+        if value.dtype != torch.float32 or not value.isfinite().all():
+            raise ValueError(f"{name}: not all of it are finite numbers in float32")
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves tensors undrawn: on the meta device there is nothing to draw, and importing what says so takes 1.1 s."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))

@@ -163,6 +163,12 @@ def predict(
         bool,
         typer.Option("--strict", help="Exit 3, once all is written, where a row could not be read."),
     ] = False,
+    quote_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--quote-formulas", help="In CSV and TSV: an apostrophe before cells that begin with = + - @."
+        ),
+    ] = False,
     checkpoint: Which = "best",
     set_: Set = None,
     run: Run = None,
@@ -187,6 +193,7 @@ def predict(
             probs=probs,
             resume=resume,
             strict=strict,
+            quote_formulas=quote_formulas,
         )
 
 

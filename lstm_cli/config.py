@@ -21,8 +21,9 @@ from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
 from lstm_cli.tasks import TaskConfig
 from lstm_cli.train_state import TrainConfig
+from lstm_cli.yamltext import parse, values
 
-_MAX_BYTES = 2**20
+_MAX_BYTES = 2**18
 
 
 class RunSection(RuntimeConfig):
@@ -59,7 +60,7 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     Raises ConfigError with every fault found.
     """
     text, name, default_dir, fixed_dir = _read(source)
-    raw, lines = _parse(text, name)
+    raw, lines = parse(text, name)
     faults: list[str] = []
     origins: dict[KeyPath, tuple[str, str]] = {}  # where each override came from, and its value as typed
     for override in overrides:
@@ -79,7 +80,10 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
 def _read(source: str) -> tuple[str, str, str, str | None]:
     """(text, name for messages, the run's folder where none is named, the run's folder where CONFIG is one)"""
     if source == "-":
-        return sys.stdin.read(_MAX_BYTES), "stdin", "runs/stdin", None
+        text = sys.stdin.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ConfigError(f"stdin: more than {_MAX_BYTES} bytes are no config")
+        return text, "stdin", "runs/stdin", None
     path = Path(source)
     fixed = None
     if path.is_dir():
@@ -102,47 +106,6 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
         raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
 
 
-def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """The YAML as plain values, and the line of every key. Raises ConfigError for what is no mapping."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as fault:
-        line = fault.problem_mark.line + 1 if fault.problem_mark else 1
-        raise ConfigError(f"{name}:{line}: not YAML: {fault.problem or fault}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as fault:
-        raise ConfigError(f"{name}: not YAML: {str(fault).splitlines()[0]}") from None
-    if raw is None:
-        raise ConfigError(f"{name}: empty; `lstmcls init` prints a config to start from")
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{name}: must be sections (data:, task:, train:, run:), got a {type(raw).__name__}"
-        )
-    lines: dict[KeyPath, int] = {}
-    twice = [f"{name}:{line}: {'.'.join(path)}: given twice" for path, line in _key_lines(node, (), lines)]
-    if twice:
-        raise ConfigError(twice)
-    return raw, lines
-
-
-def _key_lines(
-    node: yaml.Node | None, above: KeyPath, lines: dict[KeyPath, int]
-) -> Iterator[tuple[KeyPath, int]]:
-    """Fill `lines`; yield the keys that stand twice."""
-    match node:
-        case yaml.MappingNode():
-            for key, value in node.value:
-                path = (*above, str(key.value))
-                if path in lines:
-                    yield path, key.start_mark.line + 1
-                lines[path] = key.start_mark.line + 1
-                yield from _key_lines(value, path, lines)
-        case yaml.SequenceNode():
-            for i, value in enumerate(node.value):
-                lines[(*above, str(i))] = value.start_mark.line + 1
-                yield from _key_lines(value, (*above, str(i)), lines)
-
-
 def _apply(
     raw: dict[str, Any], override: str, origins: dict[KeyPath, tuple[str, str]], faults: list[str]
 ) -> None:
@@ -153,7 +116,7 @@ def _apply(
         faults.append(f"--set {override}: must read key=value, such as --set train.epochs=5")
         return
     try:
-        value = yaml.safe_load(typed)
+        value = values(typed)[1]
     except yaml.YAMLError:
         value = typed
     section = raw
@@ -162,6 +125,8 @@ def _apply(
             section[part] = {}
         section = section[part]
     section[path[-1]] = value
+    for below in [old for old in origins if old[: len(path)] == path]:
+        del origins[below]  # what an earlier override put there is gone
     origins[path] = (f"--set {override}", typed)
 
 
@@ -184,6 +149,7 @@ def _validate(
                 detail["type"] == "string_type"
                 and path in origins
                 and not isinstance(_at(raw, path[:-1]), list)
+                and not isinstance(_at(raw, path), dict)  # a later override put a section there
             ):
                 _at(raw, path[:-1])[path[-1]] = origins[path][1]
                 retyped = True

@@ -22,6 +22,14 @@ if TYPE_CHECKING:  # an error panel must not wait for torch
     from lstm_cli.nn.encoders import Stage
 
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""What a file, a label or a key may hold and a terminal would obey is shown as Python writes it."""
+
+
+def _text(message: str, style: str = "") -> Text:
+    return Text(message.translate(_CONTROLS), style=style)
+
+
 class Screen:
     """A terminal, or a file that stderr was sent to: then plain lines, no bars, no colour."""
 
@@ -31,16 +39,16 @@ class Screen:
 
     def say(self, message: str) -> None:
         """A line. Never cut or wrapped where stderr is no terminal."""
-        self._console.print(Text(message), soft_wrap=not self._console.is_terminal)
+        self._console.print(_text(message), soft_wrap=not self._console.is_terminal)
 
     def warn(self, message: str) -> None:
         self._console.print(
-            Text(f"warning: {message}", style="yellow"), soft_wrap=not self._console.is_terminal
+            _text(f"warning: {message}", style="yellow"), soft_wrap=not self._console.is_terminal
         )
 
     def error(self, fault: LstmclsError) -> None:
         """One panel with everything that is wrong; shown even when quiet."""
-        text = Text(str(fault))
+        text = _text(str(fault))
         title = "stopped" if isinstance(fault, Interrupted) else "error"
         if not self._errors.is_terminal:
             self._errors.print(Text(f"{title}: ") + text, soft_wrap=True)
@@ -53,7 +61,7 @@ class Screen:
         for i, column in enumerate(columns):
             table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(_text(cell) for cell in row))
         self._console.print(table)
 
     def splits(self, stores: Mapping[str, TokenStore]) -> None:

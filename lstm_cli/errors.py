@@ -7,8 +7,11 @@ and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import itertools
 import signal
 from collections.abc import Iterable, Sequence
+
+_MAX_CHOICES, _MAX_CHARS = 10_000, 100
 
 
 class LstmclsError(Exception):
@@ -65,7 +68,11 @@ class Interrupted(LstmclsError):  # noqa: N818
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """' Did you mean "positive"?' where one of `choices` is near, else ''."""
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    # comparing two words takes time that grows with their square, and a label may be a whole text by mistake
+    choices = [choice for choice in itertools.islice(choices, _MAX_CHOICES) if len(choice) <= _MAX_CHARS]
+    if len(word) > _MAX_CHARS:
+        return ""
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
     if not near:  # the same letters in another case are always near
         near = [choice for choice in choices if choice.lower() == word.lower()]
     return f' Did you mean "{near[0]}"?' if near else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,9 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from lstm_cli.errors import did_you_mean
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
 
 KeyPath = tuple[str, ...]
 Model = type[BaseModel]
@@ -56,16 +60,25 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
         case "literal_error" | "enum":
             choices = [str(choice) for choice in typing.get_args(_annotation(model, path, raw))]
             listed = ", ".join(choices) or str(context.get("expected"))
-            return f"must be one of {listed}, got {got!r}.{did_you_mean(str(got), choices)}"
+            return f"must be one of {listed}, got {_shown(got)}.{did_you_mean(str(got), choices)}"
         case "union_tag_invalid":
             listed = str(context["expected_tags"]).replace("'", "")
-            return f"must be one of {listed}, got {context['tag']!r}.{did_you_mean(context['tag'], listed.split(', '))}"
+            tag = context["tag"]
+            return f"must be one of {listed}, got {_shown(tag)}.{did_you_mean(tag, listed.split(', '))}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return f"must be a section with keys of its own, got {got!r}"
+            return f"must be a section with keys of its own, got {_shown(got)}"
         case _ if detail["msg"].startswith("Input should be "):
-            return f"must be {detail['msg'].removeprefix('Input should be ')}, got {got!r}"
+            return f"must be {detail['msg'].removeprefix('Input should be ')}, got {_shown(got)}"
         case _:
-            return f"{detail['msg'].removeprefix('Value error, ')}, got {got!r}"
+            return f"{detail['msg'].removeprefix('Value error, ')}, got {_shown(got)}"
+
+
+def _shown(got: object) -> str:
+    """`got` as Python writes it, in a length that a person reads."""
+    try:
+        return _SHORT.repr(got)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number too long to be shown"
 
 
 def _annotation(model: Model, path: KeyPath, raw: Any) -> Any:

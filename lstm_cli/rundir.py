@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import platform
@@ -66,6 +67,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigError(
             f"{folder}: not empty and not a run's folder, nothing is touched; try --run another-folder"
         )
+    if link := _link_in(folder):
+        raise ConfigError(f"{link}: a link in the run's folder; take it out, or try --run another-folder")
     with naming(folder):
         file = (folder / _LOCK).open("a+", encoding="ascii")
     with file:
@@ -108,11 +111,16 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """A run that is there. Raises CheckpointError where there is none."""
+        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere.
+
+        A run may come from another machine; a link in it could have files outside of it read, or written over.
+        """
         if not holds_a_run(path):
             raise CheckpointError(
                 f"{path}: no run here (it has no {_CONFIG}); train one first, or name it with --run"
             )
+        if link := _link_in(path):
+            raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
         return cls(path)
 
     def _empty(self) -> None:
@@ -182,7 +190,7 @@ class RunDir:
         """What `write_environment` wrote, or {} where it cannot be read."""
         try:
             content = json.loads(self.environment.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -195,11 +203,14 @@ class RunDir:
         if not self.metrics.exists():
             return []
         records = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                records.append(json.loads(line))
-            except ValueError:
+                record = json.loads(line)
+                if type(record["epoch"]) is not int:
+                    break
+            except (ValueError, TypeError, KeyError, RecursionError):
                 break
+            records.append(record)
         return records
 
     def keep_records(self, num_epochs: int) -> None:
@@ -211,6 +222,12 @@ class RunDir:
         """Append one line, with the time of day, to log.txt."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+def _link_in(path: Path) -> Path | None:
+    """The first symbolic link below `path`."""
+    below = (Path(folder) / name for folder, *names in os.walk(path) for name in itertools.chain(*names))
+    return next((place for place in below if place.is_symlink()), None)
 
 
 def _versions() -> dict[str, str]:
@@ -225,15 +242,32 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> str | None:
     """The commit of the folder that the command runs in, with `+changes` where files differ; None outside of git."""
+    # a repository's own settings may name programs: its file monitor, hooks, filters, a transport for missing objects
+    off = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
+    filters = _git(off, "config", "-z", "--name-only", "--get-regexp", r"^filter\.") or ""
+    off |= dict.fromkeys(filters.split("\0")[:-1], "")
+    commit = _git(off, "rev-parse", "HEAD")
+    changes = _git(off, "--no-optional-locks", "status", "--porcelain", "--ignore-submodules=all")
+    if commit is None or changes is None:
+        return None
+    return commit.strip() + ("+changes" if changes.strip() else "")
+
+
+def _git(settings: Mapping[str, str], *arguments: str) -> str | None:
+    """What git says with these settings over its own; None where it fails."""
+    variables = {"GIT_ALLOW_PROTOCOL": "none", "GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-        if commit.returncode:
-            return None
-        status = subprocess.run(
-            ["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=False
+        done = subprocess.run(
+            ["git", *arguments],
+            env={**os.environ, **variables},
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return commit.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+    return None if done.returncode else done.stdout

@@ -32,7 +32,7 @@ class RuntimeConfig(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the matrix products in training; weights and scoring are always fp32"
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0 takes one a core")
+    threads: int = Field(0, ge=0, le=4096, description="CPU threads; 0 takes one a core")
     deterministic: bool = Field(True, description="the same seed gives the same bytes, on one machine")
 
 

@@ -206,3 +206,48 @@ def test_a_huge_file_is_no_config(tmp_path: Path) -> None:
 
 def test_the_resolved_config_is_plain_yaml(tmp_path: Path) -> None:
     assert yaml.safe_load(load_config(write(tmp_path, MINIMAL)).to_yaml())["run"]["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["run.dir.a=1", "run.dir=2024", "run.seed=x"], "run.seed"),
+        (["run.dir=2024", "run.dir.a=1"], "run.dir: must be a valid string, got {'a': 1}"),
+    ],
+)
+def test_overrides_of_one_key_and_of_what_is_below_it_are_read_in_their_order(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    (fault,) = faults(tmp_path, MINIMAL, *overrides)
+    assert said in fault
+
+
+_LAUGHS = "".join(f"- &b{i} [{','.join([f'*b{i - 1}' if i else 'x'] * 9)}]\n" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_LAUGHS, "10,000 values"),
+        ("a: &a [*a]", "10,000 values"),
+        ("run: {seed: " + ":".join("1" * 3_000) + "}", "4,096 characters"),
+        ("a: " + "[" * 100_000, "nested too deep"),
+        ("run: {seed: !!int ''}", "not of the type"),
+        ("run: {seed: !!bool x}", "not of the type"),
+        ("run: {seed: !!timestamp x}", "not of the type"),
+        ("run: {seed: 2001-99-99}", "not of the type"),
+        (MINIMAL + "run: {seed: 0x" + "f" * 4_000 + "}", "run.seed: must be a number of at most"),
+        ("# " + "x" * 2**18, "is no config"),
+    ],
+)
+def test_yaml_that_would_grow_or_that_its_library_trips_over_is_a_fault(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(write(tmp_path, text))
+    assert len(str(caught.value)) < 2_000
+
+
+def test_a_value_is_shown_in_a_length_that_a_person_reads(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL + "run: {device: " + "x" * 4_000 + "}\n")
+    assert len(fault) < 500

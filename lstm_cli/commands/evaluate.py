@@ -115,9 +115,8 @@ def _baselines(
     """The baselines' predictions of `rows`, fitted on `train`; kept in the run, since fitting takes its time."""
     made_from = [_BASELINE_FORMAT, train.digest(), rows.digest(), task.labels.names]
     path = run.baseline(hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16])
-    if path.exists():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return [Baseline(one["name"], np.array(one["predicted"]), one["note"]) for one in kept]
+    if (kept := _kept_baselines(path, len(targets), len(task.labels.names))) is not None:
+        return kept
     screen.say("fitting the baselines on the same training rows (--no-baselines skips this) …")
     train_targets = np.array([task.labels.index(row) for row in train])
     fitted = [
@@ -134,6 +133,22 @@ def _baselines(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(lines).encode())
     return fitted
+
+
+def _kept_baselines(path: Path, num_rows: int, num_classes: int) -> list[Baseline] | None:
+    """What is kept at `path`, or None where it is nothing that `_baselines` wrote for these rows."""
+    try:
+        kept = [
+            Baseline(str(one["name"]), np.array(one["predicted"], np.int64), str(one["note"]))
+            for one in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return None
+    fits = all(
+        one.predicted.shape == (num_rows,) and one.predicted.min() >= 0 and one.predicted.max() < num_classes
+        for one in kept
+    )
+    return kept if kept and fits else None
 
 
 def _show(screen: Screen, split: str, metrics: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, TextIO
 
 import torch
@@ -44,10 +45,13 @@ def predict(
     probs: bool,
     resume: bool,
     strict: bool,
+    quote_formulas: bool,
 ) -> None:
     """Read text from files, folders or stdin and write a prediction a row to stdout or to `output`."""
     config = load_config(source, overrides, run_dir)
     format = format or _format_of(output)
+    if quote_formulas and format == "jsonl":
+        raise ConfigError("--quote-formulas: JSON Lines have no cells to quote; try --format csv or tsv")
     if resume and (output is None or "-" in files):
         raise ConfigError(
             "--resume: stdin is gone once it is read; put its lines into a file"
@@ -64,7 +68,7 @@ def predict(
     rows = _rows(files, config.data, any(override.startswith("data.format=") for override in overrides))
     made_from = None
     if output and isinstance(rows, Rows):
-        how = {"format": format, "top_k": top_k, "probs": probs}
+        how = {"format": format, "top_k": top_k, "probs": probs, "quote_formulas": quote_formulas}
         made_from = {"input": rows.digest(), **how, **_model_facts(saved, runtime)}
     with _target(output, made_from, resume=resume) as target, screen.counting("predicting") as counter:
         done = target.done
@@ -72,7 +76,7 @@ def predict(
             screen.say(
                 f"going on after row {done.rows:,}" if done.rows else "nothing is kept: from the beginning"
             )
-        write = _line_writer(target.stream, format, done.columns)
+        write = _line_writer(target.stream, format, done.columns, quote_formulas)
         for window in predict_windows(model, task, rows, runtime, skip=done.rows):
             for result in window:
                 write(_prediction(done.rows, result, task, top_k, probs))
@@ -163,26 +167,36 @@ def _target(
             ) from None
 
 
-def _line_writer(stream: TextIO, format: Format, columns: list[str]) -> Callable[[dict[str, Any]], None]:
+def _line_writer(
+    stream: TextIO, format: Format, columns: list[str], quote_formulas: bool
+) -> Callable[[dict[str, Any]], None]:
     """Writes a line; a table's `columns` are those of its first row, and empty before it."""
     if format == "jsonl":
         return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
-    table = csv.writer(stream, delimiter="," if format == "csv" else "\t", lineterminator="\n")
+    shown = _quoted if quote_formulas else lambda cell: cell
+    # the module quotes a lone \r, which ends a row for most readers, only where \r is part of its line end
+    lines = SimpleNamespace(write=lambda text: stream.write(text.removesuffix("\r\n") + "\n"))
+    table = csv.writer(lines, delimiter="," if format == "csv" else "\t", lineterminator="\r\n")
 
     def write(line: dict[str, Any]) -> None:
         cells = _flat(line)
         if not columns:
             columns.extend(dict.fromkeys(["row", "label", "score", "truncated", "error", *cells]))
-            table.writerow(columns)
+            table.writerow(map(shown, columns))
         strange = [name for name in cells if name not in columns]
         if strange:
             raise LstmclsError(
                 f"row {line['row']}: has {', '.join(strange)}, which the first row had not, and a table's columns are "
                 f"fixed by then; try --format jsonl, or one input at a time"
             )
-        table.writerow([cells.get(name, "") for name in columns])
+        table.writerow([shown(cells.get(name, "")) for name in columns])
 
     return write
+
+
+def _quoted(cell: Any) -> Any:
+    """A text that a spreadsheet would run as a formula, behind an apostrophe; numbers are no texts."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:

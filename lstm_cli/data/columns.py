@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from lstm_cli.data.files import ESCAPE, decoding_fault, readable
+from lstm_cli.data.files import ESCAPE, readable, text_fault
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError, did_you_mean
 
@@ -48,7 +48,10 @@ def _header_hint(names: Sequence[str], reading: Reading) -> str:
 
 
 def as_text(value: object) -> str:
-    """A cell as the text that it would be in a CSV file: null is empty, true is "true", a list is JSON."""
+    """A cell as the text that it would be in a CSV file: null is empty, true is "true", a list is JSON.
+
+    Raises _RowError for a value that JSON could read and cannot write.
+    """
     match value:
         case str():
             return value
@@ -57,7 +60,10 @@ def as_text(value: object) -> str:
         case bytes():
             return value.decode("utf-8", ESCAPE)
         case bool() | int() | float() | list() | dict():
-            return json.dumps(value, ensure_ascii=False, default=str)
+            try:
+                return json.dumps(value, ensure_ascii=False, default=str)
+            except RecursionError:
+                raise _RowError("a value is nested too deep to be written out") from None
         case _:  # dates, decimals
             return str(value)
 
@@ -83,9 +89,9 @@ class Columns:
     def row(self, values: Sequence[object], line: int) -> Row:
         """The row of these values, in the order of `names`; a row that cannot be used carries its `error`."""
         fields = None
-        if self._kept is not None:
-            fields = {name: readable(as_text(values[at])) for at, name in self._kept}
         try:
+            if self._kept is not None:
+                fields = {name: readable(as_text(values[at])) for at, name in self._kept}
             texts = [self._string(values[at], name) for at, name in self._texts]
             label = self._label_of(values)
         except _RowError as fault:
@@ -108,6 +114,6 @@ class Columns:
             if isinstance(value, list | dict):
                 raise _RowError(f'column "{name}" holds a {type(value).__name__} where a text is needed')
             value = as_text(value)
-        if not value.isascii() and (fault := decoding_fault(value, f'column "{name}"', self._encoding)):
+        if fault := text_fault(value, f'column "{name}"', self._encoding):
             raise _RowError(fault)
         return value

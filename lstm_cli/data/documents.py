@@ -5,11 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
-from lstm_cli.data.files import decode, decoding_fault, naming, open_text, readable, sha256_of_file
+from lstm_cli.data.files import (
+    MAX_TEXT_CHARS,
+    bounded_lines,
+    decode,
+    naming,
+    open_text,
+    readable,
+    sha256_of_file,
+    text_fault,
+)
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
@@ -33,8 +42,8 @@ def read_lines(path: str, reading: Reading) -> Iterator[Row]:
         yield from _lines(stream, path, reading.config.encoding)
 
 
-def _lines(stream: Iterable[str], path: str, encoding: str) -> Iterator[Row]:
-    for line, text in enumerate(stream, 1):
+def _lines(stream: TextIO, path: str, encoding: str) -> Iterator[Row]:
+    for line, text in enumerate(bounded_lines(stream), 1):
         yield _row(text.removesuffix("\n").removesuffix("\r"), None, path, line, "the line", encoding)
 
 
@@ -47,7 +56,7 @@ def _row(
     encoding: str,
     fields: dict[str, str] | None = None,
 ) -> Row:
-    if not text.isascii() and (fault := decoding_fault(text, place, encoding)):
+    if fault := text_fault(text, place, encoding):
         return Row("", None, path, line, fields, fault)
     return Row(text, label, path, line, fields)
 
@@ -55,7 +64,7 @@ def _row(
 def starts_with_label(path: str, encoding: str) -> bool:
     """Whether the first line of `path` that is not blank begins as fastText's lines do."""
     with open_text(path, encoding) as stream:
-        first = next((line for line in stream if line.strip()), "")
+        first = next((line for line in bounded_lines(stream) if line.strip()), "")
     return first.lstrip().startswith(LABEL_PREFIX)
 
 
@@ -63,13 +72,11 @@ def read_fasttext(path: str, reading: Reading) -> Iterator[Row]:
     """Rows of lines like `__label__positive a fine film`; blank lines are no rows."""
     encoding = reading.config.encoding
     with open_text(path, encoding) as stream:
-        for line, raw in enumerate(stream, 1):
+        for line, raw in enumerate(bounded_lines(stream), 1):
             if not raw.strip():
                 continue
             text = raw.removesuffix("\n").removesuffix("\r")
-            if fault := decoding_fault(text, "the line", encoding) or (
-                reading.labelled and _label_fault(text)
-            ):
+            if fault := text_fault(text, "the line", encoding) or (reading.labelled and _label_fault(text)):
                 yield Row("", None, path, line, error=fault)
                 continue
             found = _LABELS.match(text)
@@ -111,7 +118,7 @@ def read_documents(path: str, reading: Reading) -> Iterator[Row]:
 def _document(path: Path, label: str | None, reading: Reading, fields: dict[str, str] | None) -> Row:
     encoding = reading.config.encoding
     with open_text(str(path), encoding, newline="") as stream:
-        text = stream.read()
+        text = stream.read(MAX_TEXT_CHARS + 1)
     return _row(text, label, str(path), 1, "the file", encoding, fields)
 
 

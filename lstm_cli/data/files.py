@@ -2,7 +2,9 @@
 
 A byte that does not belong to the encoding becomes the lone surrogate U+DC00 + byte (as in Python's own
 surrogateescape, but for bytes under 0x80 too, which UTF-16 needs). So one bad row is one bad row: the reader
-goes on, finds the mark with `decoding_fault` and can name the line; a strict decoder only knows an offset.
+goes on, finds the mark with `text_fault` and can name the line; a strict decoder only knows an offset.
+
+A small file may unpack to a line without an end, so no line and no text is held beyond a limit.
 """
 
 from __future__ import annotations
@@ -18,11 +20,21 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast
 
 from lstm_cli.errors import DataError, did_you_mean
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 PACKED = (".gz", ".xz", ".zst")
+MAX_LINE_CHARS = 2**24
+"""Of a line, or of a row of CSV: what 16 million characters hold takes up to 0.4 GB once it is split or parsed."""
+MAX_TEXT_CHARS = 3_000_000
+"""Of one text, five times a text of 100,000 words: the library's tokenizers take up to 414 bytes a character."""
+_CHUNK_BYTES = 2**16
+_XZ_MEMORY = 2**27
+"""What unpacking may take: twice what the highest preset of xz asks for; a crafted file can ask for 4 GB."""
 ESCAPE = "lstm_cli.escape"
 _MARK = 0xDC00
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -59,8 +71,10 @@ def encoding_fault(name: str) -> str | None:
     return None
 
 
-def decoding_fault(text: str, place: str, encoding: str | None) -> str | None:
-    """Why `text` is no valid text, or None. `encoding` None: marks come from JSON escapes, not from bytes."""
+def text_fault(text: str, place: str, encoding: str | None, limit: int = MAX_TEXT_CHARS) -> str | None:
+    """Why `text` cannot be used, or None. `encoding` None: marks come from JSON escapes, not from bytes."""
+    if len(text) > limit:
+        return f"{place} has more than {limit:,} characters. Is it one text? If so, cut it into several"
     if text.isascii():
         return None
     try:
@@ -96,13 +110,57 @@ def open_binary(path: str) -> BinaryIO:
         case ".gz":
             return cast(BinaryIO, gzip.open(path, "rb"))
         case ".xz":
-            return cast(BinaryIO, lzma.open(path, "rb"))
+            return io.BufferedReader(_XzFile(path), _CHUNK_BYTES)
         case ".zst":
             import pyarrow as pa  # the standard library reads Zstandard from Python 3.14 on only
 
             return cast(BinaryIO, pa.input_stream(path, compression="zstd"))
         case _:
             return Path(path).open("rb")
+
+
+class _XzFile(io.RawIOBase):
+    """An .xz file, unpacked; as `lzma.open`, but within `_XZ_MEMORY`."""
+
+    def __init__(self, path: str) -> None:
+        self._packed = Path(path).open("rb")  # noqa: SIM115 - closed by close
+        self._unpacker = self._new()
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        content = b""
+        while not content:
+            packed = b""
+            if self._unpacker.eof:  # of one stream; another may follow, after padding with zeros
+                packed = self._unpacker.unused_data
+                while not (packed := packed.lstrip(b"\0")):
+                    if not (packed := self._packed.read(_CHUNK_BYTES)):
+                        return 0
+                self._unpacker = self._new()
+            elif self._unpacker.needs_input and not (packed := self._packed.read(_CHUNK_BYTES)):
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            content = self._unpacker.decompress(packed, len(view))
+        view[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
+
+
+def bounded_lines(stream: TextIO) -> Iterator[str]:
+    """The lines of `stream`; of one with more than `MAX_LINE_CHARS` the rest is passed over, so that it shows."""
+    while line := stream.readline(MAX_LINE_CHARS + 1):
+        yield line
+        while len(line) > MAX_LINE_CHARS and not line.endswith("\n"):
+            line = stream.readline(MAX_LINE_CHARS + 1)
 
 
 def decode(stream: BinaryIO, encoding: str, newline: Literal["", "\n"] = "\n") -> io.TextIOWrapper:

@@ -74,6 +74,9 @@ class Labels:
         names = json.loads(data)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("labels must be a list of texts")
-        if len(set(names)) != len(names) or len(names) != len(counts):
-            raise ValueError(f"{len(names)} labels, {len(counts)} counts, and every label once are needed")
+        if not len(set(names)) == len(names) == len(counts) >= 2:
+            raise ValueError(f"{len(names)} labels, {len(counts)} counts: two or more are needed, each once")
+        if not all(type(count) is int and 0 < count < 2**53 for count in counts):
+            raise ValueError("every label needs the number of its training rows")
+        "".join(names).encode()  # half a character, which JSON may spell, could not be written out
         return cls(tuple(names), tuple(counts))

@@ -149,7 +149,7 @@ def _open(folder: Path) -> TokenStore | None:
         sizes = json.loads((folder / "sizes.json").read_text(encoding="utf-8"))
         if any((folder / f"{name}.bin").stat().st_size != sizes[name] for name in _FILES):
             return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     arrays: dict[str, Any] = {
         name: np.memmap(folder / f"{name}.bin", dtype, "r") if sizes[name] else np.zeros(0, dtype)

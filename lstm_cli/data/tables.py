@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TextIO
 
 from lstm_cli.data.columns import Columns, missing_columns
-from lstm_cli.data.files import PACKED, decoding_fault, naming, open_text
+from lstm_cli.data.files import MAX_LINE_CHARS, PACKED, bounded_lines, naming, open_text, text_fault
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
-csv.field_size_limit(2**31 - 1)  # the default of 131,072 characters is less than one long document has
+csv.field_size_limit(MAX_LINE_CHARS)  # the default of 131,072 characters is less than one long document has
 
 Record = tuple[int, list[str]]
 _BATCH_ROWS = 256
@@ -34,7 +34,8 @@ def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -
     config = reading.config
     quoted = config.quoting == "standard" or (config.quoting == "auto" and delimiter == ",")
     with open_text(path, config.encoding, newline="" if quoted else "\n") as stream:
-        records = _quoted_records(stream, delimiter, path) if quoted else _plain_records(stream, delimiter)
+        read = _quoted_records if quoted else _plain_records
+        records = read(stream, delimiter, path)
         names = config.columns
         line = 1
         if names is None:
@@ -50,13 +51,34 @@ def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -
                 yield Row("", None, path, line, error=_wrong_width(len(record), len(names), reading, quoted))
 
 
+class _RecordLines:
+    """The lines of a quoted file; raises csv.Error where those of one record are longer than `MAX_LINE_CHARS`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.left = MAX_LINE_CHARS
+
+    def __iter__(self) -> _RecordLines:
+        return self
+
+    def __next__(self) -> str:
+        if not (line := self._stream.readline(self.left + 1)):
+            raise StopIteration
+        self.left -= len(line)
+        if self.left < 0:
+            raise csv.Error(f"more than {MAX_LINE_CHARS:,} characters")
+        return line
+
+
 def _quoted_records(stream: TextIO, delimiter: str, path: str) -> Iterator[Record]:
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    lines = _RecordLines(stream)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:
         for record in reader:
             yield line, record
             line = reader.line_num + 1
+            lines.left = MAX_LINE_CHARS
     except csv.Error as fault:
         raise DataError(
             f"{path}:{line}: a quote in the row that begins here is not closed, or not doubled inside its "
@@ -65,27 +87,29 @@ def _quoted_records(stream: TextIO, delimiter: str, path: str) -> Iterator[Recor
         ) from None
 
 
-def _plain_records(stream: TextIO, delimiter: str) -> Iterator[Record]:
-    for line, text in enumerate(stream, 1):
+def _plain_records(stream: TextIO, delimiter: str, path: str) -> Iterator[Record]:
+    for line, text in enumerate(bounded_lines(stream), 1):
+        if len(text) > MAX_LINE_CHARS:
+            raise DataError(f"{path}:{line}: more than {MAX_LINE_CHARS:,} characters are no row")
         text = text.removesuffix("\n").removesuffix("\r")
         yield line, text.split(delimiter) if text else []
 
 
 def _without_blanks(records: Iterator[Record], width: int) -> Iterator[Record]:
     """Leave out blank lines; but with one column, a blank line before the last row is an empty text."""
-    blanks: list[int] = []
+    blanks = 0
     for line, record in records:
         if record:
-            yield from ((blank, [""]) for blank in blanks)
-            blanks.clear()
+            yield from ((blank, [""]) for blank in range(line - blanks, line))
+            blanks = 0
             yield line, record
         elif width == 1:
-            blanks.append(line)
+            blanks += 1
 
 
 def _check_header(names: Sequence[str], path: str, line: int, encoding: str) -> None:
     for name in names:
-        if fault := decoding_fault(name, "the header", encoding):
+        if fault := text_fault(name, "the header", encoding):
             raise DataError(f"{path}:{line}: {fault}")
 
 
@@ -110,7 +134,7 @@ def read_jsonl(path: str, reading: Reading) -> Iterator[Row]:
     names: tuple[str, ...] | None = None
     columns = None
     with open_text(path, reading.config.encoding) as stream:
-        for line, text in enumerate(stream, 1):
+        for line, text in enumerate(bounded_lines(stream), 1):
             if not (text := text.strip(" \t\r\n")):
                 continue
             item, fault = _json_object(text, reading.config.encoding)
@@ -129,7 +153,7 @@ def read_jsonl(path: str, reading: Reading) -> Iterator[Row]:
 
 def _json_object(text: str, encoding: str) -> tuple[dict[str, Any], str | None]:
     """The object, or {} and why there is none."""
-    if fault := decoding_fault(text, "the line", encoding):
+    if fault := text_fault(text, "the line", encoding, MAX_LINE_CHARS):
         return {}, fault
     try:
         item = json.loads(text, strict=False)  # not strict: a raw tab inside a text is no reason to lose it

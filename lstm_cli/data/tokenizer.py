@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product, repeat
+from itertools import repeat
 from typing import Annotated, Any, Literal, assert_never
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import Field
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from lstm_cli.batch import PAD_ID, UNK_ID
+from lstm_cli.batch import UNK_ID
 from lstm_cli.errors import CheckpointError, DataError
 from lstm_cli.schema import Config
 
@@ -26,8 +26,13 @@ PAD, UNK = "[PAD]", "[UNK]"
 _WORD = r"\w+(?:['’]\w+)*|[^\w\s]"
 _MARKUP = r"</?[a-zA-Z][^<>]{0,200}>"
 _ASCII_WORD, _ASCII_MARKUP = re.compile(_WORD, re.ASCII), re.compile(_MARKUP)
-_MAX_JSON_BYTES = 256 * 2**20  # a vocabulary of two million words takes 80 MB
-_MODELS = {"WordLevel", "BPE", "Unigram"}
+_MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 2_100_000
+"""Two million words take 80 MB, and 1.3 GB of memory to read. A value needs a comma, and may take 72 bytes for 3."""
+_MAX_PIECE_CHARS = (
+    1_000  # of unigram pieces; those learned have 16. Freeing one of 800,000 ran out of stack: SIGSEGV
+)
+_LEARN_CHARS, _ENCODE_CHARS = 100_000, 2**20
+"""What the library is given at a time: it takes up to 414 bytes a character, and in learning keeps 256 texts ready."""
 
 
 class _TokenizerConfig(Config):
@@ -151,18 +156,6 @@ class _AsciiWords:
     lowercase: bool
     strip_markup: bool
 
-    @classmethod
-    def of(cls, saved: dict[str, Any]) -> _AsciiWords | None:
-        """For the tokenizer that `saved` describes, or None where it is not exactly one that `WordConfig` makes."""
-        model = saved["model"]
-        if (model["type"], model.get("unk_token")) != ("WordLevel", UNK) or model["vocab"].get(UNK) != UNK_ID:
-            return None
-        for lowercase, strip_markup in product((True, False), repeat=2):
-            config = WordConfig(kind="word", lowercase=lowercase, strip_markup=strip_markup)
-            if {**json.loads(_untrained(config)[0].to_str()), "model": model} == saved:
-                return cls(model["vocab"], lowercase, strip_markup)
-        return None
-
     def encode(self, text: str) -> npt.NDArray[np.int32]:
         if self.strip_markup:
             text = _ASCII_MARKUP.sub(" ", text)
@@ -186,7 +179,7 @@ class TextTokenizer:
         """
         tokenizer, trainer = _untrained(config)
         try:
-            tokenizer.train_from_iterator(texts, trainer)
+            tokenizer.train_from_iterator(_pieces_of(texts), trainer)
             learned = tokenizer.get_vocab_size()
         except Exception as fault:
             if type(fault) is not Exception:  # only the library's trainers raise bare Exceptions
@@ -203,46 +196,92 @@ class TextTokenizer:
         ] = []  # typed text must never reach the special ids: forget that they are special
         if isinstance(config, UnigramConfig):
             saved["model"]["vocab"] = _settled(saved["model"]["vocab"])
-        return cls.from_json(json.dumps(saved, ensure_ascii=False).encode())
+        return cls.from_json(json.dumps(saved, ensure_ascii=False).encode(), config)
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """The ids of each text, (length,) int32 with length ≥ 1: a text without any token reads as one unknown."""
         words = self._ascii_words
         ids = [words.encode(text) if words and text.isascii() else None for text in texts]
         others = [text for text, done in zip(texts, ids, strict=True) if done is None]
-        encodings = iter(self.tokenizer.encode_batch_fast(others, add_special_tokens=False))
-        whole = [np.asarray(next(encodings).ids, np.int32) if row is None else row for row in ids]
+        encoded = self._encoded(others)
+        whole = [next(encoded) if row is None else row for row in ids]
         unknown = np.array([UNK_ID], np.int32)
         return [row if len(row) else unknown for row in whole]
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
+        """The library's ids of each text, some texts at a time."""
+        begin, chars = 0, 0
+        for end, text in enumerate(texts, 1):
+            chars += len(text)
+            if chars >= _ENCODE_CHARS or end == len(texts):
+                for encoding in self.tokenizer.encode_batch_fast(texts[begin:end], add_special_tokens=False):
+                    yield np.asarray(encoding.ids, np.int32)
+                begin, chars = end, 0
 
     def to_json(self) -> bytes:
         return str(self.tokenizer.to_str()).encode()
 
     @classmethod
-    def from_json(cls, content: bytes) -> TextTokenizer:
-        """Read what `to_json` wrote. Raises CheckpointError for anything that is not such a file."""
-        if len(content) > _MAX_JSON_BYTES:
+    def from_json(cls, content: bytes, config: TokenizerConfig) -> TextTokenizer:
+        """Read what `to_json` of a tokenizer of this config wrote. Raises CheckpointError for anything else.
+
+        Only the vocabulary is the file's to say. Patterns and replacements could be such as never end, or make
+        gigabytes of one word, so they must be those that `config` makes.
+        """
+        if len(content) > _MAX_JSON_BYTES or content.count(b",") > _MAX_JSON_COMMAS:
             raise CheckpointError(f"tokenizer.json: {len(content)} bytes, more than any vocabulary takes")
+        expected = json.loads(_untrained(config)[0].to_str())
         try:
             saved = json.loads(content)
-            kind = saved["model"]["type"]
-        except (ValueError, KeyError, TypeError, RecursionError) as fault:
+            for part in expected["model"].keys() & {"vocab", "merges"}:
+                expected["model"][part] = saved["model"][part]
+            vocab_size = _vocab_size(expected["model"]["vocab"])
+            _check_merges(expected["model"].get("merges", []), expected["model"]["vocab"])
+            differs = sorted(
+                key for key in saved.keys() | expected.keys() if saved.get(key) != expected.get(key)
+            )
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as fault:
             raise CheckpointError(
                 f"tokenizer.json: not a tokenizer ({type(fault).__name__}: {fault})"
             ) from None
-        if kind not in _MODELS:
+        if differs:
             raise CheckpointError(
-                f'tokenizer.json: a model of type "{kind}"; lstmcls writes {sorted(_MODELS)}'
+                f"tokenizer.json: its {', '.join(differs)} is not what lstmcls writes for a {config.kind} tokenizer "
+                f"with the options in config.json"
             )
         try:
-            tokenizer = Tokenizer.from_str(content.decode())
-            vocabulary = tokenizer.get_vocab()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as fault:  # noqa: BLE001 - the library panics with a class that is no Exception
+            tokenizer = Tokenizer.from_str(json.dumps(expected, ensure_ascii=False))
+        except BaseException as fault:
+            if type(fault).__name__ not in ("Exception", "PanicException", "UnicodeEncodeError"):
+                raise
             raise CheckpointError(f"tokenizer.json: cannot be read ({fault})") from None
-        if sorted(vocabulary.values()) != list(range(len(vocabulary))) or vocabulary.get(PAD) != PAD_ID:
-            raise CheckpointError(
-                f"tokenizer.json: its ids are not 0 … {len(vocabulary) - 1} with {PAD} first"
-            )
-        return cls(tokenizer, len(vocabulary), _AsciiWords.of(saved))
+        words = expected["model"]["vocab"] if isinstance(config, WordConfig) else None
+        return cls(tokenizer, vocab_size, words and _AsciiWords(words, config.lowercase, config.strip_markup))
+
+
+def _pieces_of(texts: Iterable[str]) -> Iterator[str]:
+    """Long texts in pieces: a word cut in two every 100,000 characters is nothing to a vocabulary."""
+    for text in texts:
+        yield text[:_LEARN_CHARS]
+        yield from (text[at : at + _LEARN_CHARS] for at in range(_LEARN_CHARS, len(text), _LEARN_CHARS))
+
+
+def _vocab_size(vocab: Any) -> int:
+    """Entries of a `vocab`, {entry: id} or [entry, score] in the order of ids. Raises ValueError for a wrong one."""
+    entries = (
+        sorted(vocab, key=vocab.__getitem__) if isinstance(vocab, dict) else [entry for entry, _ in vocab]
+    )
+    if isinstance(vocab, dict) and sorted(vocab.values()) != list(range(len(vocab))):
+        raise ValueError(f"its ids are not 0 … {len(vocab) - 1}")
+    if isinstance(vocab, list) and max(map(len, entries)) > _MAX_PIECE_CHARS:
+        raise ValueError(f"an entry of more than {_MAX_PIECE_CHARS} characters")
+    if entries[:2] != [PAD, UNK] or not all(entries):
+        raise ValueError(f"its entries are not {PAD}, {UNK} and others that are not empty")
+    return len(entries)
+
+
+def _check_merges(merges: Any, vocab: Any) -> None:
+    """Raise ValueError unless every merge is [a, b] with a, b and ab in `vocab`: for others the library may panic."""
+    for merge in merges:
+        if not isinstance(merge, list) or not {merge[0], merge[1], merge[0] + merge[1]} <= vocab.keys():
+            raise ValueError("its merges are not of entries of its vocabulary")

@@ -26,4 +26,4 @@ def load_task(files: Mapping[str, bytes]) -> Classify:
         case "classify":
             return Classify.load(files)
         case _:
-            raise CheckpointError(f'config.json: task kind "{kind}" is not known (have: classify)')
+            raise CheckpointError(f"config.json: task kind {kind!r:.100} is not known (have: classify)")

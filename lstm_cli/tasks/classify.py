@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from lstm_cli.nn.pooling import PoolingKind, build_pooling
 from lstm_cli.schema import Config
 from lstm_cli.tasks.base import Loss, Outputs, Scores
 
-_ROWS_AT_ONCE = 2_000
+_ROWS_AT_ONCE, _CHARS_AT_ONCE = 2_000, 2**24
 _STORE_FORMAT = 1
 _TOKENIZER_FORMAT = 1
 """Counted up whenever the same rows and settings would be encoded, or a vocabulary learned from them, differently, so
@@ -41,14 +40,14 @@ that no old cache is read."""
 class EncoderConfig(Config):
     """Embedding and recurrent layers."""
 
-    embedding_size: int = Field(128, ge=1, description="width of a token's vector")
+    embedding_size: int = Field(128, ge=1, le=2**16, description="width of a token's vector")
     embedding_dropout: float = Field(0.0, ge=0, lt=1, description="share of the embedded values set to zero")
     word_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of the tokens read as unknown while training"
     )
     cell: Literal["rnn", "gru", "lstm"] = Field("lstm", description="rnn, gru or lstm")
-    hidden_size: int = Field(128, ge=1, description="units of one layer in one direction")
-    num_layers: int = Field(1, ge=1, description="recurrent layers on top of each other")
+    hidden_size: int = Field(128, ge=1, le=2**16, description="units of one layer in one direction")
+    num_layers: int = Field(1, ge=1, le=100, description="recurrent layers on top of each other")
     bidirectional: bool = Field(True, description="read from both ends")
     dropout: float = Field(0.0, ge=0, lt=1, description="between recurrent layers")
     path: Literal["auto", "packed", "split"] = Field(
@@ -93,7 +92,19 @@ class ClassifyConfig(Config):
             cache_key(made_from),
             lambda: TextTokenizer.learn(self.tokenizer, (row.text for row in rows)).to_json(),
         )
-        return Classify(self, TextTokenizer.from_json(learned), labels)
+        return Classify(self, TextTokenizer.from_json(learned, self.tokenizer), labels)
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    chunk, chars = [], 0
+    for row in rows:
+        chunk.append(row)
+        chars += len(row.text)
+        if len(chunk) == _ROWS_AT_ONCE or chars >= _CHARS_AT_ONCE:
+            yield chunk
+            chunk, chars = [], 0
+    if chunk:
+        yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +144,7 @@ class Classify:
         return cached(cache_key(made_from), self._encode_chunks(rows))
 
     def _encode_chunks(self, rows: Rows) -> Iterator[EncodedRows]:
-        reading = iter(rows)
-        while chunk := list(itertools.islice(reading, _ROWS_AT_ONCE)):
+        for chunk in _chunks(rows):
             window = self.encode_window(chunk)
             yield EncodedRows(window.tokens, [self.labels.index(row) for row in chunk], window.truncated)
 
@@ -227,7 +237,9 @@ class Classify:
             facts = json.loads(files["config.json"])
             config = ClassifyConfig.model_validate(facts["task"])
             labels = Labels.from_json(files["labels.json"], facts["label_counts"])
-            tokenizer = TextTokenizer.from_json(files["tokenizer.json"])
-        except (KeyError, ValueError, TypeError, ValidationError) as fault:
-            raise CheckpointError(f"config.json or labels.json: not a classifier's ({fault})") from None
+            tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
+        except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
+            raise CheckpointError(
+                f"config.json or labels.json: not a classifier's ({str(fault)[:500]})"
+            ) from None
         return cls(config, tokenizer, labels)

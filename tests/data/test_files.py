@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lstm_cli.data.files import sha256_of_file
+from lstm_cli.data.files import bounded_lines, open_binary, sha256_of_file, text_fault
 from lstm_cli.errors import DataError
 from tests.data.conftest import Open
 
@@ -125,3 +129,35 @@ def test_a_file_is_hashed_again_only_when_it_has_changed(made: Made) -> None:
     first = sha256_of_file(name)
     assert first == sha256_of_file(name) == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     assert sha256_of_file(made("a.txt", "three")) != first
+
+
+def test_of_a_line_beyond_the_limit_the_rest_is_passed_over_and_the_next_is_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lstm_cli.data.files.MAX_LINE_CHARS", 5)
+    for length in range(4, 30):
+        long = "x" * length
+        lines = list(bounded_lines(io.StringIO(f"{long}\na\n\n{long}\n{long}", newline="\n")))
+        shown = long[:6] if length > 5 else long
+        assert [line.removesuffix("\n") for line in lines] == [shown, "a", "", shown, shown]
+        assert all((len(line) > 5) == (length > 4) for line in (lines[0], lines[3]))
+
+
+@given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=4), padding=st.integers(0, 3))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_xz_files_of_several_streams_with_padding_are_read_as_one(
+    tmp_path: Path, parts: list[bytes], padding: int
+) -> None:
+    path = tmp_path / "a.xz"
+    packed = (b"\0\0\0\0" * padding).join(lzma.compress(part) for part in parts)
+    path.write_bytes(packed)
+    with open_binary(str(path)) as stream:
+        assert stream.read() == b"".join(parts)
+    path.write_bytes(packed[:-1])
+    with pytest.raises((EOFError, lzma.LZMAError)), open_binary(str(path)) as stream:
+        stream.read()
+
+
+def test_a_text_beyond_the_limit_is_an_error_and_one_of_100_000_words_is_not() -> None:
+    assert text_fault("word " * 100_000, "it", "utf-8") is None
+    assert "more than 3,000,000 characters" in str(text_fault("x" * 3_000_001, "it", "utf-8"))

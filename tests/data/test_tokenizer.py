@@ -7,12 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import product
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_cli.batch import PAD_ID, UNK_ID
+from lstm_cli.data import tokenizer as tokenizer_module
 from lstm_cli.data.tokenizer import (
     BpeConfig,
     CharConfig,
@@ -144,19 +146,22 @@ def test_any_text_has_the_librarys_ids_in_any_company(texts: list[str]) -> None:
     assert_read_as_the_library_reads(texts)
 
 
-def test_a_tokenizer_that_is_not_read_as_ours_are_is_left_to_the_library(tokenizer: TextTokenizer) -> None:
-    assert (tokenizer._ascii_words is not None) == (tokenizer is LEARNED[0])
-    saved = json.loads(WORDS[0].to_json())
-    for changed in (
-        {**saved, "pre_tokenizer": {"type": "WhitespaceSplit"}},
-        {**saved, "normalizer": None},
-        {
-            **saved,
-            "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
-        },
-        {**saved, "model": {**saved["model"], "unk_token": "a"}},
-    ):
-        assert TextTokenizer.from_json(json.dumps(changed).encode())._ascii_words is None
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pre_tokenizer": {"type": "WhitespaceSplit"}},
+        {"normalizer": None},
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "aa"}},
+        {"truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}},
+        {"model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2}, "unk_token": "a"}},
+    ],
+)
+def test_only_the_vocabulary_is_the_files_to_say(changed: dict[str, object]) -> None:
+    saved = json.loads(LEARNED[0].to_json())
+    with pytest.raises(CheckpointError, match=f"{next(iter(changed))} is not what lstmcls writes"):
+        TextTokenizer.from_json(json.dumps({**saved, **changed}).encode(), KINDS[0])
+    with pytest.raises(CheckpointError, match="normalizer"):
+        TextTokenizer.from_json(LEARNED[0].to_json(), WordConfig(kind="word", lowercase=False))
 
 
 def test_a_text_of_200_000_words_and_control_characters_are_texts_like_any_other(
@@ -167,8 +172,11 @@ def test_a_text_of_200_000_words_and_control_characters_are_texts_like_any_other
     assert len(control) >= 1
 
 
-def test_reading_back_what_was_written_gives_the_same_ids(tokenizer: TextTokenizer) -> None:
-    again = TextTokenizer.from_json(tokenizer.to_json())
+@pytest.mark.parametrize(("tokenizer", "config"), list(zip(LEARNED, KINDS, strict=True)))
+def test_reading_back_what_was_written_gives_the_same_ids(
+    tokenizer: TextTokenizer, config: TokenizerConfig
+) -> None:
+    again = TextTokenizer.from_json(tokenizer.to_json(), config)
     assert again.vocab_size == tokenizer.vocab_size
     texts = [*TEXTS, "unseen wörds 🎬"]
     assert [ids.tolist() for ids in again.encode(texts)] == [ids.tolist() for ids in tokenizer.encode(texts)]
@@ -196,6 +204,7 @@ def test_texts_without_a_token_are_a_fault_of_the_data(config: TokenizerConfig) 
         TextTokenizer.learn(config, ["", " "])
 
 
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: str(config.kind))
 @pytest.mark.parametrize(
     "content",
     [
@@ -210,6 +219,72 @@ def test_texts_without_a_token_are_a_fault_of_the_data(config: TokenizerConfig) 
         b"[" * 100_000,
     ],
 )
-def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(content: bytes) -> None:
+def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(
+    content: bytes, config: TokenizerConfig
+) -> None:
     with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
-        TextTokenizer.from_json(content)
+        TextTokenizer.from_json(content, config)
+
+
+@pytest.mark.parametrize("merge", [["[PAD]", "a"], ["a", "nowhere"], "ab", [], ["a"], [1, 2], [[], []], None])
+def test_merges_of_what_the_vocabulary_lacks_are_refused_before_the_library_panics(
+    merge: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    saved = json.loads(LEARNED[1].to_json())
+    saved["model"]["merges"].append(merge)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: not a tokenizer"):
+        TextTokenizer.from_json(json.dumps(saved).encode(), KINDS[1])
+    assert "panicked" not in capfd.readouterr().err
+
+
+def test_a_panic_of_the_library_is_a_checkpoint_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        pass
+
+    content = LEARNED[1].to_json()
+    library = cast(Any, tokenizer_module)
+    real = library.Tokenizer
+
+    class Panicking:
+        fault: BaseException = PanicException("index out of range")
+
+        def __new__(cls, model: object) -> Any:  # what is made anew is made by the library
+            return real(model)
+
+        @classmethod
+        def from_str(cls, content: str) -> None:
+            raise cls.fault
+
+    monkeypatch.setattr(library, "Tokenizer", Panicking)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        TextTokenizer.from_json(content, KINDS[1])
+    Panicking.fault = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        TextTokenizer.from_json(content, KINDS[1])
+
+
+@pytest.mark.parametrize("content", [b"," * 2_100_001, b" " * (2**27 + 1)])
+def test_a_file_larger_than_any_vocabulary_is_refused_unread(content: bytes) -> None:
+    with pytest.raises(CheckpointError, match="more than any vocabulary takes"):
+        TextTokenizer.from_json(content, KINDS[0])
+
+
+def test_long_texts_are_learned_and_read_within_bounds_and_as_short_ones_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = ["ein großer Film " * 50, "kurz", "", "很 好 " * 80]
+    config = WordConfig(kind="word", min_count=1)
+    whole = TextTokenizer.learn(config, texts)
+    expected = [ids.tolist() for ids in whole.encode(texts)]
+    monkeypatch.setattr("lstm_cli.data.tokenizer._LEARN_CHARS", 16)
+    monkeypatch.setattr("lstm_cli.data.tokenizer._ENCODE_CHARS", 10)
+    in_pieces = TextTokenizer.learn(config, texts)
+    assert in_pieces.to_json() == whole.to_json()  # the pieces end between words here
+    assert [ids.tolist() for ids in in_pieces.encode(texts)] == expected
+
+
+def test_a_unigram_piece_that_would_take_the_process_down_is_refused() -> None:
+    saved = json.loads(LEARNED[2].to_json())
+    saved["model"]["vocab"].append(["9" * 800_000, -1.0])
+    with pytest.raises(CheckpointError, match="an entry of more than 1000 characters"):
+        TextTokenizer.from_json(json.dumps(saved).encode(), KINDS[2])

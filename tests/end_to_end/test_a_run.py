@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 import re
 import signal
 import subprocess
@@ -350,13 +349,3 @@ def test_help_answers_without_the_heavy_libraries() -> None:
 
 def test_the_version_is_the_packages() -> None:
     assert re.fullmatch(r"lstmcls \d+\.\d+\.\d+\n", run("--version").stdout)
-
-
-def test_nothing_of_the_environment_is_written_down(
-    small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_canary_in_the_environment")
-    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1")
-    for path in (tmp_path / "run").rglob("*"):
-        assert path.is_dir() or b"hf_canary" not in path.read_bytes()
-    assert os.environ["HF_TOKEN"]
