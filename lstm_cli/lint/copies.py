@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lstm_cli.lint.duplicates import Int64, Mask, UInt64, first_of, near_groups
+from lstm_cli.lint.duplicates import Int64, UInt64, first_of, near_groups
 from lstm_cli.lint.findings import Finding, Severity, of_rows
 from lstm_cli.lint.scan import Scan
 
 _Keys = dict[str, UInt64 | Int64]
 _ALIKE = {
     "exact": "letter by letter",
-    "normalised": "but for case, space and punctuation",
-    "near": "but for a few words",
+    "normalised": "except for case, space and punctuation",
+    "near": "except for a few words",
 }
 
 
@@ -52,9 +52,9 @@ def _within(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
             severity,
             source,
             found,
-            f"rows repeat another row's text {_ALIKE[level]}",
+            f"rows repeat the text of another, {_ALIKE[level]}",
             advice,
-            lambda row, original=original: f"as {scan.where(int(original[row]))}",  # type: ignore[misc]
+            lambda row, original=original: f"as {scan.beside(row, original[row])}",  # type: ignore[misc]
         )
 
 
@@ -63,32 +63,35 @@ def _conflicts(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
     labels = scan.table["label"][rows]
     known = np.zeros(len(rows), np.bool_)
     for level in ("exact", "normalised"):
-        in_conflict = _several_labels(keys[level][rows], labels)
+        first, other = _contradicting(keys[level][rows], labels)
+        in_conflict = other >= 0
+        chosen = np.flatnonzero(in_conflict & ~known)
+        chosen = chosen[np.argsort(chosen != first[chosen], kind="stable")]  # one example of each text
+        other_of = dict(zip(rows[chosen], rows[other[chosen]], strict=True))
         advice = "the labels contradict each other: choose one"
         yield from of_rows(
             scan,
             f"conflicting-labels-{level}",
             "warning",
             source,
-            rows[_by_key(keys[level][rows], in_conflict & ~known)],
-            f"rows have texts that also stand under another label, alike {_ALIKE[level]}",
+            rows[chosen],
+            f"rows have a text that also stands under another label, {_ALIKE[level]}",
             f"{advice}, or --fix OUT drops them all" if level == "exact" else advice,
-            lambda row: f'"{scan.labels[scan.table["label"][row]]}"',
+            lambda row, other_of=other_of: (  # type: ignore[misc]
+                f"{scan.label(row)}, but {scan.label(other_of[row])} in {scan.beside(row, other_of[row])}"
+            ),
         )
         known |= in_conflict
 
 
-def _several_labels(keys: UInt64 | Int64, labels: Int64) -> Mask:
-    """(N,), (N,) -> (N,) True for the rows whose key stands under more than one label."""
-    group = first_of(keys)
-    several: Mask = np.bincount(group, labels != labels[group], len(keys))[group] > 0
-    return several
-
-
-def _by_key(keys: UInt64 | Int64, chosen: Mask) -> Int64:
-    """Positions of the chosen rows, the copies of one text beside each other, in the order of the first of each."""
-    positions = np.flatnonzero(chosen)
-    return positions[np.argsort(first_of(keys)[positions], kind="stable")]
+def _contradicting(keys: UInt64 | Int64, labels: Int64) -> tuple[Int64, Int64]:
+    """(N,), (N,) -> (N,) the first row with the key, (N,) a row with the key and another label, or -1."""
+    first = first_of(keys)
+    differs = np.flatnonzero(labels != labels[first])
+    another = np.full(len(keys), -1)  # by first row: the first that differs from it
+    another[first[differs][::-1]] = differs[::-1]
+    other = another[first]
+    return first, np.where((other >= 0) & (labels != labels[first]), first, other)
 
 
 def _across(scan: Scan, keys: _Keys, learned: str, held_out: str, scored: str) -> Iterator[Finding]:
@@ -114,9 +117,9 @@ def _across(scan: Scan, keys: _Keys, learned: str, held_out: str, scored: str) -
             "error" if lie else "warning",
             f"{learned} → {held_out}",
             found,
-            f"rows of {held_out} stand in {learned} too, alike {_ALIKE[level]}",
+            f"rows of {held_out} stand in {learned} too, {_ALIKE[level]}",
             advice,
             lambda row, key=key, values=values, first=first: (  # type: ignore[misc]
-                f"as {scan.where(int(others[first[np.searchsorted(values, key[row])]]))}"
+                f"as {scan.beside(row, others[first[np.searchsorted(values, key[row])]])}"
             ),
         )

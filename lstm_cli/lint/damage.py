@@ -40,7 +40,7 @@ _MARKED: tuple[tuple[Mark, str, Severity, str, str], ...] = (
         "control-characters",
         "warning",
         "rows hold control characters",
-        "--fix OUT takes them out",
+        "--fix OUT takes them out, or puts in the sign that cp1252 has there",
     ),
     (
         Mark.ENTITY,

@@ -85,8 +85,8 @@ def _spellings(scan: Scan) -> Iterator[Finding]:
             "all",
             rows,
             f"rows have a label that is spelled in several ways: {spelled}",
-            "each spelling is a class of its own; --fix OUT spells train's labels as the commonest",
-            lambda row: f'"{scan.labels[scan.table["label"][row]]}"',
+            "each spelling is a class of its own; --fix OUT spells train's labels in one way",
+            scan.label,
         )
 
 
@@ -149,8 +149,7 @@ def _ordered(scan: Scan) -> Iterator[Finding]:
     changes = np.flatnonzero(found[1:] != found[:-1]) + 1
     if len(found) >= _MIN_ROWS and len(changes) < 0.2 * expected:
         examples = tuple(
-            Example(scan.where(row), f'here "{scan.labels[scan.table["label"][row]]}" begins')
-            for row in rows[changes[:3]]
+            Example(scan.where(row), f"here {scan.label(row)} begins") for row in rows[changes[:3]]
         )
         yield Finding(
             "sorted-by-label",

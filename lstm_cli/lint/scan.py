@@ -61,6 +61,15 @@ class Scan:
         """`path:line` of a row."""
         return f"{self.paths[self.table['path'][row]]}:{self.table['line'][row]}"
 
+    def label(self, row: int) -> str:
+        """The row's label, in quotes."""
+        return f'"{self.labels[self.table["label"][row]]}"'
+
+    def beside(self, row: int, other: int) -> str:
+        """Where `other` is, for someone who looks at `row`: its line alone where the file is the same."""
+        same = self.table["path"][row] == self.table["path"][other]
+        return f"line {self.table['line'][other]}" if same else self.where(other)
+
     def readable(self, source: str) -> Int64:
         """Numbers of the rows of a source that have a text and a label."""
         of_source = self.table["source"] == self.sources.index(source)

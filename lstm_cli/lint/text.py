@@ -17,7 +17,7 @@ _WORD = re.compile(rf"[{_ALONE}]|[^{_NO_WORD}{_ALONE}]+")
 _APOSTROPHES = str.maketrans("", "", "'’")
 _ASCII_FOLD = bytes(ord(chr(c).lower()) if chr(c).isalnum() and c < 128 else 32 for c in range(256))
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff]")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _ENTITY = re.compile(r"&[a-zA-Z]{2,8};|&?#[0-9]{2,6};|&#x[0-9a-fA-F]{2,5};")
 _LINE_BREAK = re.compile(r"\s*(?:<br\s*/?>\s*)+", re.IGNORECASE)
@@ -67,8 +67,8 @@ def marks(text: str, num_words: int) -> Mark:
     found = Mark(0)
     if num_words <= 1:
         found |= Mark.ONE_WORD if text.strip() else Mark.EMPTY
-        if text.replace(".", "", 1).strip().isdecimal():
-            found |= Mark.NUMBER
+    if num_words <= 2 and text.replace(".", "", 1).strip().isdecimal():
+        found |= Mark.NUMBER
     if not text.isascii():
         if "\ufffd" in text:
             found |= Mark.LOST
@@ -104,7 +104,11 @@ def repaired(text: str) -> tuple[str, list[str]]:
 
 def _unscrambled(text: str) -> str:
     """UTF-8 that was read as cp1252 or latin-1, read as UTF-8; where that gives no text, as it was."""
-    return text if text.isascii() else _MOJIBAKE.sub(_decoded, text)
+    while not text.isascii():  # as often as it was done
+        before, text = text, _MOJIBAKE.sub(_decoded, text)
+        if text == before:
+            break
+    return text
 
 
 def _decoded(found: re.Match[str]) -> str:
@@ -115,9 +119,14 @@ def _decoded(found: re.Match[str]) -> str:
 
 
 def _without_control(text: str) -> str:
-    if text.isprintable():
-        return text
-    return _CONTROL.sub(lambda found: " " if found[0].strip("\ufeff").isspace() else "", text)
+    return text if text.isprintable() else _CONTROL.sub(_meant, text)
+
+
+def _meant(found: re.Match[str]) -> str:
+    """Under 0x80 a space or nothing; from there on the sign that cp1252 has, such as ’ for U+0092."""
+    if found[0] < "\x80":
+        return " " if found[0].isspace() else ""
+    return found[0].encode("latin-1", "ignore").decode("cp1252", "ignore")
 
 
 def _without_line_breaks(text: str) -> str:
