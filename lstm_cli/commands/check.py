@@ -13,7 +13,7 @@ import numpy as np
 from lstm_cli.baselines import out_of_sample
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.sources import Rows, Splits, load_splits, open_rows
+from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
 from lstm_cli.data.store import TokenStore
 from lstm_cli.errors import DataError
 from lstm_cli.lint.copies import copies
@@ -62,20 +62,13 @@ def check(
     suspected = _suspects(scanned, sources["train"], config.run.seed) if suspects else []
     _show(screen, surveys, ordered, scanned, suspected)
     screen.say(f"would run on {runtime.why}")
-    fixed = None
-    if fix_to is not None:
-        fixed = fix(config.data, fix_to)
-        changes = (
-            ", ".join(f"{what} {count:,}" for what, count in fixed.changes.items()) or "nothing to change"
-        )
-        screen.say(
-            f"wrote {fix_to}: {fixed.written:,} of {fixed.read:,} rows ({changes}); log: {log_path(fix_to)}"
-        )
-        screen.say(f"next: lstmcls check {source} --set data.train={fix_to}")
     if as_json:
         _print_json(scanned, surveys, ordered, suspected if suspects else None)
-    if errors := [finding for finding in ordered if finding.severity == "error"]:
-        raise DataError("\n".join("\n  ".join([one.headline(), *one.lines()]) for one in errors))
+    errors = ["\n  ".join([one.headline(), *one.lines()]) for one in ordered if one.severity == "error"]
+    if fix_to is not None:
+        errors += _fix(config.data, fix_to, screen)
+    if errors:
+        raise DataError("\n".join(errors))
     screen.say("config and data are usable")
 
 
@@ -134,6 +127,19 @@ def _suspects(scanned: Scan, rows: Rows | DataError, seed: int) -> list[tuple[in
         return []
     ranked = rank(scored.probs, targets[scored.rows])
     return [(int(readable[scored.rows[one.row]]), one) for one in ranked]
+
+
+def _fix(config: DataConfig, out: Path, screen: Screen) -> list[str]:
+    """Write the cleaned copy and say what changed. Returns why it could not be written, if so."""
+    try:
+        fixed = fix(config, out)
+    except DataError as fault:
+        return [f"--fix wrote nothing: {fault}"]
+    changes = ", ".join(f"{what} {count:,}" for what, count in fixed.changes.items()) or "nothing to change"
+    screen.say(f"wrote {out}: {fixed.written:,} of {fixed.read:,} rows ({changes}); log: {log_path(out)}")
+    by_name = "" if config.format in ("auto", out.suffix[1:]) else " --set data.format=auto"
+    screen.say(f"next: the same command with --set data.train={out}{by_name} in place of --fix")
+    return []
 
 
 def _show(

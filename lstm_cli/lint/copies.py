@@ -52,7 +52,7 @@ def _within(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
             severity,
             source,
             found,
-            f"rows repeat the text of another, {_ALIKE[level]}",
+            f"rows that repeat the text of another, {_ALIKE[level]}",
             advice,
             lambda row, original=original: f"as {scan.beside(row, original[row])}",  # type: ignore[misc]
         )
@@ -75,7 +75,7 @@ def _conflicts(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
             "warning",
             source,
             rows[chosen],
-            f"rows have a text that also stands under another label, {_ALIKE[level]}",
+            f"rows whose text also stands under another label, {_ALIKE[level]}",
             f"{advice}, or --fix OUT drops them all" if level == "exact" else advice,
             lambda row, other_of=other_of: (  # type: ignore[misc]
                 f"{scan.label(row)}, but {scan.label(other_of[row])} in {scan.beside(row, other_of[row])}"
@@ -117,7 +117,7 @@ def _across(scan: Scan, keys: _Keys, learned: str, held_out: str, scored: str) -
             "error" if lie else "warning",
             f"{learned} → {held_out}",
             found,
-            f"rows of {held_out} stand in {learned} too, {_ALIKE[level]}",
+            f"rows of {held_out} that stand in {learned} too, {_ALIKE[level]}",
             advice,
             lambda row, key=key, values=values, first=first: (  # type: ignore[misc]
                 f"as {scan.beside(row, others[first[np.searchsorted(values, key[row])]])}"

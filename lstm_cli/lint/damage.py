@@ -19,41 +19,41 @@ from lstm_cli.lint.text import Mark
 _DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _PEEK_LINES = 50
 _MARKED: tuple[tuple[Mark, str, Severity, str, str], ...] = (
-    (Mark.EMPTY, "empty-texts", "warning", "rows have an empty text", "--fix OUT drops them"),
-    (Mark.ONE_WORD, "one-word-texts", "note", "rows have one word or none", "are they whole?"),
+    (Mark.EMPTY, "empty-texts", "warning", "rows with an empty text", "--fix OUT drops them"),
+    (Mark.ONE_WORD, "one-word-texts", "note", "rows of one word or none", "are they whole?"),
     (
         Mark.MOJIBAKE,
         "mojibake",
         "warning",
-        "rows hold UTF-8 that was read as latin-1 or cp1252, such as Ã© for é",
+        "rows with UTF-8 that was read as latin-1 or cp1252, such as Ã© for é",
         "read the original as UTF-8, or --fix OUT turns it back",
     ),
     (
         Mark.LOST,
         "lost-characters",
         "warning",
-        "rows hold U+FFFD: characters that were lost in an earlier conversion",
+        "rows with U+FFFD, characters that were lost in an earlier conversion",
         "go back to the original: nothing here can bring them back",
     ),
     (
         Mark.CONTROL,
         "control-characters",
         "warning",
-        "rows hold control characters",
+        "rows with control characters",
         "--fix OUT takes them out, or puts in the sign that cp1252 has there",
     ),
     (
         Mark.ENTITY,
         "entities",
         "note",
-        "rows hold HTML entities such as &amp;",
+        "rows with HTML entities such as &amp;",
         "unescape them where they are no text",
     ),
     (
         Mark.HEADER,
         "header-read-as-row",
         "warning",
-        "rows are a header: their text and label are the names of the columns",
+        "rows that are a header, with the names of the columns for text and label",
         "leave out data.columns where the file has a header row, and take out any other",
     ),
 )
@@ -62,10 +62,16 @@ _MOSTLY: tuple[tuple[Mark, float, str, str, str], ...] = (
         Mark.QUOTED,
         0.2,
         "quotes-in-texts",
-        "texts begin and end with a quotation mark",
+        "texts that begin and end with a quotation mark",
         'data.quoting: standard, if the file quotes its fields: "…"',
     ),
-    (Mark.NUMBER, 0.5, "texts-are-numbers", "texts are numbers", "is data.text_column the right column?"),
+    (
+        Mark.NUMBER,
+        0.5,
+        "texts-are-numbers",
+        "texts that are numbers",
+        "is data.text_column the right column?",
+    ),
 )
 
 
@@ -78,7 +84,7 @@ def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Find
             "error",
             fault.source,
             fault.count,
-            "rows cannot be read" if fault.count > 1 else "row or file cannot be read",
+            "rows or files that cannot be read",
             examples,
             "mend the rows or how they are read (the data: section)",
         )
@@ -98,7 +104,7 @@ def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Find
             "note" if strips_markup else "warning",
             source,
             rows[found & Mark.TAG > 0],
-            "rows hold HTML tags such as <br />",
+            "rows with HTML tags such as <br />",
             "task.tokenizer.strip_markup reads them as a space"
             if strips_markup
             else "set task.tokenizer.strip_markup: true; --fix OUT turns <br /> into a space",
@@ -126,7 +132,7 @@ def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]
             "warning",
             source,
             1,
-            f"file is read with {_DELIMITERS[used]} between its columns, and its lines are divided by "
+            f"files read with {_DELIMITERS[used]} between their columns, whose lines are divided by "
             f"{_DELIMITERS[likely]}",
             (Example(f"{path}:1"),),
             how.get(likely, "save it with commas or tabs between the columns"),

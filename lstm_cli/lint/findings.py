@@ -47,7 +47,7 @@ class Finding:
     advice: str
 
     def headline(self) -> str:
-        return f"{self.split}: {self.count:,} {self.what}"
+        return f"{self.split}: {self.what}: {self.count:,}"
 
     def lines(self) -> list[str]:
         """The examples, and what to do."""

@@ -8,7 +8,7 @@ import json
 import os
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -47,10 +47,11 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What becomes of each row, in the order of the rows, and the spelling that each label gets."""
+    """What becomes of each row, in the order of the rows, the spelling that each label gets, and all columns."""
 
     fates: bytes
     spelling: dict[str, str]
+    columns: list[str]
 
 
 def check_target(out: Path, config: DataConfig) -> None:
@@ -90,24 +91,25 @@ def fix(config: DataConfig, out: Path) -> Fixed:
     texts, and fixing what is fixed changes nothing.
     """
     plan = _plan(config)
-    columns: dict[str, None] = {}
-    if out.suffix == ".csv":
-        for row, fate in zip(_train(config), plan.fates, strict=True):
-            if fate == KEPT:
-                columns |= dict.fromkeys(_record(row, config, plan)[0])
     changes: Counter[str] = Counter()
-    with _whole(out, config.encoding) as kept, _whole(log_path(out), "utf-8") as log:
-        write = _writer(kept, out, config, list(columns))
-        for row, fate in zip(_train(config), plan.fates, strict=True):
-            record, changed = _record(row, config, plan)
-            if fate == KEPT:
-                write(record)
-            else:
-                changed = [(_DROPPED[fate], row.error or _texts(row, config)[0], None)]
-            for what, before, after in changed:
-                changes[what] += 1
-                line = {"where": row.where(), "what": what, "before": before, "after": after}
-                log.write(json.dumps(line, ensure_ascii=False) + "\n")
+    try:
+        with _whole(out, config.encoding) as kept, _whole(log_path(out), "utf-8", "backslashreplace") as log:
+            write = _writer(kept, out, config, plan.columns)
+            for row, fate in zip(_train(config), plan.fates, strict=True):
+                record, changed = _record(row, config, plan)
+                if fate == KEPT:
+                    write(record)
+                else:
+                    changed = [(_DROPPED[fate], row.error or _texts(row, config)[0], None)]
+                for what, before, after in changed:
+                    changes[what] += 1
+                    line = {"where": row.where(), "what": what, "before": before, "after": after}
+                    log.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except UnicodeEncodeError as fault:
+        raise DataError(
+            f"--fix {out}: {config.encoding} (data.encoding) lacks the repaired character "
+            f"{fault.object[fault.start]!r}; try a name that ends in .jsonl"
+        ) from None
     return Fixed(len(plan.fates), plan.fates.count(KEPT), dict(changes))
 
 
@@ -118,20 +120,24 @@ def _train(config: DataConfig) -> Iterable[Row]:
 
 
 def _texts(row: Row, config: DataConfig) -> list[str]:
-    fields = row.fields or {}
-    return [row.text, *(fields.get(name, "") for name in config.text_columns[1:])]
+    fields, others = row.fields or {}, config.text_columns[1:]
+    if row.error is None and (lacking := [name for name in others if name not in fields]):
+        raise DataError(f'{row.where()}: no column "{lacking[0]}". Set data.text_column')
+    return [row.text, *(fields.get(name, "") for name in others)]
 
 
 def _plan(config: DataConfig) -> _Plan:
     held_out, spelled = _held_out(config)
     raw, clean, labels = array("Q"), array("Q"), array("q")
     fates, names = bytearray(), Counter[str]()
+    columns = dict.fromkeys((*config.text_columns, config.label_column))
     for row in _train(config):
         texts = _texts(row, config)
         whole = config.join.join(repaired(text)[0] for text in texts)
         fates.append(UNREADABLE if row.label is None else KEPT if whole.strip() else EMPTY)
         raw.append(text_hash(config.join.join(texts).encode()))
         clean.append(text_hash(whole.encode()))
+        columns |= dict.fromkeys(row.fields or ())
         label = row.label or ""
         names[label] += 1
         labels.append(text_hash(fold(label).encode()) >> 1)
@@ -144,8 +150,8 @@ def _plan(config: DataConfig) -> _Plan:
     fate[rows[first != np.arange(len(rows))]] = DUPLICATE
     fate[rows[contradicts]] = CONFLICT
     if len(np.unique(of[fate[rows] == KEPT])) < 2:
-        raise DataError("--fix: no two labels would be left; mend what `lstmcls check` finds by hand first")
-    return _Plan(fate.tobytes(), _spelling(names, spelled))
+        raise DataError("no two labels would be left; mend by hand what is found first")
+    return _Plan(fate.tobytes(), _spelling(names, spelled), list(columns))
 
 
 def _held_out(config: DataConfig) -> tuple[Any, set[str]]:
@@ -192,33 +198,28 @@ def _record(
 
 
 def _writer(
-    stream: TextIO, out: Path, config: DataConfig, columns: Sequence[str]
+    stream: TextIO, out: Path, config: DataConfig, columns: list[str]
 ) -> Callable[[dict[str, str]], object]:
     """As the data: section reads it: its encoding, and a header unless it names the columns of files without."""
     if out.suffix == ".jsonl":
         ascii_only = config.encoding.lower().replace("_", "-") not in ("utf-8", "utf8")
         return lambda record: stream.write(json.dumps(record, ensure_ascii=ascii_only) + "\n")
     table = csv.writer(stream, lineterminator="\n")
-    names = list(columns) if config.columns is None else config.columns
+    names = columns if config.columns is None else config.columns
     if config.columns is None:
         table.writerow(names)
     return lambda record: table.writerow([record.get(name, "") for name in names])
 
 
 @contextmanager
-def _whole(path: Path, encoding: str) -> Iterator[TextIO]:
-    """A file that appears only when it is whole. Raises DataError for a character that its encoding lacks."""
+def _whole(path: Path, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
+    """A file that appears only when it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding=encoding, newline="") as stream:
+        with temporary.open("w", encoding=encoding, errors=errors, newline="") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except UnicodeEncodeError as fault:
-        raise DataError(
-            f"--fix {path}: {encoding} (data.encoding) lacks the repaired character "
-            f"{fault.object[fault.start]!r}; try a name that ends in .jsonl"
-        ) from None
     finally:
         temporary.unlink(missing_ok=True)

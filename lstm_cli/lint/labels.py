@@ -62,7 +62,7 @@ def _unknown(scan: Scan, source: str) -> Iterator[Finding]:
         "error",
         source,
         len(lacking),
-        f"rows have labels that are not in the training data (have: {', '.join(names[:_SHOWN_LABELS])}{more})",
+        f"rows with a label that is not in the training data (have: {', '.join(names[:_SHOWN_LABELS])}{more})",
         tuple(examples),
         "mend the labels, or put rows with them into train",
     )
@@ -84,7 +84,7 @@ def _spellings(scan: Scan) -> Iterator[Finding]:
             "error",
             "all",
             rows,
-            f"rows have a label that is spelled in several ways: {spelled}",
+            f"rows whose label has a commoner spelling: {spelled}",
             "each spelling is a class of its own; --fix OUT spells train's labels in one way",
             scan.label,
         )
@@ -117,7 +117,7 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
     yield from classes(
         "rare-classes",
         few,
-        f"classes have fewer than {_FEW_ROWS} rows to learn from",
+        f"classes with fewer than {_FEW_ROWS} rows to learn from",
         "add rows or merge classes",
     )
     if "dev" in scan.splits and len(scan.splits["dev"]):
@@ -125,19 +125,19 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
         yield from classes(
             "classes-without-dev",
             [code for code in present if not dev[code]],
-            "classes have no row in dev: no epoch is chosen by them",
+            "classes without a row in dev: no epoch is chosen by them",
             "raise data.dev, or give dev a file of its own"
             if isinstance(config.dev, float)
             else "add rows to dev",
         )
-    if present and train[present[-1]] >= _UNEVEN * train[present[0]]:
-        yield from classes(
-            "imbalance",
-            present[:1],
-            f"class is over {_UNEVEN} times rarer than the commonest",
-            "look at macro F1 rather than accuracy; try task.class_weights: balanced",
-            warn=False,
-        )
+    uneven = [code for code in present if train[code] * _UNEVEN <= train[present[-1]]]
+    yield from classes(
+        "imbalance",
+        uneven,
+        f"classes at least {_UNEVEN} times rarer than the commonest",
+        "look at macro F1 rather than accuracy; try task.class_weights: balanced",
+        warn=False,
+    )
 
 
 def _ordered(scan: Scan) -> Iterator[Finding]:
@@ -156,7 +156,7 @@ def _ordered(scan: Scan) -> Iterator[Finding]:
             "note",
             "train",
             len(changes),
-            f"changes of label from row to row where a shuffled file has about {expected:,.0f}",
+            f"changes of label from row to row, where a shuffled file has about {expected:,.0f}",
             examples,
             "harmless here, every epoch is shuffled and dev drawn from all rows; other programs cut off the end",
         )

@@ -71,7 +71,7 @@ def coverage(surveys: Mapping[str, Survey], max_tokens: int) -> Iterator[Finding
                 "note",
                 split,
                 round(one.truncated * one.rows),
-                f"rows are cut to task.max_tokens: {max_tokens}",
+                f"rows longer than task.max_tokens ({max_tokens}), which are cut",
                 (),
                 "raise it, if what is cut off matters: time grows with it",
             )
@@ -81,7 +81,7 @@ def coverage(surveys: Mapping[str, Survey], max_tokens: int) -> Iterator[Finding
                 "note",
                 split,
                 one.rows,
-                f"rows have {one.unknown:.0%} unknown tokens together",
+                f"rows with {one.unknown:.0%} unknown tokens between them",
                 (),
                 "another language or field than train's? Try task.tokenizer.kind: bpe, or a lower min_count",
             )
