@@ -223,7 +223,7 @@ def check(
     with _reporting(quiet) as screen:
         from lstm_cli.commands.check import check
 
-        check(config, set_ or [], screen, as_json=as_json, fix_to=fix, suspects=suspects)
+        check(config, set_ or [], screen, as_json=as_json, fix_to=fix, with_suspects=suspects)
 
 
 def _print_version(asked: bool) -> None:

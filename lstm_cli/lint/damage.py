@@ -111,6 +111,16 @@ def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Find
         )
 
 
+def refusal(fault: DataError, found: Sequence[Finding]) -> Iterator[Finding]:
+    """A finding for what a training stops at, unless it is one already."""
+    if not any(finding.code in ("unreadable", "unknown-labels") for finding in found):
+        where, _, what = str(fault).partition(": ")
+        advice = "mend this first: no training starts"
+        yield Finding(
+            "refused", "error", "train", 1, "faults of the data as a whole", (Example(where, what),), advice
+        )
+
+
 def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]:
     """A table that cannot be read, and another character that divides all of its lines evenly."""
     path = where if Path(where).is_file() else where.rpartition(":")[0]

@@ -53,18 +53,6 @@ class Finding:
         """The examples, and what to do."""
         return [*map(str, self.examples), f"→ {self.advice}"]
 
-    def to_json(self) -> dict[str, Any]:
-        examples = [{"where": one.where, "detail": one.detail} for one in self.examples]
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "split": self.split,
-            "count": self.count,
-            "what": self.what,
-            "examples": examples,
-            "advice": self.advice,
-        }
-
 
 def of_rows(
     scan: Scan,

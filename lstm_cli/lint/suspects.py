@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 
+from lstm_cli.baselines import out_of_sample
+from lstm_cli.data.rows import Row
+from lstm_cli.lint.duplicates import Int64
+from lstm_cli.lint.scan import Scan
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Row number `row` has the label `given`; `suggested` is believed with `confidence` by a model that did not learn
-    from the row. Labels are positions."""
+    """A row, `file:line`, whose label is `given`, while a model that did not learn from it gives `suggested` the
+    probability `confidence`."""
 
-    row: int
-    given: int
-    suggested: int
+    where: str
+    given: str
+    suggested: str
     confidence: float
 
 
-def rank(probs: npt.NDArray[np.float64], given: npt.NDArray[np.int64]) -> list[Suspect]:
-    """(N, C) out-of-sample probabilities, (N,) labels -> the rows to look at, the most suspicious first.
+def suspects(scan: Scan, rows: Iterable[Row], seed: int) -> list[Suspect]:
+    """The rows of data.train whose label is probably wrong, the most suspicious first; `rows` are all of data.train.
+
+    None where the labels cannot be learned at all. Of very many rows, those of a sample are examined.
+    """
+    readable = scan.readable("train")
+    chosen = np.zeros(len(scan.table), np.bool_)
+    chosen[readable] = True
+    texts = [row.text for row in compress(rows, chosen)]
+    given = scan.table["label"][readable].astype(np.int64)
+    scored = out_of_sample(texts, given, len(scan.labels), seed)
+    if scored is None:
+        return []
+    numbers, suggested = rank(scored.probs, given[scored.rows])
+    found = []
+    for number, label in zip(numbers.tolist(), suggested.tolist(), strict=True):
+        row = int(readable[scored.rows[number]])
+        name = scan.labels[scan.table["label"][row]]
+        found.append(Suspect(scan.where(row), name, scan.labels[label], float(scored.probs[number, label])))
+    return found
+
+
+def rank(probs: npt.NDArray[np.float64], given: Int64) -> tuple[Int64, Int64]:
+    """(N, C) out-of-sample probabilities, (N,) labels -> (S,) rows, the most suspicious first, (S,) better labels.
 
     A class's usual probability is its average over the rows that carry its label; a row is suspect where another class
     exceeds its usual one by more than the given class does, and ranked by how much. That allows for classes that the
@@ -37,7 +66,4 @@ def rank(probs: npt.NDArray[np.float64], given: npt.NDArray[np.int64]) -> list[S
     margin = above[rows, suggested] - of_given
     found = np.flatnonzero(margin > 0)
     order = found[np.argsort(-margin[found], kind="stable")]
-    return [
-        Suspect(int(row), int(given[row]), int(suggested[row]), float(probs[row, suggested[row]]))
-        for row in order
-    ]
+    return order, suggested[order]
