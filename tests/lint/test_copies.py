@@ -66,6 +66,17 @@ def test_the_order_of_the_rows_changes_no_finding(
     assert counted() == before
 
 
+def test_chains_of_near_copies_are_linked_alike_in_any_order() -> None:
+    long = prose(5, 400)
+    windows = [(" ".join(long[start : start + 60]), "a") for start in range(0, 200, 3)]
+    counts = set()
+    for seed in range(8):
+        random.Random(seed).shuffle(windows)
+        table = scanned(windows)
+        counts.add(len(set(near_groups(table.table["folded"], table.signatures).tolist())))
+    assert len(counts) == 1
+
+
 def test_each_level_counts_what_the_stricter_one_has_not(found: Found) -> None:
     text = " ".join(prose(1))
     rows = [

@@ -48,6 +48,7 @@ def test_every_repair_is_made_and_logged_with_its_line(name: str, tmp_path: Path
         ("so so", "bad"),
         ("seen in test", "bad"),
         ("no label", ""),
+        ("seen in<br />test", "bad"),
     ]
     config = DataConfig(
         train=write(tmp_path / "train.csv", rows),
@@ -70,8 +71,9 @@ def test_every_repair_is_made_and_logged_with_its_line(name: str, tmp_path: Path
             'the label (column "label") is empty. Give the row a label or take it out',
             None,
         ),
+        ("train.csv:14", "stands in dev or test", "seen in<br />test", None),
     ]
-    assert (fixed.read, fixed.written, sum(fixed.changes.values())) == (12, 6, 8)
+    assert (fixed.read, fixed.written, sum(fixed.changes.values())) == (13, 6, 9)
 
 
 TEXT = st.lists(
