@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -123,11 +124,11 @@ def refusal(fault: DataError, found: Sequence[Finding]) -> Iterator[Finding]:
 
 def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]:
     """A table that cannot be read, and another character that divides all of its lines evenly."""
-    path = where if Path(where).is_file() else where.rpartition(":")[0]
+    path = where if _is_file(where) else where.rpartition(":")[0]
     used = {".csv": ",", ".tsv": "\t"}.get(
         Path(path).suffix.lower(), {"csv": ",", "tsv": "\t"}.get(config.format)
     )
-    if used is None or not Path(path).is_file():
+    if used is None or not _is_file(path):
         return
     try:
         with open_text(path, config.encoding) as stream:
@@ -149,9 +150,15 @@ def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]
         )
 
 
+def _is_file(path: str) -> bool:
+    with suppress(OSError):  # a whole message is no name of a file, and may be too long for one
+        return Path(path).is_file()
+    return False
+
+
 def likely_delimiter(lines: Sequence[str], among: Sequence[str] = tuple(_DELIMITERS)) -> str | None:
     """The character that divides at least nine of ten lines into the same number of fields, more than one."""
-    filled = [line for line in lines if line]
+    filled = [line.replace("\r", " ") for line in lines if line]
     best = None
     for delimiter in among:
         widths = [len(next(csv.reader([line], delimiter=delimiter), [])) for line in filled]

@@ -8,7 +8,7 @@ from typing import Any
 
 from lstm_cli.lint.findings import Finding
 from lstm_cli.lint.survey import Survey
-from lstm_cli.lint.suspects import Suspect
+from lstm_cli.lint.suspects import Suspects
 
 _SHOWN_CLASSES, _SHOWN_SUSPECTS = 20, 20
 Rows = list[list[str]]
@@ -20,7 +20,7 @@ class Report:
 
     surveys: Mapping[str, Survey]
     findings: Sequence[Finding]
-    suspects: Sequence[Suspect] | None
+    suspects: Suspects | None
 
     def errors(self) -> list[str]:
         """Each error with its examples and advice, as lines."""
@@ -34,12 +34,13 @@ class Report:
             ("data", ["split", "rows", "median words", "95 %", "max", "cut", "unknown"], self._splits()),
             ("labels", ["label", *(f"{split} rows" for split in self.surveys), "of train"], self._labels()),
         ]
-        if self.suspects:
+        if self.suspects is not None:
+            ranked = self.suspects.ranked
             rows = [
                 [one.where, one.given, one.suggested, f"{one.confidence:.2f}"]
-                for one in self.suspects[:_SHOWN_SUSPECTS]
+                for one in ranked[:_SHOWN_SUSPECTS]
             ]
-            title = f"{len(self.suspects):,} suspicious labels, the worst first (all with --json)"
+            title = f"{len(ranked):,} suspicious labels (all with --json), by TF-IDF: {self.suspects.note}"
             tables.append((title, ["row", "given", "suggested", "confidence"], rows))
         return tables
 
@@ -73,6 +74,4 @@ class Report:
             "splits": {split: one.to_json() for split, one in self.surveys.items()},
             "findings": [asdict(one) for one in self.findings],
         }
-        return (
-            report if self.suspects is None else report | {"suspects": [asdict(one) for one in self.suspects]}
-        )
+        return report if self.suspects is None else report | {"suspects": asdict(self.suspects)}

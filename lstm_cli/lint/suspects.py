@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -26,26 +26,34 @@ class Suspect:
     confidence: float
 
 
-def suspects(scan: Scan, rows: Iterable[Row], seed: int) -> list[Suspect]:
-    """The rows of data.train whose label is probably wrong, the most suspicious first; `rows` are all of data.train.
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """The most suspicious first; `note` says how they were found, and among how many rows where not among all."""
 
-    None where the labels cannot be learned at all. Of very many rows, those of a sample are examined.
-    """
+    ranked: tuple[Suspect, ...]
+    note: str
+
+
+def suspects(scan: Scan, rows: Iterable[Row], seed: int) -> Suspects:
+    """The rows of data.train whose label is probably wrong; `rows` are all of data.train."""
     readable = scan.readable("train")
-    chosen = np.zeros(len(scan.table), np.bool_)
+    of_train = scan.table["source"] == scan.sources.index("train")
+    chosen = np.zeros(int(of_train.sum()), np.bool_)
     chosen[readable] = True
-    texts = [row.text for row in compress(rows, chosen)]
+    texts = [
+        row.text for row in compress(islice(rows, len(chosen)), chosen)
+    ]  # no further than it could be read
     given = scan.table["label"][readable].astype(np.int64)
     scored = out_of_sample(texts, given, len(scan.labels), seed)
     if scored is None:
-        return []
+        return Suspects((), "too few rows to learn the labels from")
     numbers, suggested = rank(scored.probs, given[scored.rows])
     found = []
     for number, label in zip(numbers.tolist(), suggested.tolist(), strict=True):
         row = int(readable[scored.rows[number]])
         name = scan.labels[scan.table["label"][row]]
         found.append(Suspect(scan.where(row), name, scan.labels[label], float(scored.probs[number, label])))
-    return found
+    return Suspects(tuple(found), scored.note)
 
 
 def rank(probs: npt.NDArray[np.float64], given: Int64) -> tuple[Int64, Int64]:

@@ -139,7 +139,7 @@ def test_suspects_are_ranked_with_their_line(small_yaml: str, tmp_path: Path) ->
     rows[7] = (rows[7][0], "negative")  # was positive
     with (tmp_path / "train.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
-    suspects = report(small_yaml, "--suspects", exit_code=0)["suspects"]
+    suspects = report(small_yaml, "--suspects", exit_code=0)["suspects"]["ranked"]
     assert {
         "where": f"{tmp_path}/train.csv:9",
         "given": "negative",
@@ -147,6 +147,15 @@ def test_suspects_are_ranked_with_their_line(small_yaml: str, tmp_path: Path) ->
     }.items() <= suspects[0].items()
     assert "suspects" not in report(small_yaml, exit_code=0)
     assert "suspicious labels" in run("check", small_yaml, "--suspects").stderr
+
+
+def test_a_file_that_breaks_off_hides_nothing_that_was_read_before(small_yaml: str, tmp_path: Path) -> None:
+    with (tmp_path / "train.csv").open("a", encoding="utf-8") as file:
+        file.write('never closed,"positive\n')
+    found = report(small_yaml, "--suspects", "--fix", str(tmp_path / "out.csv"), exit_code=3)
+    assert codes(found)["unreadable train"] == 1
+    assert found["splits"]["train"]["rows"] == 120
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_name_for_the_copy_that_cannot_be_used_is_exit_2_before_anything_is_read(

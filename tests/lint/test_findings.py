@@ -113,12 +113,19 @@ def test_rows_that_cannot_be_read_are_counted_and_do_not_hide_the_rest() -> None
         (["text\tlabel", "one, two\ta", "three\tb"], "\t"),
         (["text;label", '"one; two";a', "three;b"], ";"),
         (["text,label", '"one, two",a'], ","),
+        (["text;label", "one\rtwo;a"], ";"),
         (["just words", "and, more words", "no columns here"], None),
         ([], None),
     ],
 )
 def test_the_delimiter_is_what_divides_the_lines_evenly(lines: list[str], delimiter: str | None) -> None:
     assert likely_delimiter(lines) == delimiter
+
+
+def test_a_message_that_names_no_file_is_a_finding_all_the_same() -> None:
+    config = DataConfig(train="train.csv", format="csv")
+    table = scan({"train": DataError("no rows " * 1_000)}, config)
+    assert [one.code for one in damage(table, config, strips_markup=False)] == ["unreadable"]
 
 
 def test_a_wrong_delimiter_is_suspected(tmp_path: Path) -> None:
