@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lstm_cli.lint.duplicates import Int64, UInt64, first_of, near_groups
-from lstm_cli.lint.findings import Finding, Severity, of_rows
+from lstm_cli.lint.findings import SHOWN, Finding, Severity, of_rows
 from lstm_cli.lint.scan import Scan
 
 _Keys = dict[str, UInt64 | Int64]
@@ -40,7 +40,8 @@ def _within(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
     for level, key in keys.items():
         first = first_of(key[rows])
         extra = first != np.arange(len(rows))
-        found, original = rows[extra & ~known], dict(zip(rows[extra], rows[first[extra]], strict=True))
+        found = np.flatnonzero(extra & ~known)
+        original = dict(zip(rows[found[:SHOWN]], rows[first[found[:SHOWN]]], strict=True))
         known |= extra
         severity: Severity = "warning" if level == "exact" else "note"
         advice = "each teaches its label once more; --fix OUT keeps one of each text and label"
@@ -51,7 +52,7 @@ def _within(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
             f"{level}-duplicates",
             severity,
             source,
-            found,
+            rows[found],
             f"rows that repeat the text of another, {_ALIKE[level]}",
             advice,
             lambda row, original=original: f"as {scan.beside(row, original[row])}",  # type: ignore[misc]
@@ -67,7 +68,7 @@ def _conflicts(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
         in_conflict = other >= 0
         chosen = np.flatnonzero(in_conflict & ~known)
         chosen = chosen[np.argsort(chosen != first[chosen], kind="stable")]  # one example of each text
-        other_of = dict(zip(rows[chosen], rows[other[chosen]], strict=True))
+        other_of = dict(zip(rows[chosen[:SHOWN]], rows[other[chosen[:SHOWN]]], strict=True))
         advice = "the labels contradict each other: choose one"
         yield from of_rows(
             scan,

@@ -20,7 +20,7 @@ from lstm_cli.lint.scan import Scan
 
 Severity = Literal["error", "warning", "note"]
 _RANK = ("error", "warning", "note")
-_SHOWN = 3
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def of_rows(
 ) -> Iterator[Finding]:
     """A finding about these rows of the table, by number; none where there are none."""
     if len(rows):
-        examples = tuple(Example(scan.where(int(row)), detail(int(row))) for row in rows[:_SHOWN])
+        examples = tuple(Example(scan.where(int(row)), detail(int(row))) for row in rows[:SHOWN])
         yield Finding(code, severity, split, len(rows), what, examples, advice)
 
 
