@@ -7,6 +7,7 @@ and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable, Sequence
 
 
@@ -44,12 +45,18 @@ class CheckpointError(LstmclsError):
     exit_code = 5
 
 
+class NotFiniteError(LstmclsError):
+    """A training whose loss, gradient or weights have become NaN or infinite."""
+
+
 class Interrupted(LstmclsError):  # noqa: N818
-    """SIGINT or SIGTERM arrived and what had to be saved is saved. Exit code 128 + the signal's number."""
+    """A signal arrived and what had to be saved is saved. Exit code 130 for SIGINT, else 143 (a hang-up is treated as
+    SIGTERM is)."""
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.signal_number = signal_number
+        self.exit_code = 130 if signal_number == signal.SIGINT else 143
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -36,24 +36,37 @@ class RowOutput:
     truncated: bool
 
 
-@torch.inference_mode()
 def predict_store(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> Outputs:
     """(N, …) outputs of every row of the store, in its order, in fp32 and with dropout off.
 
     The model is left in the mode (train or eval) that it came in.
     """
+    *_, (_, outputs) = predict_batches(model, task, store, runtime)
+    return outputs
+
+
+@torch.inference_mode()
+def predict_batches(
+    model: nn.Module, task: Task, store: TokenStore, runtime: Runtime
+) -> Iterator[tuple[int, Outputs]]:
+    """`predict_store`, a batch at a time: after each one, how many rows are done and the outputs so far.
+
+    It can be left between two batches.
+    """
     was_training = model.training
     model.eval()
     outputs: Outputs | None = None
-    for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
-        batch = collate(store, rows).to(runtime.device)
-        values = task.outputs(model, batch).numpy()
-        if outputs is None:
-            outputs = np.empty((len(store), *values.shape[1:]))
-        outputs[rows] = values
-    model.train(was_training)
-    assert outputs is not None, "a store has at least one row"
-    return outputs
+    num_done = 0
+    try:
+        for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
+            values = task.outputs(model, collate(store, rows).to(runtime.device)).numpy()
+            if outputs is None:
+                outputs = np.empty((len(store), *values.shape[1:]))
+            outputs[rows] = values
+            num_done += len(rows)
+            yield num_done, outputs
+    finally:
+        model.train(was_training)
 
 
 def predict_rows(model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime) -> Iterator[RowOutput]:
