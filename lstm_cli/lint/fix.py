@@ -19,6 +19,7 @@ import numpy as np
 
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, open_rows
+from lstm_cli.durable import naming
 from lstm_cli.errors import ConfigError, DataError
 from lstm_cli.lint.duplicates import Mask, first_of
 from lstm_cli.lint.labels import fold
@@ -59,7 +60,9 @@ def check_target(out: Path, config: DataConfig) -> None:
     faults = []
     if out.suffix not in (".csv", ".jsonl"):
         faults.append(f"--fix {out}: no format is known by {out.suffix!r}; try .csv or .jsonl")
-    elif out.suffix == ".csv" and config.quoting == "none":
+    if not out.parent.is_dir():
+        faults.append(f"--fix {out}: there is no folder {out.parent}")
+    if out.suffix == ".csv" and config.quoting == "none":
         faults.append(f"--fix {out}: data.quoting is none, and a text may hold a comma; try .jsonl")
     faults += [
         f"--fix {path}: is there already; name a new file"
@@ -216,10 +219,10 @@ def _whole(path: Path, encoding: str, errors: str = "strict") -> Iterator[TextIO
     """A file that appears only when it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding=encoding, errors=errors, newline="") as stream:
+        with naming(path), temporary.open("w", encoding=encoding, errors=errors, newline="") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
