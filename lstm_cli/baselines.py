@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ _MAX_CHOICE = 200_000_000
 classes 27 s and 2.5 GB, 40 M 46 s and 3.2 GB, 20 M of twenty classes 77 s and 1.3 GB."""
 _MAX_ITERATIONS = 1_000
 _ROWS_AT_ONCE = 5_000
+_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,45 @@ def tfidf_logreg(
     if not model.converged:
         note += f"; not converged after {_MAX_ITERATIONS:,} iterations"
     return Baseline("tfidf_logreg", np.concatenate([np.empty(0, np.int64), *decided]), note)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutOfSample:
+    """(M,) numbers of the `rows` that were examined, (M, C) `probs` by models that learned from other texts."""
+
+    rows: Ints
+    probs: npt.NDArray[np.float64]
+    note: str
+
+
+def out_of_sample(texts: Sequence[str], targets: Ints, num_classes: int, seed: int) -> OutOfSample | None:
+    """The same bag of words, fitted once for each fold on the rows outside of it; None where there is no text to learn.
+
+    Copies of a text are in one fold. Vocabulary and document frequencies, which know no labels, come from all rows.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    problems = _num_problems(targets)
+    rows = np.flatnonzero(_sample(targets, sizes, min(_MAX_CHARS, _MAX_FIT // problems) // 2, rng))
+    chosen = [texts[i] for i in rows.tolist()]
+    bags = _fitted_bags(chosen)
+    folds = np.array([crc32(text.encode("utf-8", "surrogatepass")) % _FOLDS for text in chosen])
+    targets = targets[rows]
+    if not bags or any(len(np.unique(targets[folds != fold])) < 2 for fold in range(_FOLDS)):
+        return None
+    matrix = _side_by_side([counted for _, counted in bags])
+    strength, how = _choose(
+        matrix, targets, _sample(targets, sizes[rows], _MAX_CHOICE // problems, rng), rng, seed
+    )
+    probs = np.zeros((len(rows), num_classes))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        model = _Linear.fit(matrix[~inside], targets[~inside], strength, seed)
+        probs[inside] = model.probs(matrix[inside], num_classes)
+    note = f"{_FOLDS} folds, C = {strength:g}, {how}"
+    if len(rows) < len(texts):
+        note += f"; a sample of {len(rows):,} of {len(texts):,} rows"
+    return OutOfSample(rows, probs, note)
 
 
 def _fitted_bags(texts: Sequence[str]) -> list[tuple[Any, Any]]:
@@ -188,9 +229,21 @@ class _Linear:
             converged=all(model.n_iter_.max() < _MAX_ITERATIONS for model in fits),
         )
 
+    def _decision(self, rows: Any) -> npt.NDArray[np.float64]:
+        """(N, F) -> (N, P) log-odds"""
+        return np.asarray(rows @ self.weights) + self.bias
+
     def predict(self, rows: Any) -> Ints:
         """(N, F) -> (N,)"""
-        decision = np.asarray(rows @ self.weights) + self.bias
+        decision = self._decision(rows)
         best = decision.argmax(axis=1) if len(self.bias) > 1 else (decision[:, 0] > 0).astype(np.int64)
         chosen: Ints = self.classes[best]
         return chosen
+
+    def probs(self, rows: Any, num_classes: int) -> npt.NDArray[np.float64]:
+        """(N, F) -> (N, C); one class against the rest says log-odds of each, which are made to sum to one."""
+        odds = 1 / (1 + np.exp(-self._decision(rows)))
+        odds = np.hstack([1 - odds, odds]) if odds.shape[1] == 1 else odds
+        probs = np.zeros((rows.shape[0], num_classes))
+        probs[:, self.classes] = odds / odds.sum(axis=1, keepdims=True)
+        return probs

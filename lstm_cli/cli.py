@@ -231,12 +231,26 @@ def init(
 
 
 @app.command()
-def check(config: Source, set_: Set = None, quiet: Quiet = False) -> None:
-    """Read config and data, show what would be trained, train nothing."""
+def check(
+    config: Source,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report to stdout.")] = False,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix", metavar="OUT", help="Write a cleaned copy of the training rows (.csv, .jsonl) and a log."
+        ),
+    ] = None,
+    suspects: Annotated[
+        bool, typer.Option("--suspects", help="Also rank the training rows whose label looks wrong.")
+    ] = False,
+    set_: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read config and data, find what is wrong with them, train nothing. Exit 3 where a finding is an error."""
     with _reporting(quiet) as screen:
         from lstm_cli.commands.check import check
 
-        check(config, set_ or [], screen)
+        check(config, set_ or [], screen, as_json=as_json, fix_to=fix, with_suspects=suspects)
 
 
 def _print_version(asked: bool) -> None:

@@ -64,6 +64,22 @@ class Screen:
             table.add_row(*(_text(cell) for cell in row))
         self._console.print(table)
 
+    def findings(self, found: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+        """Severity, headline and further lines of each; in a file, each is one line."""
+        if not self._console.is_terminal:
+            for severity, headline, lines in found:
+                self.say(f"{severity}: {headline}: {'; '.join(lines)}")
+            return
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for severity, headline, lines in found:
+            style = "yellow" if severity == "warning" else "cyan"
+            grid.add_row(Text(severity, style), Text(headline, "bold"))
+            for line in lines:
+                grid.add_row("", Text(line, "dim"))
+        self._console.print(grid)
+
     def splits(self, stores: Mapping[str, TokenStore]) -> None:
         """Rows, lengths, truncation and unknown tokens of every split."""
         rows = [

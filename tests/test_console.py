@@ -27,6 +27,9 @@ def show_all(screen: Screen) -> None:
         shown.epoch(RECORD, 0.81234)
     with screen.counting("predicting") as counter:
         counter.one_more()
+    screen.findings(
+        [("warning", "train: repeated: 96", [f"{'data/' * 20}train.csv:17: as line 4", "→ " + "drop " * 20])]
+    )
     screen.warn("a long sentence that a narrow terminal wraps and a file keeps whole: " + "word " * 20)
 
 
@@ -43,6 +46,10 @@ def test_a_file_gets_plain_whole_lines(capsys: pytest.CaptureFixture[str]) -> No
         for line in written.splitlines()
     )
     assert "3,345" in written
+    assert any(
+        line.startswith("warning: train: repeated: 96: data/") and line.count("drop") == 20
+        for line in written.splitlines()
+    )
 
 
 def test_a_terminal_of_60_columns_is_never_overrun(

@@ -1,29 +1,122 @@
-"""`lstmcls check`: reads config and data as a training would, and trains nothing."""
+"""`lstmcls check`: reads config and data as a training would, says what is wrong with them, and trains nothing."""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from lstm_cli.config import load_config
+from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.sources import load_splits
+from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
+from lstm_cli.data.store import TokenStore
+from lstm_cli.errors import DataError
+from lstm_cli.lint.copies import copies
+from lstm_cli.lint.damage import damage, refusal
+from lstm_cli.lint.findings import in_order
+from lstm_cli.lint.fix import check_target, fix, log_path
+from lstm_cli.lint.labels import labels
+from lstm_cli.lint.report import Report
+from lstm_cli.lint.scan import scan
+from lstm_cli.lint.survey import coverage, survey
+from lstm_cli.lint.suspects import suspects
 from lstm_cli.runtime import start
 
 
-def check(source: str, overrides: Sequence[str], screen: Screen) -> None:
-    """Read everything, learn vocabulary and labels, encode every split and show data and model."""
+def check(
+    source: str,
+    overrides: Sequence[str],
+    screen: Screen,
+    *,
+    as_json: bool,
+    fix_to: Path | None,
+    with_suspects: bool,
+) -> None:
+    """Show splits, labels, model and every finding. Raises DataError, which is exit code 3, where one is an error."""
     config = load_config(source, overrides)
+    if fix_to is not None:
+        check_target(fix_to, config.data)
     runtime = start(config.run)
-    splits = load_splits(config.data, config.run.seed)
-    task = config.task.fit(splits.train)
-    train, dev = task.encode(splits.train), task.encode(splits.dev)
-    test = task.encode(splits.test) if splits.test is not None else None
-    screen.splits({"train": train, "dev": dev} | ({"test": test} if test is not None else {}))
-    counts = zip(task.labels.names, task.labels.counts, strict=True)
-    total = sum(task.labels.counts)
-    screen.table(
-        "labels", ["label", "train rows", "share"], [[n, f"{c:,}", f"{c / total:.1%}"] for n, c in counts]
+
+    sources, splits = _open(config)
+    cut = splits.dev.selected if isinstance(splits, Splits) and isinstance(config.data.dev, float) else None
+    scanned = scan(sources, config.data, cut)
+    found = [
+        *damage(scanned, config.data, config.task.tokenizer.strip_markup),
+        *labels(scanned, config.data),
+        *copies(scanned),
+    ]
+    stores, fault = _encode(config, splits, screen)
+    if fault is not None:
+        found += refusal(fault, found)
+    surveys = survey(scanned, stores)
+    found += coverage(surveys, config.task.max_tokens)
+    train = sources["train"]
+    suspected = (
+        suspects(scanned, train, config.run.seed) if with_suspects and isinstance(train, Rows) else None
     )
-    screen.stages(task.build_model().stages())
+    report = Report(surveys, in_order(found), suspected)
+
+    for title, columns, rows in report.tables():
+        screen.table(title, columns, rows)
+    screen.findings(
+        [(one.severity, one.headline(), one.lines()) for one in report.findings if one.severity != "error"]
+    )
     screen.say(f"would run on {runtime.why}")
+    if as_json:
+        json.dump(report.to_json(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    errors = report.errors()
+    if fix_to is not None:
+        errors += _fix(config.data, fix_to, screen)
+    if errors:
+        raise DataError("\n".join(errors))
     screen.say("config and data are usable")
+
+
+def _open(config: RunConfig) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
+    """Every source with its rows, those that cannot be read too, and the splits that a training would make of them."""
+    sources: dict[str, Rows | DataError] = {}
+    for role, paths in (("train", config.data.train), ("dev", config.data.dev), ("test", config.data.test)):
+        if isinstance(paths, str | list):
+            try:
+                sources[role] = open_rows(paths, config.data, role, labelled=True, on_error="row")
+            except DataError as fault:
+                sources[role] = fault
+    try:
+        return sources, load_splits(config.data, config.run.seed, on_error="row")
+    except DataError as fault:
+        return sources, fault
+
+
+def _encode(
+    config: RunConfig, splits: Splits | DataError, screen: Screen
+) -> tuple[dict[str, TokenStore], DataError | None]:
+    """Learn vocabulary and labels, show the model, encode every split; or what a training would stop at."""
+    if isinstance(splits, DataError):
+        return {}, splits
+    test = {} if splits.test is None else {"test": splits.test}
+    try:
+        task = config.task.fit(splits.train)
+        stores = {
+            name: task.encode(rows)
+            for name, rows in {"train": splits.train, "dev": splits.dev, **test}.items()
+        }
+    except DataError as fault:
+        return {}, fault
+    screen.stages(task.build_model().stages())
+    return stores, None
+
+
+def _fix(config: DataConfig, out: Path, screen: Screen) -> list[str]:
+    """Write the cleaned copy and say what changed. Returns why it could not be written, if so."""
+    try:
+        fixed = fix(config, out)
+    except DataError as fault:
+        return [f"--fix wrote nothing: {fault}"]
+    changes = ", ".join(f"{what} {count:,}" for what, count in fixed.changes.items()) or "nothing to change"
+    screen.say(f"wrote {out}: {fixed.written:,} of {fixed.read:,} rows ({changes}); log: {log_path(out)}")
+    by_name = "" if config.format in ("auto", out.suffix[1:]) else " --set data.format=auto"
+    screen.say(f"next: the same command with --set data.train={out}{by_name} in place of --fix")
+    return []

@@ -57,6 +57,11 @@ class Rows:
         """The files, folders and data sets, globs resolved."""
         return tuple(source.path for source in self._sources)
 
+    @property
+    def selected(self) -> Mask | None:
+        """(N,) which of the sources' rows these are, or None where they are all."""
+        return self._mask
+
     def __iter__(self) -> Iterator[Row]:
         """Raises DataError for a source that cannot be read and, unless on_error is "row", for such a row."""
         rows = self._all_rows()
@@ -193,12 +198,19 @@ class Splits:
     test: Rows | None
 
 
-def load_splits(config: DataConfig, seed: int) -> Splits:
-    """The splits of the `data:` section; a fraction for dev is cut from train. Raises DataError."""
-    train = open_rows(config.train, config, "train", labelled=True)
-    test = None if config.test is None else open_rows(config.test, config, "test", labelled=True)
+def load_splits(config: DataConfig, seed: int, on_error: Literal["raise", "row"] = "raise") -> Splits:
+    """The splits of the `data:` section; a fraction for dev is cut from train. Raises DataError.
+
+    `on_error` as in `open_rows`.
+    """
+
+    def opened(paths: str | Sequence[str], role: str) -> Rows:
+        return open_rows(paths, config, role, labelled=True, on_error=on_error)
+
+    train = opened(config.train, "train")
+    test = None if config.test is None else opened(config.test, "test")
     if not isinstance(config.dev, float):
-        return Splits(train, open_rows(config.dev, config, "dev", labelled=True), test)
+        return Splits(train, opened(config.dev, "dev"), test)
     in_dev = dev_mask(train, config.dev, seed)
     if not in_dev.any():
         raise DataError(

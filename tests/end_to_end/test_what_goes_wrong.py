@@ -33,7 +33,7 @@ def test_a_run_that_is_killed_ends_with_the_bytes_of_one_that_ran_through(
     text = Path(small_yaml).read_text("utf-8")
     yaml = str(tmp_path / "long.yaml")
     Path(yaml).write_text(
-        text.replace("epochs: 3", "epochs: 60, save_every: 3, patience: 0, ema: 0.9"), encoding="utf-8"
+        text.replace("epochs: 3", "epochs: 25, save_every: 3, patience: 0, ema: 0.9"), encoding="utf-8"
     )
     began = time.monotonic()
     subprocess.run(torture.command(yaml, tmp_path / "straight"), check=True)

@@ -1,0 +1,1 @@
+"""What is wrong with labelled text before anyone trains on it: rows in, findings, repairs and suspects out."""

@@ -1,0 +1,168 @@
+"""Rows that cannot be read, texts that are damaged or empty, and files that are read by the wrong rules."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from lstm_cli.data.files import open_text
+from lstm_cli.data.sources import DataConfig
+from lstm_cli.errors import DataError
+from lstm_cli.lint.findings import Example, Finding, Severity, of_rows
+from lstm_cli.lint.scan import Scan
+from lstm_cli.lint.text import Mark
+
+_DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+_PEEK_LINES = 50
+_MARKED: tuple[tuple[Mark, str, Severity, str, str], ...] = (
+    (Mark.EMPTY, "empty-texts", "warning", "rows with an empty text", "--fix OUT drops them"),
+    (Mark.ONE_WORD, "one-word-texts", "note", "rows of one word or none", "are they whole?"),
+    (
+        Mark.MOJIBAKE,
+        "mojibake",
+        "warning",
+        "rows with UTF-8 that was read as latin-1 or cp1252, such as Ã© for é",
+        "read the original as UTF-8, or --fix OUT turns it back",
+    ),
+    (
+        Mark.LOST,
+        "lost-characters",
+        "warning",
+        "rows with U+FFFD, characters that were lost in an earlier conversion",
+        "go back to the original: nothing here can bring them back",
+    ),
+    (
+        Mark.CONTROL,
+        "control-characters",
+        "warning",
+        "rows with control characters",
+        "--fix OUT takes them out, or puts in the sign that cp1252 has there",
+    ),
+    (
+        Mark.ENTITY,
+        "entities",
+        "note",
+        "rows with HTML entities such as &amp;",
+        "unescape them where they are no text",
+    ),
+    (
+        Mark.HEADER,
+        "header-read-as-row",
+        "warning",
+        "rows that are a header, with the names of the columns for text and label",
+        "leave out data.columns where the file has a header row, and take out any other",
+    ),
+)
+_MOSTLY: tuple[tuple[Mark, float, str, str, str], ...] = (
+    (
+        Mark.QUOTED,
+        0.2,
+        "quotes-in-texts",
+        "texts that begin and end with a quotation mark",
+        'data.quoting: standard, if the file quotes its fields: "…"',
+    ),
+    (
+        Mark.NUMBER,
+        0.5,
+        "texts-are-numbers",
+        "texts that are numbers",
+        "is data.text_column the right column?",
+    ),
+)
+
+
+def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Finding]:
+    """Every finding about reading and about single texts."""
+    for fault in scan.faults:
+        examples = tuple(Example(where, what) for where, what in fault.examples)
+        yield Finding(
+            "unreadable",
+            "error",
+            fault.source,
+            fault.count,
+            "rows or files that cannot be read",
+            examples,
+            "mend the rows or how they are read (the data: section)",
+        )
+        yield from _delimiter(examples[0].where, fault.source, config)
+    for number, source in enumerate(scan.sources):
+        rows = np.flatnonzero(scan.table["source"] == number)
+        found = scan.table["marks"][rows]
+        for mark, code, severity, what, advice in _MARKED:
+            yield from of_rows(scan, code, severity, source, rows[found & mark > 0], what, advice)
+        for mark, share, code, what, advice in _MOSTLY:
+            marked = rows[found & mark > 0]
+            if len(marked) > share * len(rows):
+                yield from of_rows(scan, code, "warning", source, marked, what, advice)
+        yield from of_rows(
+            scan,
+            "markup",
+            "note" if strips_markup else "warning",
+            source,
+            rows[found & Mark.TAG > 0],
+            "rows with HTML tags such as <br />",
+            "task.tokenizer.strip_markup reads them as a space"
+            if strips_markup
+            else "set task.tokenizer.strip_markup: true; --fix OUT turns <br /> into a space",
+        )
+
+
+def refusal(fault: DataError, found: Sequence[Finding]) -> Iterator[Finding]:
+    """A finding for what a training stops at, unless it is one already."""
+    if not any(finding.code in ("unreadable", "unknown-labels") for finding in found):
+        where, _, what = str(fault).partition(": ")
+        advice = "mend this first: no training starts"
+        yield Finding(
+            "refused", "error", "train", 1, "faults of the data as a whole", (Example(where, what),), advice
+        )
+
+
+def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]:
+    """A table that cannot be read, and another character that divides all of its lines evenly."""
+    path = where if _is_file(where) else where.rpartition(":")[0]
+    used = {".csv": ",", ".tsv": "\t"}.get(
+        Path(path).suffix.lower(), {"csv": ",", "tsv": "\t"}.get(config.format)
+    )
+    if used is None or not _is_file(path):
+        return
+    try:
+        with open_text(path, config.encoding) as stream:
+            lines = [line.rstrip("\r\n") for line in islice(stream, _PEEK_LINES)]
+    except DataError:  # which is a finding already
+        return
+    likely = likely_delimiter(lines)
+    if likely is not None and likely != used and (likely_delimiter(lines, (used,)) is None):
+        how = {"\t": "set data.format: tsv", ",": "set data.format: csv"}
+        yield Finding(
+            "delimiter",
+            "warning",
+            source,
+            1,
+            f"files read with {_DELIMITERS[used]} between their columns, whose lines are divided by "
+            f"{_DELIMITERS[likely]}",
+            (Example(f"{path}:1"),),
+            how.get(likely, "save it with commas or tabs between the columns"),
+        )
+
+
+def _is_file(path: str) -> bool:
+    with suppress(OSError):  # a whole message is no name of a file, and may be too long for one
+        return Path(path).is_file()
+    return False
+
+
+def likely_delimiter(lines: Sequence[str], among: Sequence[str] = tuple(_DELIMITERS)) -> str | None:
+    """The character that divides at least nine of ten lines into the same number of fields, more than one."""
+    filled = [line.replace("\r", " ") for line in lines if line]
+    best = None
+    for delimiter in among:
+        widths = [len(next(csv.reader([line], delimiter=delimiter), [])) for line in filled]
+        usual = max(set(widths), key=widths.count, default=1)
+        if usual > 1 and widths.count(usual) >= 0.9 * len(widths):
+            best = best or delimiter
+    return best

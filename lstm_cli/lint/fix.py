@@ -1,0 +1,228 @@
+"""A cleaned copy of the training rows beside a log of every change. The rows themselves are never touched."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import os
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from lstm_cli.data.rows import Row
+from lstm_cli.data.sources import DataConfig, open_rows
+from lstm_cli.durable import naming
+from lstm_cli.errors import ConfigError, DataError
+from lstm_cli.lint.duplicates import Mask, first_of
+from lstm_cli.lint.labels import fold
+from lstm_cli.lint.scan import text_hash
+from lstm_cli.lint.text import repaired
+
+KEPT, UNREADABLE, EMPTY, HELD_OUT, CONFLICT, DUPLICATE = range(6)
+_DROPPED = (
+    "",
+    "cannot be read",
+    "empty text",
+    "stands in dev or test",
+    "text under several labels",
+    "copy of an earlier row",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Rows read and written, and the number of changes of each kind."""
+
+    read: int
+    written: int
+    changes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """What becomes of each row, in the order of the rows, the spelling that each label gets, and all columns."""
+
+    fates: bytes
+    spelling: dict[str, str]
+    columns: list[str]
+
+
+def check_target(out: Path, config: DataConfig) -> None:
+    """Raise ConfigError where no copy can be written to `out`, or it would be read with the rows it is made of."""
+    faults = []
+    if out.suffix not in (".csv", ".jsonl"):
+        faults.append(f"--fix {out}: no format is known by {out.suffix!r}; try .csv or .jsonl")
+    if not out.parent.is_dir():
+        faults.append(f"--fix {out}: there is no folder {out.parent}")
+    if out.suffix == ".csv" and config.quoting == "none":
+        faults.append(f"--fix {out}: data.quoting is none, and a text may hold a comma; try .jsonl")
+    faults += [
+        f"--fix {path}: is there already; name a new file"
+        for path in (out, log_path(out))
+        if path.exists() or path.is_symlink()
+    ]
+    for key in ("train", "dev", "test"):
+        named = getattr(config, key)
+        for path in [named] if isinstance(named, str) else named if isinstance(named, list) else []:
+            if glob.has_magic(path) and fnmatch(str(out.absolute()), str(Path(path).absolute())):
+                faults.append(f"--fix {out}: data.{key} would read it too ({path}); name a file elsewhere")
+            elif Path(path).is_dir() and out.resolve().is_relative_to(Path(path).resolve()):
+                faults.append(f"--fix {out}: lies in data.{key} ({path}); name a file elsewhere")
+    if faults:
+        raise ConfigError(faults)
+
+
+def log_path(out: Path) -> Path:
+    """Where the log of the changes goes."""
+    return out.with_name(f"{out.name}.log.jsonl")
+
+
+def fix(config: DataConfig, out: Path) -> Fixed:
+    """Write `out` and its log, each whole or not at all. Raises DataError where no two labels would be left.
+
+    Repaired are mojibake, control characters and `<br />`; labels are spelled as dev and test spell them, where those
+    agree, and otherwise in train's commonest way. Dropped are rows that cannot be read, empty ones, those that stand in
+    dev or test, all rows of a text that stands under several labels, and copies. All of it is decided on repaired
+    texts, and fixing what is fixed changes nothing.
+    """
+    plan = _plan(config)
+    changes: Counter[str] = Counter()
+    try:
+        with _whole(out, config.encoding) as kept, _whole(log_path(out), "utf-8", "backslashreplace") as log:
+            write = _writer(kept, out, config, plan.columns)
+            for row, fate in zip(_train(config), plan.fates, strict=True):
+                record, changed = _record(row, config, plan)
+                if fate == KEPT:
+                    write(record)
+                else:
+                    changed = [(_DROPPED[fate], row.error or _texts(row, config)[0], None)]
+                for what, before, after in changed:
+                    changes[what] += 1
+                    line = {"where": row.where(), "what": what, "before": before, "after": after}
+                    log.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except UnicodeEncodeError as fault:
+        raise DataError(
+            f"--fix {out}: {config.encoding} (data.encoding) lacks the repaired character "
+            f"{fault.object[fault.start]!r}; try a name that ends in .jsonl"
+        ) from None
+    return Fixed(len(plan.fates), plan.fates.count(KEPT), dict(changes))
+
+
+def _train(config: DataConfig) -> Iterable[Row]:
+    """The training rows with all their columns: several text columns are repaired each on its own."""
+    one_text = config.model_copy(update={"text_column": config.text_columns[0]})
+    return open_rows(config.train, one_text, "train", labelled=True, keep_fields=True, on_error="row")
+
+
+def _texts(row: Row, config: DataConfig) -> list[str]:
+    fields, others = row.fields or {}, config.text_columns[1:]
+    if row.error is None and (lacking := [name for name in others if name not in fields]):
+        raise DataError(f'{row.where()}: no column "{lacking[0]}". Set data.text_column')
+    return [row.text, *(fields.get(name, "") for name in others)]
+
+
+def _plan(config: DataConfig) -> _Plan:
+    held_out, spelled = _held_out(config)
+    raw, clean, labels = array("Q"), array("Q"), array("q")
+    fates, names = bytearray(), Counter[str]()
+    columns = dict.fromkeys((*config.text_columns, config.label_column))
+    for row in _train(config):
+        texts = _texts(row, config)
+        whole = config.join.join(repaired(text)[0] for text in texts)
+        fates.append(UNREADABLE if row.label is None else KEPT if whole.strip() else EMPTY)
+        raw.append(text_hash(config.join.join(texts).encode()))
+        clean.append(text_hash(whole.encode()))
+        columns |= dict.fromkeys(row.fields or ())
+        label = row.label or ""
+        names[label] += 1
+        labels.append(text_hash(fold(label).encode()) >> 1)
+    fate, keys = np.frombuffer(fates, np.uint8).copy(), np.frombuffer(clean, np.uint64)
+    in_held_out: Mask = np.isin(np.frombuffer(raw, np.uint64), held_out) | np.isin(keys, held_out)
+    fate[(fate == KEPT) & in_held_out] = HELD_OUT
+    rows = np.flatnonzero(fate == KEPT)
+    first, of = first_of(keys[rows]), np.frombuffer(labels, np.int64)[rows]
+    contradicts = np.bincount(first, of != of[first], len(rows))[first] > 0
+    fate[rows[first != np.arange(len(rows))]] = DUPLICATE
+    fate[rows[contradicts]] = CONFLICT
+    if len(np.unique(of[fate[rows] == KEPT])) < 2:
+        raise DataError("no two labels would be left; mend by hand what is found first")
+    return _Plan(fate.tobytes(), _spelling(names, spelled), list(columns))
+
+
+def _held_out(config: DataConfig) -> tuple[Any, set[str]]:
+    """Hashes (M,) uint64 of the texts of dev and test, as they are and repaired, and the labels there."""
+    hashes, spelled = array("Q"), set()
+    for role, paths in (("dev", config.dev), ("test", config.test)):
+        if isinstance(paths, str | list):
+            for row in open_rows(paths, config, role, labelled=True, on_error="row"):
+                if row.label is not None and row.text.strip():
+                    hashes.append(text_hash(row.text.encode()))
+                    hashes.append(text_hash(repaired(row.text)[0].encode()))
+                    spelled.add(row.label)
+    return np.frombuffer(hashes, np.uint64), spelled
+
+
+def _spelling(names: Counter[str], spelled: set[str]) -> dict[str, str]:
+    """The spelling that each label of train gets: dev's and test's where they use one, else train's commonest."""
+    groups = defaultdict(list)
+    for name in names:
+        groups[fold(name)].append(name)
+    chosen: dict[str, str] = {}
+    for folded, group in groups.items():
+        used = [name for name in spelled if fold(name) == folded]
+        best = used[0] if len(used) == 1 else min(group, key=lambda name: (-names[name], name))
+        chosen |= dict.fromkeys(group, best)
+    return chosen
+
+
+def _record(
+    row: Row, config: DataConfig, plan: _Plan
+) -> tuple[dict[str, str], list[tuple[str, str, str | None]]]:
+    """The columns of the row as they are to be written, and (what, before, after) of each change."""
+    record: dict[str, str] = {}
+    changes: list[tuple[str, str, str | None]] = []
+    for name, text in zip(config.text_columns, _texts(row, config), strict=True):
+        record[name], what = repaired(text)
+        if what:
+            changes.append((" and ".join(what), text, record[name]))
+    label = row.label or ""
+    record[config.label_column] = plan.spelling[label]
+    if plan.spelling[label] != label:
+        changes.append(("label", label, plan.spelling[label]))
+    return record | {k: v for k, v in (row.fields or {}).items() if k not in record}, changes
+
+
+def _writer(
+    stream: TextIO, out: Path, config: DataConfig, columns: list[str]
+) -> Callable[[dict[str, str]], object]:
+    """As the data: section reads it: its encoding, and a header unless it names the columns of files without."""
+    if out.suffix == ".jsonl":
+        ascii_only = config.encoding.lower().replace("_", "-") not in ("utf-8", "utf8")
+        return lambda record: stream.write(json.dumps(record, ensure_ascii=ascii_only) + "\n")
+    table = csv.writer(stream, lineterminator="\n")
+    names = columns if config.columns is None else config.columns
+    if config.columns is None:
+        table.writerow(names)
+    return lambda record: table.writerow([record.get(name, "") for name in names])
+
+
+@contextmanager
+def _whole(path: Path, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
+    """A file that appears only when it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with naming(path), temporary.open("w", encoding=encoding, errors=errors, newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""The linter on the command line: what it prints where, how it exits, and a cleaned copy that trains."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lstm_cli.cli import app
+from tests.conftest import small_rows
+
+MENDED = {
+    "unreadable",
+    "empty-texts",
+    "mojibake",
+    "control-characters",
+    "exact-duplicates",
+    "conflicting-labels-exact",
+    "exact-leak",
+    "label-spellings",
+}
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments))
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def report(*arguments: str, exit_code: int) -> dict[str, Any]:
+    result = run("check", *arguments, "--json")
+    assert result.exit_code == exit_code, result.stderr
+    loaded: dict[str, Any] = json.loads(result.stdout)
+    return loaded
+
+
+def codes(of: dict[str, Any]) -> dict[str, int]:
+    return {f"{one['code']} {one['split']}": one["count"] for one in of["findings"]}
+
+
+@pytest.fixture
+def spoilt_yaml(small_yaml: str, tmp_path: Path) -> str:
+    """The small data with every fault that `--fix` mends planted in train."""
+    (test_row,) = small_rows(1, 2)
+    planted = [
+        (" ", "positive"),
+        ("the cafÃ© was fine", "positive"),
+        ("that\x92s fine<br />really", "Positive"),
+        ("word for word", "positive"),
+        ("word for word", "positive"),
+        ("hard to say", "positive"),
+        ("hard to say", "negative"),
+        test_row,
+        ("no label at all", ""),
+    ]
+    with (tmp_path / "train.csv").open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(planted)
+    return small_yaml
+
+
+def test_sound_data_is_reported_with_its_numbers_and_exit_0(small_yaml: str) -> None:
+    found = report(small_yaml, exit_code=0)
+    assert found["findings"] == [] or all(one["severity"] != "error" for one in found["findings"])
+    train = found["splits"]["train"]
+    assert (train["rows"], train["classes"]) == (120, {"negative": 60, "positive": 60})
+    assert 1 <= train["words"]["median"] <= train["words"]["p95"] <= train["words"]["max"]
+    assert 0 < train["truncated_share"] < 1
+    assert train["unknown_share"] == 0
+
+
+def test_every_fault_is_reported_at_once_and_the_cleaned_copy_has_none_and_trains(
+    spoilt_yaml: str, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.csv")}
+    found = report(spoilt_yaml, exit_code=3)
+    assert {one["code"] for one in found["findings"]} >= MENDED
+    named = next(one for one in found["findings"] if one["code"] == "exact-leak")
+    assert named["split"] == "train → test"
+    assert named["examples"] == [
+        {"where": f"{tmp_path}/test.csv:2", "detail": f"as {tmp_path}/train.csv:129"}
+    ]
+    assert named["advice"]
+    out = tmp_path / "clean.csv"
+    fixed = run("check", spoilt_yaml, "--fix", str(out))
+    assert fixed.exit_code == 3  # the data of the config are still what they were
+    assert f"--set data.train={out}" in fixed.stderr
+    clean = report(spoilt_yaml, "--set", f"data.train={out}", exit_code=0)
+    assert not {one["code"] for one in clean["findings"]} & MENDED
+    assert clean["splits"]["train"]["rows"] == 120 + 3
+    assert {path: path.read_bytes() for path in before} == before
+    trained = run(
+        "train",
+        spoilt_yaml,
+        "--set",
+        f"data.train={out}",
+        "--set",
+        "train.epochs=1",
+        "--no-baselines",
+        "--quiet",
+    )
+    assert trained.exit_code == 0, trained.stderr
+
+
+def test_errors_are_one_message_and_the_rest_is_lines_or_nothing(spoilt_yaml: str) -> None:
+    result = run("check", spoilt_yaml)
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.count("error: ") == 1
+    assert "warning: train: rows that repeat the text of another, letter by letter: 2: " in result.stderr
+    quiet = run("check", spoilt_yaml, "--quiet")
+    assert quiet.stderr.startswith("error: ")
+    assert "warning" not in quiet.stderr
+
+
+def test_faults_of_every_file_are_told_at_once(small_yaml: str, tmp_path: Path) -> None:
+    (tmp_path / "dev.csv").write_text("text,label\nfine,postive\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("txt,label\nfine,positive\n", encoding="utf-8")
+    found = codes(report(small_yaml, exit_code=3))
+    assert found["unknown-labels dev"] == 1
+    assert found["unreadable test"] == 1
+
+
+def test_dev_rows_cut_from_train_are_counted_with_the_file_they_stand_in(
+    spoilt_yaml: str, tmp_path: Path
+) -> None:
+    found = report(spoilt_yaml, "--set", "data.dev=0.2", "--set", "data.test=null", exit_code=3)
+    assert found["splits"]["train"]["rows"] + found["splits"]["dev"]["rows"] == 129
+    assert codes(found)["exact-duplicates train"] == 2
+    assert "exact-leak train → dev" not in codes(found)  # copies stay on one side
+
+
+def test_suspects_are_ranked_with_their_line(small_yaml: str, tmp_path: Path) -> None:
+    rows = small_rows(300, 0)
+    rows[7] = (rows[7][0], "negative")  # was positive
+    with (tmp_path / "train.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    suspects = report(small_yaml, "--suspects", exit_code=0)["suspects"]["ranked"]
+    assert {
+        "where": f"{tmp_path}/train.csv:9",
+        "given": "negative",
+        "suggested": "positive",
+    }.items() <= suspects[0].items()
+    assert "suspects" not in report(small_yaml, exit_code=0)
+    assert "suspicious labels" in run("check", small_yaml, "--suspects").stderr
+
+
+def test_a_file_that_breaks_off_hides_nothing_that_was_read_before(small_yaml: str, tmp_path: Path) -> None:
+    with (tmp_path / "train.csv").open("a", encoding="utf-8") as file:
+        file.write('never closed,"positive\n')
+    found = report(small_yaml, "--suspects", "--fix", str(tmp_path / "out.csv"), exit_code=3)
+    assert codes(found)["unreadable train"] == 1
+    assert found["splits"]["train"]["rows"] == 120
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_name_for_the_copy_that_cannot_be_used_is_exit_2_before_anything_is_read(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    for name in ("train.csv", "clean.parquet"):
+        result = run("check", small_yaml, "--fix", str(tmp_path / name), "--set", "data.dev=missing.csv")
+        assert result.exit_code == 2
+        assert "--fix" in result.stderr

@@ -1,0 +1,58 @@
+"""Wrong labels are ranked above right ones, by a model that has not learned from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lstm_cli import baselines
+from lstm_cli.baselines import out_of_sample
+from lstm_cli.lint.suspects import rank
+from tests.conftest import small_rows
+
+
+def test_planted_wrong_labels_are_the_first_suspects() -> None:
+    texts, labels = zip(*small_rows(600, 0), strict=True)
+    true = np.array([label == "positive" for label in labels]).astype(np.int64)
+    given = true.copy()
+    wrong = np.random.default_rng(0).choice(600, 30, replace=False)
+    given[wrong] = 1 - given[wrong]
+    scored = out_of_sample(texts, given, 2, seed=0)
+    assert scored is not None
+    suspected, suggested = rank(scored.probs, given)
+    assert np.isin(suspected[:30], wrong).mean() > 0.8
+    assert (suggested == 1 - given[suspected]).all()
+
+
+def test_a_row_is_judged_by_models_that_never_saw_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_choose", lambda *_: (1.0, "fixed"))
+    texts, labels = zip(*small_rows(100, 0), strict=True)
+    texts = (*texts[:-1], texts[0])  # a copy: it must not tell the label either
+    given = np.array([label == "positive" for label in labels]).astype(np.int64)
+    other = given.copy()
+    other[[0, -1]] = 1 - other[[0, -1]]
+    before, after = (out_of_sample(texts, targets, 2, seed=0) for targets in (given, other))
+    assert before is not None
+    assert after is not None
+    assert before.probs[[0, -1]].tolist() == after.probs[[0, -1]].tolist()
+    assert before.probs.tolist() != after.probs.tolist()
+    assert before.probs.sum(axis=1) == pytest.approx(1)
+
+
+def test_a_class_the_model_is_shy_of_is_believed_where_it_is_likelier_than_usual() -> None:
+    probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.7, 0.3], [0.6, 0.4]])
+    assert [part.tolist() for part in rank(probs, np.array([0, 0, 1, 1, 0]))] == [[4], [1]]
+
+
+def test_the_most_confident_contradiction_comes_first() -> None:
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.1, 0.9], [0.7, 0.3]])
+    assert rank(probs, np.array([0, 0, 0, 1, 1]))[0].tolist() == [1, 4, 2]
+
+
+def test_a_label_that_no_row_carries_is_never_suggested() -> None:
+    probs = np.array([[0.2, 0.1, 0.7], [0.1, 0.2, 0.7]])
+    assert 2 not in rank(probs, np.array([0, 1]))[1]
+
+
+def test_rows_the_model_agrees_with_are_no_suspects() -> None:
+    assert len(rank(np.eye(3), np.arange(3))[0]) == 0
