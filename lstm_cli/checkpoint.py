@@ -1,9 +1,9 @@
 """A checkpoint is a folder that is whole or ignored.
 
-Every file goes bytes → temporary name beside its own → fsync → rename; the manifest, with the SHA-256 of all others,
-is written last, and a folder whose manifest does not match is no checkpoint. The new folder is made under another
-name and then takes the place of the old one, which stays as `.previous` until the next is whole. Weights are
-safetensors, all else is JSON: nothing in a checkpoint can run.
+Every file goes bytes → temporary name beside its own → fsync → rename (`durable.py`); the manifest, with the SHA-256
+of all others, is written last, and a folder whose manifest does not match is no checkpoint. The new folder is made
+under another name and then takes the place of the old one, which stays as `.previous` until the next is whole. Weights
+are safetensors, all else is JSON: nothing in a checkpoint can run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
 import stat
@@ -27,9 +26,10 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lstm_cli.errors import CheckpointError
+from lstm_cli.durable import naming, sync_folder, write_file
+from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
 from lstm_cli.tasks import Classify, Task, load_task
-from lstm_cli.training import Progress, TrainState
+from lstm_cli.train_state import Progress, TrainState
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -82,7 +82,14 @@ class Checkpoint:
         return task, model.to(device).eval()
 
     def restore(self, state: TrainState) -> None:
-        """Put a fresh training where this one was saved. Raises CheckpointError where it is another model's."""
+        """Put a training where this one was saved. Raises CheckpointError where it is another model's."""
+        self._put(state.restore)
+
+    def go_back(self, state: TrainState) -> None:
+        """`restore` after steps that were not finite."""
+        self._put(state.go_back)
+
+    def _put(self, receive: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]) -> None:
         try:
             tensors = _tensors(self.files[_TRAINING])
             _refuse_strange({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
@@ -90,7 +97,7 @@ class Checkpoint:
             progress = TypeAdapter(Progress).validate_json(json.dumps(numbers["progress"]), strict=True)
             if min(progress.epoch, progress.position, progress.step) < 0:
                 raise ValueError("a count below 0")
-            state.restore(tensors, numbers)
+            receive(tensors, numbers)
         except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(
                 f"{self.folder}: training cannot go on from its {_TRAINING} and {_NUMBERS} ({str(fault)[:500]})"
@@ -150,19 +157,23 @@ def _previous(folder: Path) -> Path:
 
 def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
     new, previous = _unfinished(folder), _previous(folder)
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for name, content in files.items():
-        write_file(new / name, content)
     listed = {name: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for name, c in files.items()}
     manifest: dict[str, Any] = {"format": _FORMAT, **about, "files": listed}
     manifest["sha256"] = _digest_of(manifest)
-    write_file(new / MANIFEST, json.dumps(manifest, indent=2).encode())
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    new.rename(folder)
-    _sync_folder(folder.parent)
+    with naming(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            new.mkdir(parents=True)
+            for name, content in {**files, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
+                write_file(new / name, content)
+        except (OSError, StorageError):
+            shutil.rmtree(new, ignore_errors=True)  # on a full disk it would be in the way of all that comes
+            raise
+        if folder.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            folder.rename(previous)
+        new.rename(folder)
+        sync_folder(folder.parent)
 
 
 def _digest_of(manifest: Mapping[str, Any]) -> str:
@@ -211,26 +222,14 @@ def _content(path: Path) -> bytes:
         raise CheckpointError(f"{path}: its {state.st_size} bytes do not fit into memory") from None
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` whole: a reader sees the old content or the new, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Raises NotFiniteError: what is NaN once is never anything else again, so it must not replace what is not."""
+    broken = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if broken:
+        raise NotFiniteError(
+            f"not saved: {broken[0]} holds NaN or infinite values; the checkpoint before is whole. "
+            f"Try a lower train.learning_rate"
+        )
     content: bytes = safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     )

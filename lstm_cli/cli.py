@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lstm_cli import __version__
-from lstm_cli.errors import ConfigError, Interrupted, LstmclsError
+from lstm_cli.errors import ConfigError, LstmclsError
 
 if TYPE_CHECKING:
     from lstm_cli.console import Screen
@@ -45,18 +45,15 @@ Which = Annotated[Literal["best", "last"], typer.Option("--checkpoint", help="Th
 def _reporting(quiet: bool) -> Iterator[Screen]:
     """Every fault that a user can mend ends as one panel and its exit code. A bug keeps its traceback."""
     from lstm_cli.console import Screen
-    from lstm_cli.interrupts import raise_when_asked
+    from lstm_cli.interrupts import stoppable
 
     screen = Screen(quiet=quiet)
-    raise_when_asked()
     try:
-        yield screen
+        with stoppable():
+            yield screen
     except LstmclsError as fault:
         screen.error(fault)
         raise typer.Exit(fault.exit_code) from None
-    except KeyboardInterrupt:
-        screen.error(Interrupted(2, "stopped before there was anything to save"))
-        raise typer.Exit(130) from None
     except BrokenPipeError:  # `lstmcls predict … | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
@@ -165,6 +162,13 @@ def predict(
             "--quote-formulas", help="In CSV and TSV: an apostrophe before cells that begin with = + - @."
         ),
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the OUT that was stopped, after its last whole rows.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Exit 3, once all is written, where a row could not be read."),
+    ] = False,
     checkpoint: Which = "best",
     set_: Set = None,
     run: Run = None,
@@ -188,7 +192,23 @@ def predict(
             top_k=top_k,
             probs=probs,
             quote_formulas=quote_formulas,
+            resume=resume,
+            strict=strict,
         )
+
+
+@app.command()
+def verify(
+    config: Source,
+    set_: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks to stdout.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check that a run is whole and its best model answers the same in any batch, on any path, and as it was scored."""
+    with _reporting(quiet) as screen:
+        from lstm_cli.commands.verify import verify
+
+        verify(config, set_ or [], screen, as_json=as_json)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from lstm_cli.faults import KeyPath, describe, key_path
 from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
 from lstm_cli.tasks import TaskConfig
-from lstm_cli.training import TrainConfig
+from lstm_cli.train_state import TrainConfig
 from lstm_cli.yamltext import parse, values
 
 _MAX_BYTES = 2**18

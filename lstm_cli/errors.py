@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import signal
 from collections.abc import Iterable, Sequence
 
 _MAX_CHOICES, _MAX_CHARS = 10_000, 100
@@ -47,12 +48,22 @@ class CheckpointError(LstmclsError):
     exit_code = 5
 
 
+class StorageError(LstmclsError):
+    """A file that could not be written: a full or failing disk, a folder of somebody else's."""
+
+
+class NotFiniteError(LstmclsError):
+    """A training whose loss, gradient or weights have become NaN or infinite."""
+
+
 class Interrupted(LstmclsError):  # noqa: N818
-    """SIGINT or SIGTERM arrived and what had to be saved is saved. Exit code 128 + the signal's number."""
+    """A signal arrived and what had to be saved is saved. Exit code 130 for SIGINT, else 143 (a hang-up is treated as
+    SIGTERM is)."""
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.signal_number = signal_number
+        self.exit_code = 130 if signal_number == signal.SIGINT else 143
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

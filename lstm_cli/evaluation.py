@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from lstm_cli.data.store import TokenStore
-from lstm_cli.errors import LstmclsError
+from lstm_cli.errors import NotFiniteError
 from lstm_cli.prediction import predict_store
 from lstm_cli.runtime import Runtime
 from lstm_cli.tasks.base import Outputs, Scores, Task
@@ -23,10 +23,14 @@ class EvalReport:
 
 
 def evaluate(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> EvalReport:
-    """Score every row of the store. Raises LstmclsError where an output is not finite."""
-    outputs = predict_store(model, task, store, runtime)
+    """Score every row of the store. Raises NotFiniteError where an output is not finite."""
+    return score(task, predict_store(model, task, store, runtime), store)
+
+
+def score(task: Task, outputs: Outputs, store: TokenStore) -> EvalReport:
+    """Score (N, …) outputs of the store's rows. Raises NotFiniteError where one is not finite."""
     if not np.isfinite(outputs).all():
-        raise LstmclsError(
+        raise NotFiniteError(
             "the model's outputs are NaN or infinite: its weights have grown beyond all bounds; "
             "try a lower train.learning_rate or train.clip_norm"
         )

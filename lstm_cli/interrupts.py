@@ -1,9 +1,16 @@
-"""SIGINT and SIGTERM: asked for once, the work at hand is saved first; asked for twice, the process leaves at once."""
+"""SIGINT, SIGTERM and SIGHUP: asked once, the process saves what there is to save and ends; asked twice, at once.
+
+Python runs a handler only between two of its own instructions, and a tokenizer's library may stay away from them for
+minutes. So a thread of its own reads the signals as well, and ends the process where the handler's exception
+does not.
+"""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +19,9 @@ from typing import NoReturn
 
 from lstm_cli.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_GRACE_SECONDS = 4.0
+"""How long a library may take to notice an exception before the process ends without it."""
 
 
 @dataclass(slots=True)
@@ -22,29 +31,78 @@ class StopRequest:
     signal_number: int | None = None
 
 
-def raise_when_asked() -> None:
-    """From here on SIGTERM ends the process as Ctrl-C does: with an exception, exit code 143."""
-    signal.signal(signal.SIGTERM, _raise)
+_noting: StopRequest | None = None
 
 
-def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the form signal asks for
-    raise Interrupted(signal_number, "stopped before there was anything to save")
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, a signal raises Interrupted in the main thread, unless `stop_requests` notes it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # `nohup` asks that a hang-up be ignored
+    numbers = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, _raise) for number in numbers}
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)
 
 
 @contextmanager
 def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside, a first signal is only noted, and announced; a second one leaves at once without saving."""
+    """Inside, a first signal is only noted, and announced."""
+    global _noting
     request = StopRequest()
 
-    def note(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if request.signal_number is not None:
-            os._exit(128 + signal_number)
-        request.signal_number = signal_number
-        announce()
+    def note(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form signal asks for
+        if request.signal_number is None:
+            request.signal_number = signal_number
+            announce()
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    _noting = request
+    handlers = {number: signal.signal(number, note) for number in _SIGNALS if _is_ours(number)}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+        _noting = None
+
+
+def _is_ours(number: int) -> bool:
+    return signal.getsignal(number) not in (signal.SIG_IGN, signal.SIG_DFL)
+
+
+def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise Interrupted(signal_number, "stopped before there was anything to save")
+
+
+def _watch(reader: int) -> None:
+    """Until the pipe is closed: leave at a second signal, or when nobody has reacted to the first."""
+    asked: int | None = None
+    while True:
+        patience = None if asked is None or _noting else _GRACE_SECONDS
+        if not select.select([reader], [], [], patience)[0]:
+            assert asked is not None
+            _leave(asked)
+        numbers = [number for number in os.read(reader, 64) if number in _SIGNALS]
+        if not numbers:
+            return
+        for number in numbers:
+            # a terminal that closes may say so twice, and systemd says it beside SIGTERM: that is no impatience
+            if asked is not None and number != signal.SIGHUP:
+                _leave(number)
+            asked = asked or number
+
+
+def _leave(signal_number: int) -> NoReturn:
+    os.write(2, b"stopped at once; what was saved before is whole\n")
+    os._exit(Interrupted(signal_number, "").exit_code)

@@ -36,41 +36,74 @@ class RowOutput:
     truncated: bool
 
 
-@torch.inference_mode()
 def predict_store(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> Outputs:
     """(N, …) outputs of every row of the store, in its order, in fp32 and with dropout off.
 
     The model is left in the mode (train or eval) that it came in.
     """
+    *_, (_, outputs) = predict_batches(model, task, store, runtime)
+    return outputs
+
+
+@torch.inference_mode()
+def predict_batches(
+    model: nn.Module, task: Task, store: TokenStore, runtime: Runtime
+) -> Iterator[tuple[int, Outputs]]:
+    """`predict_store`, a batch at a time: after each one, how many rows are done and the outputs so far.
+
+    It can be left between two batches.
+    """
     was_training = model.training
     model.eval()
     outputs: Outputs | None = None
-    for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
-        batch = collate(store, rows).to(runtime.device)
-        values = task.outputs(model, batch).numpy()
-        if outputs is None:
-            outputs = np.empty((len(store), *values.shape[1:]))
-        outputs[rows] = values
-    model.train(was_training)
-    assert outputs is not None, "a store has at least one row"
-    return outputs
+    num_done = 0
+    try:
+        for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
+            values = task.outputs(model, collate(store, rows).to(runtime.device)).numpy()
+            if outputs is None:
+                outputs = np.empty((len(store), *values.shape[1:]))
+            outputs[rows] = values
+            num_done += len(rows)
+            yield num_done, outputs
+    finally:
+        model.train(was_training)
 
 
 def predict_rows(model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime) -> Iterator[RowOutput]:
     """One output for every row in, in the order they come, in memory that does not grow with their number."""
+    for window in predict_windows(model, task, rows, runtime):
+        yield from window
+
+
+def predict_windows(
+    model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime, skip: int = 0
+) -> Iterator[list[RowOutput]]:
+    """`predict_rows`, a window at a time, without the first windows that hold `skip` rows together: they are only read.
+
+    What meets in a batch is decided by the window, so that the rows after those skipped get the same bytes as if none
+    had been. Raises ValueError where no window ends after `skip` rows.
+    """
+    passed = 0
     for window in _windows(rows):
-        readable = [row for row in window if row.error is None]
-        if readable:
-            encoded = task.encode_window(readable)
-            answers = zip(predict_store(model, task, pack(encoded), runtime), encoded.truncated, strict=True)
-        else:
-            answers = zip([], [], strict=True)
-        for row in window:
-            if row.error is None:
-                output, truncated = next(answers)
-                yield RowOutput(row, output, truncated)
-            else:
-                yield RowOutput(row, None, False)
+        if passed < skip:
+            passed += len(window)
+            continue
+        if passed > skip:
+            break
+        yield _predict_window(model, task, window, runtime)
+    if passed != skip:
+        raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
+
+
+def _predict_window(model: nn.Module, task: Task, window: list[Row], runtime: Runtime) -> list[RowOutput]:
+    readable = [row for row in window if row.error is None]
+    if not readable:
+        return [RowOutput(row, None, False) for row in window]
+    encoded = task.encode_window(readable)
+    answers = zip(predict_store(model, task, pack(encoded), runtime), encoded.truncated, strict=True)
+    return [
+        RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None, False) for row in window
+    ]
 
 
 def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:

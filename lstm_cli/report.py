@@ -15,6 +15,7 @@ import numpy as np
 from lstm_cli import plots
 from lstm_cli.baselines import Baseline
 from lstm_cli.data.rows import Row
+from lstm_cli.durable import write_file
 from lstm_cli.errors import LstmclsError
 from lstm_cli.metrics import (
     Classification,
@@ -196,9 +197,7 @@ def _cell(text: str) -> str:
 
 
 def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content, encoding="utf-8", errors=_ESCAPE)
-    temporary.replace(path)
+    write_file(path, content.encode(errors=_ESCAPE))
 
 
 class TensorBoard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -10,16 +11,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from lstm_cli.errors import CheckpointError, ConfigError
+from lstm_cli.durable import append_line, naming, write_file
+from lstm_cli.errors import CheckpointError, ConfigError, LstmclsError
 
 _CONFIG = "config.yaml"
-_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt"}
+_LOCK = ".lock"
+_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", _LOCK}
 """What a start that failed on its data leaves behind: nothing worth an --overwrite."""
 _PACKAGES = (
     "lstmcls",
@@ -39,6 +43,49 @@ def holds_a_run(folder: Path) -> bool:
     return (folder / _CONFIG).is_file()
 
 
+def _holds_more_than_a_start(folder: Path) -> bool:
+    return any(
+        file.name not in _BEFORE_TRAINING
+        and not file.match(".*.tmp")  # what a killed process was about to write
+        for file in folder.iterdir()
+    )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder, and inside be the only process that trains in it. A process that dies leaves no lock behind.
+
+    Raises LstmclsError where another one trains there, ConfigError where the folder cannot be made or is no run's.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(
+            f"{folder}: a file stands where the run's folder should be; try --run another-folder"
+        ) from None
+    if _holds_more_than_a_start(folder) and not holds_a_run(folder):
+        raise ConfigError(
+            f"{folder}: not empty and not a run's folder, nothing is touched; try --run another-folder"
+        )
+    if link := _link_in(folder):
+        raise ConfigError(f"{link}: a link in the run's folder; take it out, or try --run another-folder")
+    with naming(folder):
+        file = (folder / _LOCK).open("a+", encoding="ascii")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise LstmclsError(
+                f"{folder}: another training runs in this folder (process {file.read(20) or 'unknown'}); "
+                f"wait for it, stop it, or try --run another-folder"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class RunDir:
     """The folder of one training and of all that is made from it."""
@@ -47,27 +94,19 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, config: str, *, overwrite: bool) -> RunDir:
-        """A new run with its resolved config. Raises ConfigError where the folder holds anything already."""
+        """A new run with its resolved config, in a folder that `locked` has made.
+
+        Raises ConfigError where it holds anything already.
+        """
         run = cls(path)
-        if path.exists() and not path.is_dir():
-            raise ConfigError(
-                f"{path}: a file stands where the run's folder should be; try --run another-folder"
-            )
-        if path.is_dir() and any(file.name not in _BEFORE_TRAINING for file in path.iterdir()):
+        if _holds_more_than_a_start(path):
             if not overwrite:
                 raise ConfigError(
                     f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
                     f"or --run another-folder"
                 )
-            if not holds_a_run(path):
-                raise ConfigError(
-                    f"{path}: not a run's folder, --overwrite does not delete it; try --run another-folder"
-                )
-            shutil.rmtree(path)
-        if link := _link_in(path):
-            raise ConfigError(f"{link}: a link in the run's folder; take it out, or try --run another-folder")
-        path.mkdir(parents=True, exist_ok=True)
-        run.config.write_text(config, encoding="utf-8")
+            run._empty()
+        write_file(run.config, config.encode())
         return run
 
     @classmethod
@@ -83,6 +122,15 @@ class RunDir:
         if link := _link_in(path):
             raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
         return cls(path)
+
+    def _empty(self) -> None:
+        """Delete all but the lock; the config last, since without one a folder is no run's and is not deleted."""
+        files = [file for file in self.path.iterdir() if file.name != _LOCK]
+        for file in sorted(files, key=lambda file: file.name == _CONFIG):
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
 
     @property
     def config(self) -> Path:
@@ -136,7 +184,7 @@ class RunDir:
             "command": sys.argv,
             **facts,
         }
-        self.environment.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_file(self.environment, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_environment(self) -> dict[str, Any]:
         """What `write_environment` wrote, or {} where it cannot be read."""
@@ -148,8 +196,7 @@ class RunDir:
 
     def record(self, line: Mapping[str, Any]) -> None:
         """Append one epoch to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.metrics, json.dumps(line))
 
     def records(self) -> list[dict[str, Any]]:
         """The epochs recorded so far; a last line that a crash cut short is left out."""
@@ -169,9 +216,7 @@ class RunDir:
     def keep_records(self, num_epochs: int) -> None:
         """Forget the epochs after the first `num_epochs`: a resumed run will record them again."""
         kept = [json.dumps(line) + "\n" for line in self.records() if line["epoch"] <= num_epochs]
-        temporary = self.metrics.with_suffix(".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(self.metrics)
+        write_file(self.metrics, "".join(kept).encode())
 
     def write_log(self, message: str) -> None:
         """Append one line, with the time of day, to log.txt."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import re
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -120,6 +122,22 @@ def _cpu_precision() -> tuple[Precision, str]:
         if getattr(torch.cpu, test, bool)():  # bool() is False: an older torch does not know
             return "bf16", f"the CPU has {name}"
     return "fp32", "the CPU has no bf16 arithmetic"
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still take, by the system and by its container's limit; None where nothing says."""
+    try:
+        found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+        free = [1024 * int(found[1])] if found else []
+    except OSError:
+        return None
+    with suppress(OSError, ValueError):  # "max" is no number: there is no limit then
+        limit, used = (
+            int(Path(f"/sys/fs/cgroup/memory.{name}").read_text(encoding="ascii"))
+            for name in ("max", "current")
+        )
+        free.append(limit - used)
+    return min(free, default=None)
 
 
 def seed_step(seed: int, step: int) -> None:

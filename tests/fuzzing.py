@@ -41,7 +41,7 @@ from lstm_cli.errors import LstmclsError
 from lstm_cli.prediction import predict_rows
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.tasks import Classify, ClassifyConfig
-from lstm_cli.training import TrainConfig, TrainState
+from lstm_cli.train_state import TrainConfig, TrainState
 from tests.mutations import mutated
 
 

@@ -13,10 +13,12 @@ from lstm_cli import checkpoint
 from lstm_cli.checkpoint import MANIFEST, load_checkpoint, save_best, save_last
 from lstm_cli.config import load_config
 from lstm_cli.data.sources import load_splits
-from lstm_cli.errors import CheckpointError
+from lstm_cli.durable import write_file
+from lstm_cli.errors import CheckpointError, LstmclsError, NotFiniteError
 from lstm_cli.runtime import start
 from lstm_cli.tasks import Classify
-from lstm_cli.training import EncodedSplits, TrainState, fit
+from lstm_cli.train_state import TrainState
+from lstm_cli.training import EncodedSplits, fit
 
 CPU = torch.device("cpu")
 
@@ -116,12 +118,11 @@ def test_a_crash_at_any_file_of_a_save_leaves_a_whole_checkpoint(
         if writes == moment:
             path.write_bytes(content[: len(content) // 2])
             raise OSError(28, "No space left on device")
-        whole(path, content)
+        write_file(path, content)
 
-    whole = checkpoint.write_file
     monkeypatch.setattr(checkpoint, "write_file", crash)
     if moment <= 7:  # six files and the manifest
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(LstmclsError, match="No space left"):
             save_last(last, saved.task, saved.state)
     else:
         save_last(last, saved.task, saved.state)
@@ -151,6 +152,48 @@ def test_a_crash_between_the_renames_leaves_a_whole_checkpoint(
     assert load_checkpoint(last).about["step"] == saved.state.progress.step
     save_last(last, saved.task, saved.state)
     assert load_checkpoint(last).folder == last
+
+
+def test_a_file_cut_anywhere_is_noticed(saved: Saved, tmp_path: Path) -> None:
+    last = tmp_path / "last"
+    save_last(last, saved.task, saved.state)
+    save_last(last, saved.task, saved.state)
+    for file in last.iterdir():
+        content = file.read_bytes()
+        for percent in range(100):
+            file.write_bytes(content[: len(content) * percent // 100])
+            found = load_checkpoint(last)
+            assert found.folder.name == "last.previous"
+            assert found.passed_over is not None
+            assert str(file if percent or file.name != MANIFEST else last) in found.passed_over
+        file.write_bytes(content)
+    assert load_checkpoint(last).passed_over is None
+
+
+def test_a_file_of_another_run_is_noticed(saved: Saved, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    save_best(ours, saved.task, saved.state)
+    torch.nn.init.zeros_(saved.state.scored_model.head.weight)  # type: ignore[union-attr, arg-type]
+    save_best(theirs, saved.task, saved.state)
+    for name in ("model.safetensors", MANIFEST):
+        whole = (ours / name).read_bytes()
+        shutil.copy(theirs / name, ours / name)
+        with pytest.raises(CheckpointError, match="damaged: its SHA-256 is not the manifest's"):
+            load_checkpoint(ours)
+        (ours / name).write_bytes(whole)
+    load_checkpoint(ours)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_not_saved(saved: Saved, tmp_path: Path, value: float) -> None:
+    last = tmp_path / "last"
+    save_last(last, saved.task, saved.state)
+    before = load_checkpoint(last).files
+    torch.nn.init.constant_(saved.state.model.head.bias, value)  # type: ignore[union-attr, arg-type]
+    assert not saved.state.is_good
+    with pytest.raises(NotFiniteError, match=r"not saved: model\.head\.bias"):
+        save_last(last, saved.task, saved.state)
+    assert load_checkpoint(last).files == before
 
 
 def test_where_nothing_was_saved_there_is_no_checkpoint(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runtime import start
-from lstm_cli.training import EncodedSplits, EpochReport, TrainState, fit
+from lstm_cli.train_state import TrainState
+from lstm_cli.training import EncodedSplits, EpochReport, fit
 from tests.conftest import small_rows
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -133,6 +134,7 @@ OTHER: dict[str, Any] = {
     "train.select_by": "log_loss",
     "train.patience": [{"learning_rate": 1e-9, "epochs": 4}, 1],
     "train.max_bad_steps": [{"learning_rate": 1e30, "clip_norm": 1e30, "batch_size": 2}, 3],
+    "train.save_every": 3,
     "run.device": "cuda",
     "run.precision": "bf16",
     "run.threads": 2,
@@ -251,7 +253,8 @@ def _fingerprint(raw: dict[str, Any], folder: Path) -> str:
             torch.are_deterministic_algorithms_enabled(),
             config.run.dir,
         ]
-        seen += [config.run.tensorboard, task.build_model().encoder.recurrent.path]
+        # what only the command reads; that it does is held by end_to_end/
+        seen += [config.run.tensorboard, config.train.save_every, task.build_model().encoder.recurrent.path]
         for report in fit(state, task, data, config.train, runtime):
             if isinstance(report, EpochReport):
                 seen.append(

@@ -30,7 +30,8 @@ from lstm_cli.errors import CheckpointError
 from lstm_cli.prediction import predict_rows
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.tasks import Classify, ClassifyConfig, load_task
-from lstm_cli.training import EncodedSplits, TrainConfig, TrainState, fit
+from lstm_cli.train_state import TrainConfig, TrainState
+from lstm_cli.training import EncodedSplits, fit
 from tests.conftest import small_rows
 
 CPU = start(RuntimeConfig(device="cpu", threads=1))

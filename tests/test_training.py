@@ -17,18 +17,19 @@ from lstm_cli.batch import Batch
 from lstm_cli.config import load_config
 from lstm_cli.data.batching import collate
 from lstm_cli.data.sources import load_splits
-from lstm_cli.errors import LstmclsError
+from lstm_cli.errors import LstmclsError, NotFiniteError
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify, Loss
+from lstm_cli.train_state import TrainConfig, TrainState
 from lstm_cli.training import (
     EncodedSplits,
     EpochReport,
+    Report,
     StepReport,
-    TrainConfig,
-    TrainState,
     _step,
     fit,
     learning_rate,
+    memory_estimate,
 )
 
 Tensors = dict[str, torch.Tensor]
@@ -49,7 +50,7 @@ class Setting:
     def state(self) -> TrainState:
         return TrainState.start(self.task, self.train, self.runtime, self.seed)
 
-    def fit(self, state: TrainState) -> Iterator[StepReport | EpochReport]:
+    def fit(self, state: TrainState) -> Iterator[Report]:
         return fit(state, self.task, self.data, self.train, self.runtime)
 
     def trained(self) -> TrainState:
@@ -59,7 +60,7 @@ class Setting:
         return state
 
 
-def epochs(reports: Iterator[StepReport | EpochReport]) -> list[EpochReport]:
+def epochs(reports: Iterator[Report]) -> list[EpochReport]:
     return [report for report in reports if isinstance(report, EpochReport)]
 
 
@@ -89,7 +90,7 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) 
     assert not torch.equal(first.model.head.weight, other.model.head.weight)  # type: ignore[union-attr, arg-type]
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 15])
+@pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 10, 15, 19])
 @pytest.mark.parametrize("overrides", [[], ["train.ema=0.9", "train.schedule=plateau", "train.accumulate=2"]])
 def test_stopping_anywhere_and_going_on_equals_going_straight_through(
     small_yaml: str, stop_after: int, overrides: list[str]
@@ -141,7 +142,7 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(
         state = setting.state()
         monkeypatch.setattr(state.optimizer, "zero_grad", lambda set_to_none: None)
         batches = [collate(setting.data.train, rows) for rows in groups]
-        _step(state, setting.task, batches, 0.01, setting.train, setting.runtime)
+        _step(state, setting.task, batches, 30, 0.01, setting.train, setting.runtime)
         return {name: value.grad for name, value in state.model.named_parameters() if value.grad is not None}
 
     rows = np.arange(30)
@@ -242,6 +243,75 @@ def test_weights_that_are_not_finite_are_never_scored(small_yaml: str) -> None:
     torch.nn.init.constant_(state.model.head.weight, math.nan)  # type: ignore[union-attr, arg-type]
     with pytest.raises(LstmclsError, match="outputs are NaN"):
         list(setting.fit(state))
+
+
+def test_a_training_that_goes_back_starts_there_with_half_the_rate(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    state, straight = setting.state(), setting.state()
+    for _ in itertools.islice(setting.fit(straight), 5):
+        pass
+    tensors = {name: value.clone() for name, value in straight.training_tensors().items()}
+    saved = straight.training_numbers()
+    poisoned(setting, set(range(7, 100)))
+    with pytest.raises(NotFiniteError):
+        list(setting.fit(state))
+    state.go_back(tensors, saved)
+    assert_equal(state.training_tensors(), straight.training_tensors())
+    assert (state.progress.step, state.progress.rate_scale, state.progress.went_back) == (5, 0.5, True)
+    poisoned(setting, set())
+    report = epochs(setting.fit(state))[0]
+    highest = learning_rate(setting.train, report.step / (3 * report.step), 1.0)
+    assert report.learning_rate < 0.6 * highest
+    fresh = setting.state()
+    state.go_back(fresh.training_tensors(), fresh.training_numbers())  # nothing of the old optimizer is left
+    assert_equal(state.training_tensors(), fresh.training_tensors())
+
+
+class Cramped(Classify):
+    """A task whose device has room for five rows."""
+
+    __slots__ = ()
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        if batch.num_rows > 5:
+            raise torch.OutOfMemoryError("out of memory")
+        return Classify.loss(self, model, batch)
+
+
+def test_out_of_memory_computes_the_same_step_in_parts(small_yaml: str) -> None:
+    off = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
+    setting = Setting(small_yaml, [*off, "run.precision=fp32"])
+    whole = epochs(setting.fit(setting.state()))
+    setting.task = Cramped(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    state = setting.state()
+    reports = list(setting.fit(state))
+    assert {report.parts for report in reports if isinstance(report, StepReport)} == {4}  # 16 rows in 4 parts
+    for ours, theirs in zip(epochs(iter(reports)), whole, strict=True):
+        assert ours.step == theirs.step
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+        assert ours.dev.scalars()["log_loss"] == pytest.approx(theirs.dev.scalars()["log_loss"], rel=1e-3)
+
+
+def test_one_row_that_does_not_fit_ends_the_training_by_name(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+
+    class Full(Cramped):
+        def loss(self, model: nn.Module, batch: Batch) -> Loss:
+            raise torch.OutOfMemoryError("no room\nmore of it")
+
+    setting.task = Full(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    with pytest.raises(LstmclsError, match=r"single row in a batch \(no room\); try a lower"):
+        list(setting.fit(setting.state()))
+
+
+def test_the_memory_of_the_largest_batch_is_estimated_from_its_positions(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    model = setting.state().model
+    whole = memory_estimate(model, setting.data.train, setting.train)
+    longest = int(setting.data.train.lengths.max())
+    assert whole == 50 * 2 * 4 * 8 * 16 * longest  # two directions, four gates of 8 units, 16 rows
+    few = setting.train.model_copy(update={"batch_tokens": longest})
+    assert memory_estimate(model, setting.data.train, few) == whole // 16
 
 
 def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(small_yaml: str) -> None:

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from lstm_cli.baselines import Baseline, majority, tfidf_logreg
-from lstm_cli.checkpoint import load_checkpoint, write_file
+from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.config import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Rows, load_splits, open_rows
+from lstm_cli.durable import write_file
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
 from lstm_cli.evaluation import evaluate
 from lstm_cli.metrics import HIGHER_IS_BETTER, Classification

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TextIO
 
-from lstm_cli.checkpoint import load_checkpoint
+import torch
+
+from lstm_cli import __version__
+from lstm_cli.checkpoint import Checkpoint, load_checkpoint
 from lstm_cli.config import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.rows import Row
-from lstm_cli.data.sources import open_rows, stream_rows
-from lstm_cli.errors import ConfigError, LstmclsError
-from lstm_cli.prediction import RowOutput, predict_rows
+from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
+from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
+from lstm_cli.prediction import RowOutput, predict_windows
 from lstm_cli.rundir import RunDir
-from lstm_cli.runtime import start
+from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Task
+from lstm_cli.unfinished import Unfinished, unfinished
 
 Format = Literal["jsonl", "csv", "tsv"]
 
@@ -40,30 +44,74 @@ def predict(
     top_k: int,
     probs: bool,
     quote_formulas: bool,
+    resume: bool,
+    strict: bool,
 ) -> None:
     """Read text from files, folders or stdin and write a prediction a row to stdout or to `output`."""
     config = load_config(source, overrides, run_dir)
-    runtime = start(config.run, trains=False)
-    task, model = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint)).load(
-        runtime.device
-    )
-    data = config.data
-    if not any(override.startswith("data.format=") for override in overrides):
-        data = data.model_copy(update={"format": "auto"})  # the training files' format says nothing of these
-    rows: Iterable[Row]
-    if list(files) == ["-"]:
-        rows = stream_rows(sys.stdin.buffer, data)
-    elif "-" in files:
-        raise ConfigError("-: stdin is read alone; give either - or files")
-    else:
-        rows = open_rows(list(files), data, "predict", labelled=False, keep_fields=True, on_error="row")
     format = format or _format_of(output)
     if quote_formulas and format == "jsonl":
         raise ConfigError("--quote-formulas: JSON Lines have no cells to quote; try --format csv or tsv")
-    with _writer(output, format, quote_formulas) as write, screen.counting("predicting") as counter:
-        for number, result in enumerate(predict_rows(model, task, rows, runtime)):
-            write(_prediction(number, result, task, top_k, probs))
-            counter.one_more()
+    if resume and (output is None or "-" in files):
+        raise ConfigError(
+            "--resume: stdin is gone once it is read; put its lines into a file"
+            if output
+            else "--resume: goes on with an unfinished file; name it with -o OUT"
+        )
+    if output and output.exists() and not output.is_file():  # it would be replaced
+        raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
+    runtime = start(config.run, trains=False)
+    saved = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint))
+    if saved.passed_over:
+        screen.warn(f"{saved.passed_over}; predicting with {saved.folder}")
+    task, model = saved.load(runtime.device)
+    rows = _rows(files, config.data, any(override.startswith("data.format=") for override in overrides))
+    made_from = None
+    if output and isinstance(rows, Rows):
+        how = {"format": format, "top_k": top_k, "probs": probs, "quote_formulas": quote_formulas}
+        made_from = {"input": rows.digest(), **how, **_model_facts(saved, runtime)}
+    with _target(output, made_from, resume=resume) as target, screen.counting("predicting") as counter:
+        done = target.done
+        if resume:
+            screen.say(
+                f"going on after row {done.rows:,}" if done.rows else "nothing is kept: from the beginning"
+            )
+        write = _line_writer(target.stream, format, done.columns, quote_formulas)
+        for window in predict_windows(model, task, rows, runtime, skip=done.rows):
+            for result in window:
+                write(_prediction(done.rows, result, task, top_k, probs))
+                done.count(result.row)
+                counter.one_more()
+            target.keep()
+    if strict and done.num_errors:
+        raise DataError(
+            f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read, each has its `error` in the "
+            f"output; the first is {done.first_error}"
+        )
+
+
+def _rows(files: Sequence[str], data: DataConfig, format_is_meant: bool) -> Iterable[Row]:
+    if not format_is_meant:
+        data = data.model_copy(update={"format": "auto"})  # the training files' format says nothing of these
+    if list(files) == ["-"]:
+        return stream_rows(sys.stdin.buffer, data)
+    if "-" in files:
+        raise ConfigError("-: stdin is read alone; give either - or files")
+    return open_rows(list(files), data, "predict", labelled=False, keep_fields=True, on_error="row")
+
+
+def _model_facts(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
+    """What decides an output's last bit, beside the row: other threads or versions sum in another order."""
+    digest = hashlib.sha256()
+    for name, content in sorted(saved.files.items()):
+        digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+    facts = runtime.facts()
+    return {
+        "checkpoint": f"{saved.name} ({digest.hexdigest()[:12]})",
+        "lstmcls": __version__,
+        "torch": torch.__version__,
+        **{name: facts[name] for name in ("device", "threads", "deterministic")},
+    }
 
 
 def _prediction(number: int, result: RowOutput, task: Task, top_k: int, probs: bool) -> dict[str, Any]:
@@ -98,31 +146,33 @@ def _format_of(output: Path | None) -> Format:
 
 
 @contextmanager
-def _writer(
-    output: Path | None, format: Format, quote_formulas: bool
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Writes lines to stdout, or to a file that appears only when it is whole."""
+def _target(
+    output: Path | None, made_from: Mapping[str, Any] | None, *, resume: bool
+) -> Iterator[Unfinished]:
+    """Stdout, or a file that appears only when it is whole. A stop says how to go on, where that can be done."""
     if output is None:
         assert isinstance(sys.stdout, io.TextIOWrapper)
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the terminal's locale says
-        yield _line_writer(sys.stdout, format, quote_formulas)
+        yield Unfinished(sys.stdout)
         sys.stdout.flush()
         return
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            yield _line_writer(stream, format, quote_formulas)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with unfinished(output, made_from, resume=resume) as target:
+        try:
+            yield target
+        except Interrupted as stop:
+            if not target.done.bytes:
+                raise
+            raise Interrupted(
+                stop.signal_number, "stopped; to go on, add --resume to the same command"
+            ) from None
 
 
-def _line_writer(stream: TextIO, format: Format, quote_formulas: bool) -> Callable[[dict[str, Any]], None]:
+def _line_writer(
+    stream: TextIO, format: Format, columns: list[str], quote_formulas: bool
+) -> Callable[[dict[str, Any]], None]:
+    """Writes a line; a table's `columns` are those of its first row, and empty before it."""
     if format == "jsonl":
         return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
-    columns: list[str] = []
     shown = _quoted if quote_formulas else lambda cell: cell
     # the module quotes a lone \r, which ends a row for most readers, only where \r is part of its line end
     lines = SimpleNamespace(write=lambda text: stream.write(text.removesuffix("\r\n") + "\n"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,16 @@ from lstm_cli.commands.evaluate import evaluate_split
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen, TrainingProgress
 from lstm_cli.data.sources import Splits, load_splits
-from lstm_cli.errors import ConfigError, Interrupted
+from lstm_cli.data.store import TokenStore
+from lstm_cli.errors import ConfigError, Interrupted, NotFiniteError
 from lstm_cli.interrupts import stop_requests
 from lstm_cli.plots import learning_curves
 from lstm_cli.report import TensorBoard
-from lstm_cli.rundir import RunDir
-from lstm_cli.runtime import start
+from lstm_cli.rundir import RunDir, holds_a_run, locked
+from lstm_cli.runtime import Runtime, available_memory, start
 from lstm_cli.tasks import Task
-from lstm_cli.training import EncodedSplits, EpochReport, StepReport, TrainState, fit
+from lstm_cli.train_state import TrainConfig, TrainState
+from lstm_cli.training import EncodedSplits, EpochReport, Report, StepReport, fit, memory_estimate
 
 
 def train(
@@ -35,32 +39,51 @@ def train(
     """Train, keep `best` and `last`, and score the best on test (on dev where there is no test)."""
     config = load_config(source, overrides, run_dir)
     runtime = start(config.run)
-    run, going_on = _open_run(config, screen, resume=resume, overwrite=overwrite)
-    splits = load_splits(config.data, config.run.seed)
-    _keep_provenance(run, splits, going_on, {"seed": config.run.seed, **runtime.facts()})
+    with locked(Path(config.run.dir)):
+        run, going_on = _open_run(config, screen, resume=resume, overwrite=overwrite)
+        splits = load_splits(config.data, config.run.seed)
+        _keep_provenance(run, splits, going_on, {"seed": config.run.seed, **runtime.facts()})
 
-    last = load_checkpoint(run.last) if going_on else None
-    task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train)
-    data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
-    # encoded now, so that a fault of the test rows is not found after hours of training
-    test = {"test": task.encode(splits.test)} if splits.test is not None else {}
-    state = TrainState.start(task, config.train, runtime, config.run.seed)
-    if last:
-        if last.passed_over:
-            screen.warn(f"{last.passed_over}; going on from {last.folder}")
-        last.restore(state)
-    run.keep_records(state.progress.epoch)
-    screen.splits({"train": data.train, "dev": data.dev, **test})
-    screen.stages(state.model.stages())  # type: ignore[operator]
-    screen.say(f"run {run.path}, seed {config.run.seed}, on {runtime.why}")
+        last = load_checkpoint(run.last) if going_on else None
+        task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train)
+        data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
+        # encoded now, so that a fault of the test rows is not found after hours of training
+        test = {"test": task.encode(splits.test)} if splits.test is not None else {}
+        state = TrainState.start(task, config.train, runtime, config.run.seed)
+        if last:
+            if last.passed_over:
+                screen.warn(f"{last.passed_over}; going on from {last.folder}")
+            last.restore(state)
+        screen.splits({"train": data.train, "dev": data.dev, **test})
+        screen.stages(state.model.stages())  # type: ignore[operator]
+        screen.say(f"run {run.path}, seed {config.run.seed}, on {runtime.why}")
+        if runtime.device.type == "cpu":
+            _warn_of_memory(state, data.train, config.train, screen)
 
+        _train(run, state, task, data, config, runtime, screen)
+        _score(run, splits, config.train.select_by, runtime, screen, baselines=baselines)
+
+
+def _train(
+    run: RunDir,
+    state: TrainState,
+    task: Task,
+    data: EncodedSplits,
+    config: RunConfig,
+    runtime: Runtime,
+    screen: Screen,
+) -> None:
+    """Train from where the state stands, keeping `best` and `last`. Raises Interrupted, once saved, where asked to."""
     progress = state.progress
+    run.keep_records(progress.epoch)
+    saves = _SaveClock(config.train.save_every, progress.step)
     writer = TensorBoard(run.tensorboard) if config.run.tensorboard else None
     with (
         stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
         screen.training(config.train.epochs, progress.epoch, config.train.select_by) as shown,
     ):
-        for report in fit(state, task, data, config.train, runtime):
+        for report in _fit(run, state, task, data, config.train, runtime, screen):
+            saved = False
             match report:
                 case StepReport():
                     shown.step(
@@ -70,24 +93,97 @@ def train(
                         report.loss,
                         report.tokens_per_second,
                     )
+                    if saves.is_due(state.progress.step) and state.is_good:
+                        save_last(run.last, task, state)
+                        saves.saved(state.progress.step)
+                        saved = True
                 case EpochReport():
                     record = _record(report)
                     run.record(record)
-                    _show_epoch(run, screen, shown, record, report.warnings, progress.best_score)
+                    _show_epoch(run, screen, shown, record, report.warnings, state.progress.best_score)
                     if writer:
                         writer.write(record)
                     if report.improved:
                         save_best(run.best, task, state)
                     save_last(run.last, task, state)
+                    saves.saved(state.progress.step)
+                    saved = True
             if stop.signal_number is not None:
-                save_last(run.last, task, state)
+                if not saved:
+                    save_last(run.last, task, state)
                 raise Interrupted(
                     stop.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
                 )
 
-    learning_curves(run.records(), config.train.select_by, run.curves)
-    split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
-    evaluate_split(run, "best", rows, split, splits.train if baselines else None, runtime, screen)
+
+def _fit(
+    run: RunDir,
+    state: TrainState,
+    task: Task,
+    data: EncodedSplits,
+    config: TrainConfig,
+    runtime: Runtime,
+    screen: Screen,
+) -> Iterator[Report]:
+    """`fit`, which on its first NotFiniteError goes back to the last checkpoint with half the learning rate."""
+    parts = state.parts
+    while True:
+        try:
+            for report in fit(state, task, data, config, runtime):
+                yield report
+                if state.parts > parts:
+                    parts = state.parts
+                    screen.warn(
+                        f"out of memory: every batch goes in {parts} parts from here on, the gradient is the same"
+                    )
+            return
+        except NotFiniteError as fault:
+            if state.progress.went_back:
+                raise
+            message = str(fault)
+        if exists(run.last):
+            last = load_checkpoint(run.last)
+            last.go_back(state)
+            where = f"the checkpoint of step {state.progress.step}"
+        else:
+            fresh = TrainState.start(task, config, runtime, state.seed)
+            state.go_back(fresh.training_tensors(), fresh.training_numbers())
+            where = "the beginning"
+        screen.warn(f"{message}; going back to {where} with half the learning rate, this once")
+        run.write_log(f"warning: {message}; went back to {where}")
+        run.keep_records(state.progress.epoch)
+
+
+@dataclass(slots=True)
+class _SaveClock:
+    """Says when `train.save_every` has passed since the last save."""
+
+    every: int | str
+    step: int
+    time: float = field(default_factory=time.monotonic)
+
+    def is_due(self, step: int) -> bool:
+        if isinstance(self.every, int):
+            return step - self.step >= self.every
+        return time.monotonic() - self.time >= int(self.every.removesuffix("s"))
+
+    def saved(self, step: int) -> None:
+        self.step, self.time = step, time.monotonic()
+
+
+def _score(
+    run: RunDir, splits: Splits, select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
+) -> None:
+    """Draw the curves and score the best model."""
+    try:
+        learning_curves(run.records(), select_by, run.curves)
+        split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
+        evaluate_split(run, "best", rows, split, splits.train if baselines else None, runtime, screen)
+    except Interrupted as stopped:
+        raise Interrupted(
+            stopped.signal_number,
+            f"stopped; the training is over and saved, its scores are not: lstmcls eval {run.path}",
+        ) from None
     screen.say(f"the model is in {run.best}")
     screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
 
@@ -97,26 +193,28 @@ def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: boo
     path = Path(config.run.dir)
     if not resume:
         return RunDir.create(path, config.to_yaml(), overwrite=overwrite), False
-    run = RunDir.open(path)
-    _refuse_changes(run.config, config)
-    if exists(run.last):
-        return run, True
+    if holds_a_run(path):
+        run = RunDir.open(path)
+        _refuse_changes(run, config)
+        if exists(run.last):
+            return run, True
+    else:
+        run = RunDir.create(path, config.to_yaml(), overwrite=False)
     screen.say(f"{run.path}: no checkpoint was written yet, so the training starts from the beginning")
     return run, False
 
 
-def _refuse_changes(saved: Path, config: RunConfig) -> None:
+def _refuse_changes(run: RunDir, config: RunConfig) -> None:
     """A training goes on as it began. Raises ConfigError with the difference."""
-    # with the folder as it is called now: it may have been moved
-    then = load_config(str(saved.parent), run_dir=config.run.dir).to_yaml().splitlines()
-    now = config.to_yaml().splitlines()
+    before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have been moved
+    then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
     changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
     if changes:
         raise ConfigError(
-            f"{saved}: the config has changed since this run began, so it cannot be resumed:\n"
+            f"{run.config}: the config has changed since this run began, so it cannot be resumed:\n"
             + "\n".join(changes)
             + "\ntry the run's own config (lstmcls train "
-            + f"{saved.parent} --resume), or another --run"
+            + f"{run.path} --resume), or another --run"
         )
 
 
@@ -137,6 +235,16 @@ def _keep_provenance(run: RunDir, splits: Splits, going_on: bool, facts: Mapping
             )
     else:
         run.write_environment({**facts, "data": data})
+
+
+def _warn_of_memory(state: TrainState, train: TokenStore, config: TrainConfig, screen: Screen) -> None:
+    """On a CPU, where running out of memory ends the process without a word: say so before."""
+    needed, available = memory_estimate(state.model, train, config), available_memory()
+    if available is not None and needed > available:
+        screen.warn(
+            f"the longest batch will take about {needed / 2**30:.1f} GB of memory, {available / 2**30:.1f} GB are "
+            f"free; try a lower train.batch_tokens, train.batch_size or task.max_tokens"
+        )
 
 
 def _record(report: EpochReport) -> dict[str, Any]:

@@ -121,8 +121,11 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(small_yaml: str, t
     precious = tmp_path / "run" / "precious.txt"
     precious.parent.mkdir()
     precious.write_text("mine", encoding="utf-8")
+    for flag in ([], ["--resume"], ["--overwrite"]):
+        assert_one_message(run("train", small_yaml, *flag), 2, "not a run's folder")
+    assert [file.name for file in precious.parent.iterdir()] == ["precious.txt"]
+    (precious.parent / "config.yaml").write_text("", encoding="utf-8")
     assert_one_message(run("train", small_yaml), 2, "--resume", "--overwrite")
-    assert_one_message(run("train", small_yaml, "--overwrite"), 2, "not a run's folder")
     assert precious.read_text(encoding="utf-8") == "mine"
     assert_one_message(run("train", small_yaml, "--resume", "--overwrite"), 2, "give one")
 

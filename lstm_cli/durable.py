@@ -1,0 +1,55 @@
+"""Files that are written whole or not at all, and are still there after a power cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lstm_cli.errors import StorageError
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace `path` whole: a reader sees the old content or the new. Raises StorageError where that fails."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with naming(path), temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    except StorageError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to `path`. Raises StorageError where it cannot be written."""
+    with naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` as durable as the files."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn the faults of writing, which may not know their file (a full disk, say), into one that does."""
+    try:
+        yield
+    except OSError as fault:
+        raise StorageError(
+            f"{path}: cannot be written: {fault.strerror or fault}; what was saved before is whole. "
+            f"Is the disk full, or the folder not yours?"
+        ) from None

@@ -1,0 +1,196 @@
+"""What a training was asked for, and where it stands: everything that a resumed one needs."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lstm_cli.optimization import adamw
+from lstm_cli.runtime import Runtime
+from lstm_cli.schema import Config
+from lstm_cli.tasks.base import Task
+
+SelectBy = Literal["accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece", "roc_auc"]
+
+
+SaveEvery = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]*s$")]
+
+
+class TrainConfig(Config):
+    """The `train:` section."""
+
+    epochs: int = Field(10, ge=1, description="passes over the training rows, at most")
+    batch_size: int = Field(64, ge=1, description="rows in a batch, at most")
+    batch_tokens: int = Field(32_768, ge=1, description="tokens in a batch with its padding, at most")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients make up one step")
+    learning_rate: float = Field(2e-3, gt=0, description="the highest rate of the schedule")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "cosine",
+        description="of the rate after warm-up: constant, cosine to zero, or cut when dev stops improving",
+    )
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of the training in which the rate rises from zero"
+    )
+    plateau_patience: int = Field(
+        1, ge=0, description="plateau: epochs without improvement before the rate is cut"
+    )
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="plateau: what the rate is multiplied with")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's, on matrices only")
+    clip_norm: float = Field(1.0, gt=0, description="the gradient's norm, at most")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the averaged weights that are scored and kept; 0: none"
+    )
+    select_by: SelectBy = Field("macro_f1", description="the dev metric that says which epoch is best")
+    patience: int = Field(3, ge=0, description="stop after so many epochs without improvement; 0: never")
+    max_bad_steps: int = Field(
+        10,
+        ge=1,
+        description="go back to the last checkpoint, with half the rate, after so many NaN or infinite steps in a row",
+    )
+    save_every: SaveEvery = Field(
+        "60s", description="besides every epoch's end: a number of steps, or of seconds as in 60s"
+    )
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything about a training that is a number: where it stands and what it has seen. All of it is saved."""
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    rate_scale: float = 1.0
+    best_score: float | None = None
+    best_epoch: int | None = None
+    epochs_since_best: int = 0
+    epochs_since_cut: int = 0
+    bad_in_a_row: int = 0
+    went_back: bool = False
+    # of the running epoch
+    skipped_steps: int = 0
+    loss_total: float = 0.0
+    loss_count: int = 0
+    tokens: int = 0
+    positions: int = 0
+    seconds: float = 0.0
+    # (train loss, dev loss) of every epoch that is over
+    losses: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What a step will say once the device has come to it: (2,) loss summed over `count`, and gradient norm."""
+
+    figures: Tensor
+    count: int
+
+
+@dataclass(slots=True)
+class TrainState:
+    """The one mutable object of a training. `averaged` holds the averaged weights where `train.ema` is set.
+
+    `unread` are steps that are taken but not yet counted in `progress`; there are none on a CPU. `parts` is how many
+    pieces a batch is computed in, found out anew by every process.
+    """
+
+    model: nn.Module
+    averaged: nn.Module | None
+    optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
+    seed: int
+    progress: Progress
+    unread: list[Unread] = field(default_factory=list)
+    parts: int = 1
+
+    @classmethod
+    def start(cls, task: Task, config: TrainConfig, runtime: Runtime, seed: int) -> TrainState:
+        """A fresh model on its device with a fresh optimizer; the seed decides every weight."""
+        torch.manual_seed(seed)
+        model = task.build_model().to(runtime.device)
+        optimizer = adamw(model, config.weight_decay)
+        scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
+        averaged = copy.deepcopy(model) if config.ema else None
+        return cls(model, averaged, optimizer, scaler, seed, Progress())
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The model that is scored, and kept as the best."""
+        return self.averaged or self.model
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is worth going back to: the last step was finite, and so is every weight."""
+        self.settle()
+        return not self.progress.bad_in_a_row and all(
+            bool(value.isfinite().all()) for value in self.training_tensors().values()
+        )
+
+    def go_back(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """`restore` after steps that were not finite: from here on with half the learning rate."""
+        self.unread.clear()
+        self.restore(tensors, numbers)
+        self.progress.rate_scale *= 0.5
+        self.progress.bad_in_a_row = 0
+        self.progress.went_back = True
+
+    def training_tensors(self) -> dict[str, Tensor]:
+        """All tensors that a resumed training needs, by name."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
+        for parameter, slots in self.optimizer.state.items():
+            tensors |= {f"optimizer.{names[id(parameter)]}.{slot}": value for slot, value in slots.items()}
+        return tensors
+
+    def training_numbers(self) -> dict[str, Any]:
+        """All numbers that a resumed training needs."""
+        self.settle()
+        return {
+            "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def settle(self) -> None:
+        """Count the unread steps in `progress`, waiting for the device once."""
+        if not self.unread:
+            return
+        progress = self.progress
+        figures = torch.stack([step.figures for step in self.unread]).tolist()
+        for step, (loss, norm) in zip(self.unread, figures, strict=True):
+            if math.isfinite(loss) and math.isfinite(norm):
+                progress.loss_total += loss
+                progress.loss_count += step.count
+                progress.bad_in_a_row = 0
+            else:
+                progress.skipped_steps += 1
+                progress.bad_in_a_row += 1
+        self.unread.clear()
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Stand where `training_tensors` and `training_numbers` were taken. Raises KeyError, RuntimeError, TypeError
+        or ValueError where they are of another model."""
+        self.model.load_state_dict(_under("model.", tensors))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(_under("averaged.", tensors))
+        self.optimizer.state.clear()
+        for name, parameter in self.model.named_parameters():
+            slots = _under(f"optimizer.{name}.", tensors)
+            if slots:  # none before the first step
+                self.optimizer.state[parameter] = {
+                    slot: value.to(value.device if slot == "step" else parameter.device)
+                    for slot, value in slots.items()
+                }
+        self.scaler.load_state_dict(dict(numbers["scaler"]))
+        self.progress = Progress(**numbers["progress"])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
