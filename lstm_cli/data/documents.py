@@ -123,12 +123,18 @@ def _document(path: Path, label: str | None, reading: Reading, fields: dict[str,
 
 
 def files_below(folder: str) -> list[str]:
-    """Paths of the files below `folder`, relative to it and sorted, without hidden files and folders."""
+    """Paths of the files below `folder`, relative to it and sorted, without hidden files and folders.
+
+    Raises DataError for a pipe or another thing that opening could wait on for ever.
+    """
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [str((Path(root) / name).relative_to(folder)) for name in names if not name.startswith(".")]
-    return sorted(found)
+        found += [Path(root) / name for name in names if not name.startswith(".")]
+    for path in found:
+        if not path.is_file():
+            raise DataError(f"{path}: not a regular file; take it out of the folder")
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
 def sha256_of_folder(folder: str) -> str:

@@ -519,6 +519,14 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted_on_request(
     assert_refused(invoke("predict", str(trained / "run"), "--quote-formulas"), 2, said="--format csv")
 
 
+def test_a_pipe_among_the_documents_is_not_waited_for(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    os.mkfifo(tmp_path / "texts" / "a.txt")
+    assert_refused(
+        invoke("predict", str(trained / "run"), str(tmp_path / "texts")), 3, said="not a regular file"
+    )
+
+
 def test_what_a_terminal_would_obey_is_shown_and_not_sent(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("te\x1b]0;pwned\x07xt,label\na,b\n", encoding="utf-8")
