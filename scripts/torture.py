@@ -3,7 +3,8 @@
 
     .venv/bin/python scripts/torture.py                  200 kills
     .venv/bin/python scripts/torture.py --control        the same with the noise of a step no longer its own: must fail
-    sudo .venv/bin/python scripts/torture.py --disk-full a training on a disk of every size (Linux, mounts a tmpfs)
+    .venv/bin/python scripts/torture.py --signals        how long SIGTERM takes, at moments all over a training
+    sudo .venv/bin/python scripts/torture.py --disk-full trainings on disks too small (Linux, mounts a tmpfs)
 
 A run is killed with SIGKILL several times, each at a moment drawn from one of four kinds: any, while the vocabulary is
 learned and rows are tokenised, while a checkpoint is being written, while dev or test rows are scored. Compared are
@@ -189,6 +190,56 @@ def kill_many(options: argparse.Namespace) -> int:
     return 0 if survived == sum(tried.values()) else 1
 
 
+def signals(options: argparse.Namespace) -> int:
+    """SIGTERM at moments all over a training, of `--data` where given: the seconds until the process is gone."""
+    slowest: dict[str, float] = {}
+    hits: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yaml = config(folder)
+        more = ["--set", f"data.train={options.data}", "--set", "task.tokenizer.vocab_size=8000"]
+        more = more if options.data else []
+        began = time.monotonic()
+        environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+        subprocess.run(command(yaml, folder / "straight", *more), env=environment, check=True)
+        whole = time.monotonic() - began
+        for i in range(options.moments):
+            run = folder / f"run{i}"
+            environment["XDG_CACHE_HOME"] = str(run) + ".cache"
+            process = subprocess.Popen(
+                command(yaml, run, *more), env=environment, stderr=subprocess.PIPE, text=True
+            )
+            time.sleep(1.0 + (whole - 1.0) * i / options.moments)
+            phase = phase_of(run)
+            asked = time.monotonic()
+            process.terminate()
+            _, said = process.communicate()
+            taken = time.monotonic() - asked
+            if process.returncode == 0:
+                continue  # it was done
+            if process.returncode != 143 or len(said.strip().splitlines()) != 1:
+                raise SystemExit(f"{phase}: exit {process.returncode}:\n{said}")
+            hits[phase] += 1
+            slowest[phase] = max(slowest.get(phase, 0.0), taken)
+    for phase, seconds in slowest.items():
+        print(f"{phase:12} {hits[phase]:3} times asked, gone after {seconds:.2f} s at most, exit 143")
+    return 0 if max(slowest.values()) <= 5 else 1
+
+
+def phase_of(run: Path) -> str:
+    """What a training is doing, by the files that it has written."""
+    cache = Path(str(run) + ".cache") / "lstmcls"
+    if not run.exists():
+        return "start"
+    if not list(cache.glob("*.bytes")):
+        return "vocabulary"
+    if not (run / "checkpoints").exists():
+        return "tokenising"
+    if list((run / "checkpoints").glob("*.new")):
+        return "saving"
+    return "scoring" if len(lines_of(run)) == 5 else "training"
+
+
 def disk_full(options: argparse.Namespace) -> int:
     """Train on disks too small: the fault is one line, exit 1, and whatever was saved whole can be loaded."""
     from lstm_cli.checkpoint import exists, load_checkpoint
@@ -200,7 +251,7 @@ def disk_full(options: argparse.Namespace) -> int:
         disk = folder / "disk"
         disk.mkdir()
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
-        for kilobytes in range(8, 8 + 16 * options.sizes, 16):
+        for kilobytes in range(16, 16 + 40 * options.sizes, 40):
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], check=True)
             try:
                 answer = subprocess.run(
@@ -235,8 +286,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--control", action="store_true")
     parser.add_argument("--disk-full", action="store_true")
-    parser.add_argument("--sizes", type=int, default=60, help="of disks, 16 kB apart")
+    parser.add_argument("--sizes", type=int, default=60, help="of disks, 40 kB apart")
+    parser.add_argument("--signals", action="store_true")
+    parser.add_argument("--moments", type=int, default=30)
+    parser.add_argument("--data", help="a CSV (text,label) to train on while signals are sent")
     options = parser.parse_args()
+    if options.signals:
+        raise SystemExit(signals(options))
     raise SystemExit(disk_full(options) if options.disk_full else kill_many(options))
 
 
