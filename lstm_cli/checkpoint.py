@@ -252,9 +252,12 @@ def _refuse_strange(weights: Mapping[str, Tensor]) -> None:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Leaves tensors undrawn: on the meta device there is nothing to draw, and importing what says so takes 1.1 s."""
+    """Leaves tensors undrawn: on the meta device there is nothing to draw, and torch imports for 1.1 s to do it."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func.__name__ in ("normal_", "uniform_", "orthogonal_", "kaiming_uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

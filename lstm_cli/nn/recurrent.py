@@ -100,6 +100,8 @@ class Recurrent(nn.Module):
         what it holds (Jozefowicz et al. 2015, section 2.2).
         """
         for name, parameter in self.named_parameters():
+            if parameter.is_meta:
+                continue  # only its shape is wanted
             for gate in parameter.chunk(_NUM_GATES[self.cell]):
                 if name.startswith("weight_ih"):
                     nn.init.xavier_uniform_(gate)

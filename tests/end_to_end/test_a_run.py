@@ -349,3 +349,15 @@ def test_help_answers_without_the_heavy_libraries() -> None:
 
 def test_the_version_is_the_packages() -> None:
     assert re.fullmatch(r"lstmcls \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+def test_predicting_a_line_imports_no_compiler_and_no_fitting(trained: Path, tmp_path: Path) -> None:
+    """Each would take longer than the rest of the command."""
+    (tmp_path / "one.txt").write_text("never bad\n", encoding="utf-8")
+    script = (
+        "import sys\nfrom lstm_cli.cli import app\n"
+        f"app(['predict', {str(trained)!r}, {str(tmp_path / 'one.txt')!r}], standalone_mode=False)\n"
+        "print([name for name in ('torch._dynamo', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "[]"
