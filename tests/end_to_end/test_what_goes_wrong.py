@@ -6,6 +6,7 @@ import math
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.batch import Batch
+from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.cli import app
 from lstm_cli.tasks import Classify, Loss
 from scripts import torture
@@ -55,6 +57,26 @@ def test_a_checkpoint_is_saved_as_often_as_asked(small_yaml: str, tmp_path: Path
             patch.setattr("lstm_cli.commands.train.save_last", count)
             train(small_yaml, "--set", f"train.save_every={every}", "--run", str(tmp_path / every))
         assert saved == ["last"] * expected
+
+
+def test_a_signal_in_the_middle_of_an_epoch_saves_the_very_step(
+    small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    loss = Classify.loss
+
+    def asked_to_stop(self: Classify, model: object, batch: Batch) -> Loss:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(self, model, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Classify, "loss", asked_to_stop)
+    result = train(small_yaml)
+    assert result.exit_code == 143, result.output
+    assert "stopped and saved" in result.stderr
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last").about["step"] == 5
 
 
 @pytest.fixture
