@@ -74,8 +74,10 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # torch.use_deterministic_algorithms does this and, for a compiler that is not used here, imports for 1.2 s
     torch.set_deterministic_debug_mode("error" if config.deterministic else "default")
+    # cuDNN takes TF32 for fp32 unless told not to, and its ten bits are not what scores promise
+    torch.backends.cudnn.allow_tf32 = False
     device, reason = _device(config.device)
-    precision, because = _precision(config.precision if trains else "fp32", device)
+    precision, because = _precision(config.precision, device) if trains else ("fp32", "as all scores")
     return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
 
 
