@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_cli.batch import UNK_ID
+from lstm_cli.durable import naming
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -89,7 +90,8 @@ def cached(key: str, chunks: Iterable[EncodedRows]) -> TokenStore:
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{key[:16]}-", dir=folder.parent))
     try:
-        _write(unfinished, chunks)
+        with naming(unfinished):
+            _write(unfinished, chunks)
         shutil.rmtree(folder, ignore_errors=True)  # one that _open found damaged
         try:
             unfinished.rename(folder)
@@ -114,10 +116,11 @@ def cached_bytes(key: str, make: Callable[[], bytes]) -> bytes:
         pass  # not made yet
     made = make()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = path.with_name(f".{key[:16]}-{os.getpid()}")
+    unfinished = path.with_name(f".{key[:16]}-{os.getpid()}")  # several trainings may start at once
     try:
-        unfinished.write_bytes(hashlib.sha256(made).digest() + made)
-        unfinished.replace(path)
+        with naming(path):
+            unfinished.write_bytes(hashlib.sha256(made).digest() + made)
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return made
@@ -139,6 +142,14 @@ def _write(folder: Path, chunks: Iterable[EncodedRows]) -> None:
             targets.write(packed.targets.tobytes())
             truncated.write(packed.truncated.tobytes())
             num_tokens += len(packed.tokens)
+        for file in (
+            tokens,
+            offsets,
+            targets,
+            truncated,
+        ):  # a power cut must not leave the right size and zeros
+            file.flush()
+            os.fsync(file.fileno())
     sizes = {name: (folder / f"{name}.bin").stat().st_size for name in _FILES}
     (folder / "sizes.json").write_text(json.dumps(sizes), encoding="utf-8")
 

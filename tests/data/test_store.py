@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from lstm_cli.data.store import EncodedRows, TokenStore, cache_folder, cached, cached_bytes, pack
+from lstm_cli.errors import StorageError
 
 CHUNKS = [
     EncodedRows([np.array([2, 3], np.int32), np.array([1], np.int32)], [0, 1], [True, False]),
@@ -89,3 +92,16 @@ def test_bytes_are_made_once_and_made_again_when_damaged() -> None:
     assert cached_bytes("key", make) == b"some bytes"
     assert len(calls) == 3
     assert cached_bytes("another key", lambda: b"") == b""
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    rows = EncodedRows([np.array([3, 4], np.int32)], [0], [False])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match=f"{cache_folder()}.*cannot be written: No space left"):
+            cached("0" * 64, [rows])
+    assert list(cache_folder().iterdir()) == []
+    assert cached("0" * 64, [rows]).tokens.tolist() == [3, 4]
