@@ -199,16 +199,16 @@ class RunDir:
         append_line(self.metrics, json.dumps(line))
 
     def records(self) -> list[dict[str, Any]]:
-        """The epochs recorded so far; a last line that a crash cut short is left out."""
+        """The epochs recorded so far, up to a line that no epoch has written whole."""
         if not self.metrics.exists():
             return []
         records = []
         for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                if type(record["epoch"]) is not int:
-                    break
-            except (ValueError, TypeError, KeyError, RecursionError):
+            except (ValueError, RecursionError):
+                break
+            if not _is_epoch(record):
                 break
             records.append(record)
         return records
@@ -222,6 +222,13 @@ class RunDir:
         """Append one line, with the time of day, to log.txt."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+def _is_epoch(record: Any) -> bool:
+    if not isinstance(record, dict) or not isinstance(record.get("dev"), dict):
+        return False
+    numbers = [record.get("train_loss"), record["dev"].get("log_loss"), *record["dev"].values()]
+    return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
 
 
 def _link_in(path: Path) -> Path | None:

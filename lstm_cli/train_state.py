@@ -184,12 +184,19 @@ class TrainState:
         for name, parameter in self.model.named_parameters():
             slots = _under(f"optimizer.{name}.", tensors)
             if slots:  # none before the first step
+                if {slot: value.shape for slot, value in slots.items()} != _slot_shapes(parameter):
+                    raise ValueError(f"optimizer.{name} is that of another parameter")
                 self.optimizer.state[parameter] = {
                     slot: value.to(value.device if slot == "step" else parameter.device)
                     for slot, value in slots.items()
                 }
         self.scaler.load_state_dict(dict(numbers["scaler"]))
         self.progress = Progress(**numbers["progress"])
+
+
+def _slot_shapes(parameter: Tensor) -> dict[str, torch.Size]:
+    """Of AdamW."""
+    return {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -70,18 +70,41 @@ def test_one_process_trains_in_a_folder_and_a_dead_one_leaves_no_lock(tmp_path: 
         assert (tmp_path / ".lock").read_text("ascii") == str(os.getpid())
 
 
+def epoch(number: int) -> dict[str, object]:
+    return {"epoch": number, "train_loss": 0.5, "dev": {"log_loss": 0.5}, "best": True}
+
+
 def test_epochs_after_the_checkpoint_are_forgotten_and_a_half_line_too(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path, "a", overwrite=False)
     assert run.records() == []
-    for epoch in (1, 2, 3):
-        run.record({"epoch": epoch})
+    for number in (1, 2, 3):
+        run.record(epoch(number))
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write('{"epoch": 4, "tr')
-    assert [line["epoch"] for line in run.records()] == [1, 2, 3]
+    assert run.records() == [epoch(1), epoch(2), epoch(3)]
     run.keep_records(2)
-    assert run.metrics.read_text("utf-8") == '{"epoch": 1}\n{"epoch": 2}\n'
+    assert run.metrics.read_text("utf-8") == f"{json.dumps(epoch(1))}\n{json.dumps(epoch(2))}\n"
     run.keep_records(0)
     assert run.records() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "7",
+        "[]",
+        '{"epoch": 2}',
+        '{"epoch": "2", "train_loss": 1, "dev": {"log_loss": 1}}',
+        '{"epoch": 2, "train_loss": 1, "dev": {"log_loss": "x"}}',
+        "[" * 100_000,
+    ],
+)
+def test_what_no_epoch_has_written_is_not_read(tmp_path: Path, line: str) -> None:
+    run = RunDir.create(tmp_path, "a", overwrite=False)
+    run.record(epoch(1))
+    with run.metrics.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    assert run.records() == [epoch(1)]
 
 
 def test_the_environment_says_versions_machine_and_what_it_is_told(tmp_path: Path) -> None:

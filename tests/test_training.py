@@ -121,6 +121,17 @@ def test_a_state_of_another_model_is_not_restored(small_yaml: str) -> None:
         wide.restore(small.training_tensors(), small.training_numbers())
 
 
+def test_an_optimizer_of_other_shapes_is_not_restored(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    trained = setting.trained()
+    name = "optimizer.head.weight.exp_avg"
+    for other in (torch.zeros(3), None):
+        tensors = trained.training_tensors()
+        tensors.pop(name) if other is None else tensors.update({name: other})
+        with pytest.raises(ValueError, match=r"optimizer\.head\.weight is that of another"):
+            setting.state().restore(tensors, trained.training_numbers())
+
+
 def test_the_mean_loss_does_not_depend_on_the_batch_size(small_yaml: str) -> None:
     off = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
     frozen = ["train.learning_rate=1e-12", "train.epochs=1", "train.weight_decay=0", "run.precision=fp32"]
