@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from lstm_cli.nn.encoders import RecurrentEncoder, Stage
 from lstm_cli.nn.pooling import Pooling
+from lstm_cli.nn.recurrent import Encoded
 
 
 class TextClassifier(nn.Module):
@@ -28,8 +30,12 @@ class TextClassifier(nn.Module):
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
         """
-        pooled = self.pooling(self.encoder(inputs, lengths), lengths)
-        logits: Tensor = self.head(self.dropout(pooled))
+        encoded: Encoded = self.encoder(inputs, lengths)
+        # in the weights' own precision: bf16 leaves a mean or a logit three digits, and no time was saved by it
+        dtype = self.head.weight.dtype
+        with torch.autocast(inputs.device.type, enabled=False):
+            pooled = self.pooling(Encoded(encoded.states.to(dtype), encoded.final.to(dtype)), lengths)
+            logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:

@@ -160,3 +160,12 @@ def test_the_stages_shapes_are_those_that_the_model_makes() -> None:
         "head",
     ]
     assert [stage.name for stage in model.stages()] == names
+
+
+def test_pooling_and_head_stay_in_full_precision_where_the_layers_do_not() -> None:
+    model = TextClassifier(RecurrentEncoder(20, 8, "lstm", 8), build_pooling("mean", 16, 1), num_classes=3)
+    seen: list[torch.dtype] = []
+    model.pooling.register_forward_hook(lambda _module, given, _made: seen.append(given[0].states.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(torch.randint(1, 20, (2, 5)), torch.tensor([5, 3]))
+    assert [*seen, logits.dtype] == [torch.float32] * 2
