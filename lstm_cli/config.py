@@ -21,7 +21,7 @@ from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
 from lstm_cli.tasks import TaskConfig
 from lstm_cli.train_state import TrainConfig
-from lstm_cli.yamltext import parse, values
+from lstm_cli.yamltext import MAX_LEVELS, parse, values
 
 _MAX_BYTES = 2**18
 
@@ -114,6 +114,9 @@ def _apply(
     path = tuple(dotted.strip().split("."))
     if not equals or not all(path):
         faults.append(f"--set {override}: must read key=value, such as --set train.epochs=5")
+        return
+    if len(path) > MAX_LEVELS:
+        faults.append(f"--set {dotted:.60}…: {len(path)} levels, and no key lies so deep")
         return
     try:
         value = values(typed)[1]

@@ -11,6 +11,7 @@ from lstm_cli.errors import ConfigError
 from lstm_cli.faults import KeyPath
 
 _MAX_VALUES = 10_000
+MAX_LEVELS = 20  # of keys and lists in each other; a config has five
 _MAX_CHARS = 4_096
 """Of one value: as long as a path can be. YAML reads 1:1:1:… as a number, in time that grows with its square."""
 
@@ -56,11 +57,13 @@ def values(text: str) -> tuple[yaml.Node | None, Any]:
 
 
 def _refuse_bombs(root: yaml.Node) -> None:
-    """Raise yaml.YAMLError where aliases written out, or a single value, would be out of all proportion."""
-    count, left = 0, [root]
+    """Raise yaml.YAMLError where nesting, aliases written out, or a single value are out of all proportion."""
+    count, left = 0, [(root, 1)]
     while left:
-        node = left.pop()
+        node, level = left.pop()
         count += 1
+        if level > MAX_LEVELS:
+            raise yaml.YAMLError("nested too deep")
         if count > _MAX_VALUES:
             raise yaml.YAMLError(
                 f"more than {_MAX_VALUES:,} values, with every alias written out, are no config"
@@ -71,9 +74,9 @@ def _refuse_bombs(root: yaml.Node) -> None:
                     problem=f"a value of more than {_MAX_CHARS:,} characters", problem_mark=node.start_mark
                 )
             case yaml.SequenceNode():
-                left += node.value
+                left += [(part, level + 1) for part in node.value]
             case yaml.MappingNode():
-                left += [part for pair in node.value for part in pair]
+                left += [(part, level + 1) for pair in node.value for part in pair]
 
 
 def _key_lines(

@@ -229,7 +229,7 @@ _LAUGHS = "".join(f"- &b{i} [{','.join([f'*b{i - 1}' if i else 'x'] * 9)}]\n" fo
     ("text", "said"),
     [
         (_LAUGHS, "10,000 values"),
-        ("a: &a [*a]", "10,000 values"),
+        ("a: &a [*a]", "nested too deep"),
         ("run: {seed: " + ":".join("1" * 3_000) + "}", "4,096 characters"),
         ("a: " + "[" * 100_000, "nested too deep"),
         ("run: {seed: !!int ''}", "not of the type"),
@@ -251,3 +251,18 @@ def test_yaml_that_would_grow_or_that_its_library_trips_over_is_a_fault(
 def test_a_value_is_shown_in_a_length_that_a_person_reads(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, MINIMAL + "run: {device: " + "x" * 4_000 + "}\n")
     assert len(fault) < 500
+
+
+@pytest.mark.parametrize("override", [".".join("k" * 400) + "=1", "task.tokenizer=" + "{a: " * 50 + "}" * 50])
+def test_what_no_key_can_lie_in_is_refused_before_it_is_checked(small_yaml: str, override: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        load_config(small_yaml, [override])
+    assert len(str(fault.value)) < 1000
+    assert "levels" in str(fault.value) or "task.tokenizer" in str(fault.value)
+
+
+def test_a_config_nested_out_of_all_proportion_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("data: " + "[" * 30 + "]" * 30, encoding="utf-8")
+    with pytest.raises(ConfigError, match="nested too deep"):
+        load_config(str(path))
