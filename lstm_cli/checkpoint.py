@@ -258,6 +258,6 @@ class _NothingDrawn(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func.__name__ in ("normal_", "uniform_", "orthogonal_", "kaiming_uniform_"):
+        if func.__name__ == "normal_":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)

@@ -75,9 +75,9 @@ class Screen:
         grid.add_column(overflow="fold")
         for severity, headline, lines in found:
             style = "yellow" if severity == "warning" else "cyan"
-            grid.add_row(Text(severity, style), Text(headline, "bold"))
+            grid.add_row(Text(severity, style), _text(headline, "bold"))
             for line in lines:
-                grid.add_row("", Text(line, "dim"))
+                grid.add_row("", _text(line, "dim"))
         self._console.print(grid)
 
     def splits(self, stores: Mapping[str, TokenStore]) -> None:
@@ -174,6 +174,9 @@ class TrainingProgress:
             rate=_short(tokens_per_second),
             loss=f"{loss:.3f}",
         )
+
+    def scoring(self, num_done: int, num_rows: int) -> None:
+        self.bar.update(self.task, batch=f"scoring {num_done:,}/{num_rows:,}")
 
     def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
         self.screen.say(

@@ -6,21 +6,33 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from lstm_cli.errors import StorageError
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Replace `path` whole: a reader sees the old content or the new. Raises StorageError where that fails."""
+    with whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole(path: Path, encoding: str | None = None, errors: str | None = None) -> Iterator[IO[Any]]:
+    """A stream of bytes, or of text in `encoding`, that replaces `path` at the end of the block.
+
+    Raises StorageError where that fails; `path` is then as it was.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
+    text: dict[str, Any] = {"encoding": encoding, "errors": errors, "newline": ""} if encoding else {}
     try:
-        with naming(path), temporary.open("wb") as file:
-            file.write(content)
+        with naming(path), temporary.open("w" if encoding else "wb", **text) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
-    except StorageError:
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise

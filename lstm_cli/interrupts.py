@@ -58,7 +58,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside, a first signal is only noted, and announced."""
+    """Inside, a first signal is only noted, and announced; at the end it is raised where nobody has looked since."""
     global _noting
     request = StopRequest()
 
@@ -75,6 +75,8 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         _noting = None
+    if request.signal_number is not None:
+        raise Interrupted(request.signal_number, "stopped; what was at hand is done")
 
 
 def _is_ours(number: int) -> bool:

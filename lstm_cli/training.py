@@ -54,7 +54,6 @@ class StepReport:
 class ScoringReport:
     """All steps of the epoch are done, and `num_done` of `num_rows` dev rows have been scored."""
 
-    epoch: int
     num_done: int
     num_rows: int
 
@@ -249,7 +248,7 @@ def _finish_epoch(
     progress = state.progress
     began = time.perf_counter()
     for num_done, outputs in predict_batches(state.scored_model, task, dev, runtime):  # noqa: B007
-        yield ScoringReport(progress.epoch, num_done, len(dev))
+        yield ScoringReport(num_done, len(dev))
     scores = score(task, outputs, dev).scores
     dev_seconds = time.perf_counter() - began
     scalars = scores.scalars()

@@ -83,3 +83,11 @@ def test_quiet_says_nothing_but_errors(capsys: pytest.CaptureFixture[str]) -> No
 def test_brackets_in_a_message_are_text_and_not_markup(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().say("[bold]x[/bold] [/nonsense]")
     assert capsys.readouterr().err == "[bold]x[/bold] [/nonsense]\n"
+
+
+def test_what_a_file_holds_sends_no_commands_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().findings([("warning", "a\x1b[2Jb", ["c\x1b]0;title\x07d"])])
+    written = capsys.readouterr().err
+    assert "\x1b" not in written
+    assert "\x07" not in written
+    assert all(letter in written for letter in "abcd")

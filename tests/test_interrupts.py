@@ -88,3 +88,14 @@ def test_nohup_is_honoured() -> None:
     ignoring = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     assert ended(ignoring + NOTES.format(work="library(1)"), signal.SIGHUP)[0] == 100
     assert ended(ignoring + RAISES.format(work="library(1)"), signal.SIGHUP)[0] == 0
+
+
+def test_a_signal_that_nobody_looked_for_before_the_work_was_done_is_not_lost() -> None:
+    nobody_looks = """
+try:
+    with stoppable(), stop_requests(lambda: None):
+        library(1)
+except Interrupted as fault:
+    sys.exit(fault.exit_code)
+"""
+    assert ended(nobody_looks, signal.SIGTERM)[0] == 143

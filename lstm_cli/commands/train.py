@@ -23,7 +23,15 @@ from lstm_cli.rundir import RunDir, holds_a_run, locked
 from lstm_cli.runtime import Runtime, available_memory, start
 from lstm_cli.tasks import Task
 from lstm_cli.train_state import TrainConfig, TrainState
-from lstm_cli.training import EncodedSplits, EpochReport, Report, StepReport, fit, memory_estimate
+from lstm_cli.training import (
+    EncodedSplits,
+    EpochReport,
+    Report,
+    ScoringReport,
+    StepReport,
+    fit,
+    memory_estimate,
+)
 
 
 def train(
@@ -82,8 +90,8 @@ def _train(
         stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
         screen.training(config.train.epochs, progress.epoch, config.train.select_by) as shown,
     ):
+        parts = 1
         for report in _fit(run, state, task, data, config.train, runtime, screen):
-            saved = False
             match report:
                 case StepReport():
                     shown.step(
@@ -93,10 +101,13 @@ def _train(
                         report.loss,
                         report.tokens_per_second,
                     )
-                    if saves.is_due(state.progress.step) and state.is_good:
-                        save_last(run.last, task, state)
-                        saves.saved(state.progress.step)
-                        saved = True
+                    if report.parts > parts:
+                        parts = report.parts
+                        screen.warn(
+                            f"out of memory: every batch goes in {parts} parts from here on, the gradient is the same"
+                        )
+                case ScoringReport():
+                    shown.scoring(report.num_done, report.num_rows)
                 case EpochReport():
                     record = _record(report)
                     run.record(record)
@@ -105,12 +116,11 @@ def _train(
                         writer.write(record)
                     if report.improved:
                         save_best(run.best, task, state)
-                    save_last(run.last, task, state)
-                    saves.saved(state.progress.step)
-                    saved = True
+            step, stopping = state.progress.step, stop.signal_number is not None
+            if isinstance(report, EpochReport) or stopping or (saves.is_due(step) and state.is_good):
+                save_last(run.last, task, state)
+                saves.saved(step)
             if stop.signal_number is not None:
-                if not saved:
-                    save_last(run.last, task, state)
                 raise Interrupted(
                     stop.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
                 )
@@ -126,16 +136,9 @@ def _fit(
     screen: Screen,
 ) -> Iterator[Report]:
     """`fit`, which on its first NotFiniteError goes back to the last checkpoint with half the learning rate."""
-    parts = state.parts
     while True:
         try:
-            for report in fit(state, task, data, config, runtime):
-                yield report
-                if state.parts > parts:
-                    parts = state.parts
-                    screen.warn(
-                        f"out of memory: every batch goes in {parts} parts from here on, the gradient is the same"
-                    )
+            yield from fit(state, task, data, config, runtime)
             return
         except NotFiniteError as fault:
             if state.progress.went_back:

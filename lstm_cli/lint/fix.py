@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import glob
 import json
-import os
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, open_rows
-from lstm_cli.durable import naming
+from lstm_cli.durable import whole
 from lstm_cli.errors import ConfigError, DataError
 from lstm_cli.lint.duplicates import Mask, first_of
 from lstm_cli.lint.labels import fold
@@ -96,7 +94,7 @@ def fix(config: DataConfig, out: Path) -> Fixed:
     plan = _plan(config)
     changes: Counter[str] = Counter()
     try:
-        with _whole(out, config.encoding) as kept, _whole(log_path(out), "utf-8", "backslashreplace") as log:
+        with whole(out, config.encoding) as kept, whole(log_path(out), "utf-8", "backslashreplace") as log:
             write = _writer(kept, out, config, plan.columns)
             for row, fate in zip(_train(config), plan.fates, strict=True):
                 record, changed = _record(row, config, plan)
@@ -201,7 +199,7 @@ def _record(
 
 
 def _writer(
-    stream: TextIO, out: Path, config: DataConfig, columns: list[str]
+    stream: IO[str], out: Path, config: DataConfig, columns: list[str]
 ) -> Callable[[dict[str, str]], object]:
     """As the data: section reads it: its encoding, and a header unless it names the columns of files without."""
     if out.suffix == ".jsonl":
@@ -212,17 +210,3 @@ def _writer(
     if config.columns is None:
         table.writerow(names)
     return lambda record: table.writerow([record.get(name, "") for name in names])
-
-
-@contextmanager
-def _whole(path: Path, encoding: str, errors: str = "strict") -> Iterator[TextIO]:
-    """A file that appears only when it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with naming(path), temporary.open("w", encoding=encoding, errors=errors, newline="") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
