@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
+from lstm_cli.linear import MAX_ITERATIONS, Linear, Mask, choose_strength, num_problems, sample
 from lstm_cli.metrics import Ints
-
-Mask = npt.NDArray[np.bool_]
 
 _TOKEN = r"\w+|[^\w\s]"
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -24,7 +23,6 @@ _MAX_FIT = 1_000_000_000
 _MAX_CHOICE = 200_000_000
 """Characters times classes to fit on, and to fit each strength on. Measured on two busy cores: 30 M characters of two
 classes 27 s and 2.5 GB, 40 M 46 s and 3.2 GB, 20 M of twenty classes 77 s and 1.3 GB."""
-_MAX_ITERATIONS = 1_000
 _ROWS_AT_ONCE = 5_000
 _FOLDS = 5
 
@@ -55,8 +53,8 @@ def tfidf_logreg(
     """
     rng = np.random.default_rng(seed)
     sizes = np.fromiter(map(len, train_texts), np.int64, len(train_texts))
-    problems = _num_problems(train_targets)
-    rows = np.flatnonzero(_sample(train_targets, sizes, min(_MAX_CHARS, _MAX_FIT // problems), rng))
+    problems = num_problems(train_targets)
+    rows = np.flatnonzero(sample(train_targets, sizes, min(_MAX_CHARS, _MAX_FIT // problems), rng))
     targets, sizes = train_targets[rows], sizes[rows]
     bags = _fitted_bags([train_texts[i] for i in rows.tolist()])
     if not bags or len(np.unique(targets)) < 2:
@@ -65,9 +63,9 @@ def tfidf_logreg(
         return Baseline("tfidf_logreg", predicted, f"{why} to learn from: the majority class")
     train = _side_by_side([counted for _, counted in bags])
     strength, chosen = _choose(
-        train, targets, _sample(targets, sizes, _MAX_CHOICE // problems, rng), rng, seed
+        train, targets, sample(targets, sizes, _MAX_CHOICE // problems, rng), rng, seed
     )
-    model = _Linear.fit(train, targets, strength, seed)
+    model = Linear.fit(train, targets, strength, seed)
     del train
     decided = [
         model.predict(_side_by_side([bag.transform(texts[i : i + _ROWS_AT_ONCE]) for bag, _ in bags]))
@@ -77,7 +75,7 @@ def tfidf_logreg(
     if len(rows) < len(train_texts):
         note += f"; fitted on a sample of {len(rows):,} of {len(train_texts):,} training rows"
     if not model.converged:
-        note += f"; not converged after {_MAX_ITERATIONS:,} iterations"
+        note += f"; not converged after {MAX_ITERATIONS:,} iterations"
     return Baseline("tfidf_logreg", np.concatenate([np.empty(0, np.int64), *decided]), note)
 
 
@@ -97,8 +95,8 @@ def out_of_sample(texts: Sequence[str], targets: Ints, num_classes: int, seed: i
     """
     rng = np.random.default_rng(seed)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    problems = _num_problems(targets)
-    rows = np.flatnonzero(_sample(targets, sizes, min(_MAX_CHARS, _MAX_FIT // problems) // 2, rng))
+    problems = num_problems(targets)
+    rows = np.flatnonzero(sample(targets, sizes, min(_MAX_CHARS, _MAX_FIT // problems) // 2, rng))
     chosen = [texts[i] for i in rows.tolist()]
     bags = _fitted_bags(chosen)
     folds = np.array([crc32(text.encode("utf-8", "surrogatepass")) % _FOLDS for text in chosen])
@@ -107,12 +105,12 @@ def out_of_sample(texts: Sequence[str], targets: Ints, num_classes: int, seed: i
         return None
     matrix = _side_by_side([counted for _, counted in bags])
     strength, how = _choose(
-        matrix, targets, _sample(targets, sizes[rows], _MAX_CHOICE // problems, rng), rng, seed
+        matrix, targets, sample(targets, sizes[rows], _MAX_CHOICE // problems, rng), rng, seed
     )
     probs = np.zeros((len(rows), num_classes))
     for fold in np.unique(folds):
         inside = folds == fold
-        model = _Linear.fit(matrix[~inside], targets[~inside], strength, seed)
+        model = Linear.fit(matrix[~inside], targets[~inside], strength, seed)
         probs[inside] = model.probs(matrix[inside], num_classes)
     note = f"{_FOLDS} folds, C = {strength:g}, {how}"
     if len(rows) < len(texts):
@@ -142,11 +140,6 @@ def _fitted_bags(texts: Sequence[str]) -> list[tuple[Any, Any]]:
     return bags
 
 
-def _num_problems(targets: Ints) -> int:
-    num_classes = len(np.unique(targets))
-    return 1 if num_classes <= 2 else num_classes
-
-
 def _side_by_side(bags: Sequence[Any]) -> Any:
     """(N, F1), (N, F2) -> (N, F1 + F2) float64, which the solver wants."""
     from scipy.sparse import hstack
@@ -154,96 +147,7 @@ def _side_by_side(bags: Sequence[Any]) -> Any:
     return hstack(bags, format="csr", dtype=np.float64)
 
 
-def _spread(targets: Ints, share: float, rng: np.random.Generator) -> Mask:
-    """(N,) -> (N,): `share` of the rows, drawn evenly from every class."""
-    order = np.lexsort((rng.random(len(targets)), targets))
-    drawn = np.zeros(len(targets), bool)
-    drawn[order] = np.diff(np.floor(np.arange(len(targets) + 1) * share + 0.5)) > 0
-    return drawn
-
-
-def _sample(targets: Ints, sizes: Ints, max_chars: int, rng: np.random.Generator) -> Mask:
-    """All rows, or an even share of every class, at least one row, that has about `max_chars` characters."""
-    if sizes.sum() <= max_chars:
-        return np.ones(len(targets), bool)
-    drawn = _spread(targets, max_chars / sizes.sum(), rng)
-    classes, first = np.unique(targets, return_index=True)
-    drawn[first[~np.isin(classes, targets[drawn])]] = True
-    return drawn
-
-
 def _choose(
     train: Any, targets: Ints, allowed: Mask, rng: np.random.Generator, seed: int
 ) -> tuple[float, str]:
-    """The strength with the best accuracy on a held-out tenth, the smallest of equals, and how it was chosen."""
-    held_out = _spread(targets, 0.1, rng)
-    fitted = ~held_out & allowed
-    if not held_out.any() or len(np.unique(targets[fitted])) < 2:
-        return 1.0, "too few rows to choose it"
-    rows, test, test_targets = train[fitted], train[held_out], targets[held_out]
-    accuracies = [
-        (_Linear.fit(rows, targets[fitted], strength, seed).predict(test) == test_targets).mean()
-        for strength in _STRENGTHS
-    ]
-    how = f"the best of {len(_STRENGTHS)} on {len(test_targets):,} held-out rows"
-    return _STRENGTHS[int(np.argmax(accuracies))], how
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Linear:
-    """Logistic regression: `weights` (F, P) and `bias` (P,) of one problem, or of one a class."""
-
-    classes: Ints
-    weights: npt.NDArray[np.float64]
-    bias: npt.NDArray[np.float64]
-    converged: bool
-
-    @classmethod
-    def fit(cls, rows: Any, targets: Ints, strength: float, seed: int) -> _Linear:
-        """LIBLINEAR's dual coordinate descent (Yu, Huang and Lin 2011) with its own default tolerance.
-
-        Measured on film reviews (22,500 rows, 50 M values): 2 s a fit. lbfgs and newton-cg with scikit-learn's
-        default tolerance stop early: it bounds the largest gradient, small from the start where features are many.
-        """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
-        classes = np.unique(targets)
-        fits = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` says it
-            for one in classes if len(classes) > 2 else classes[1:]:
-                model = LogisticRegression(
-                    C=strength,
-                    solver="liblinear",
-                    dual=True,
-                    tol=0.1,
-                    max_iter=_MAX_ITERATIONS,
-                    random_state=seed,
-                )
-                fits.append(model.fit(rows, targets == one))
-        return cls(
-            classes=classes,
-            weights=np.stack([model.coef_[0] for model in fits], axis=1),
-            bias=np.array([model.intercept_[0] for model in fits]),
-            converged=all(model.n_iter_.max() < _MAX_ITERATIONS for model in fits),
-        )
-
-    def _decision(self, rows: Any) -> npt.NDArray[np.float64]:
-        """(N, F) -> (N, P) log-odds"""
-        return np.asarray(rows @ self.weights) + self.bias
-
-    def predict(self, rows: Any) -> Ints:
-        """(N, F) -> (N,)"""
-        decision = self._decision(rows)
-        best = decision.argmax(axis=1) if len(self.bias) > 1 else (decision[:, 0] > 0).astype(np.int64)
-        chosen: Ints = self.classes[best]
-        return chosen
-
-    def probs(self, rows: Any, num_classes: int) -> npt.NDArray[np.float64]:
-        """(N, F) -> (N, C); one class against the rest says log-odds of each, which are made to sum to one."""
-        odds = 1 / (1 + np.exp(-self._decision(rows)))
-        odds = np.hstack([1 - odds, odds]) if odds.shape[1] == 1 else odds
-        probs = np.zeros((rows.shape[0], num_classes))
-        probs[:, self.classes] = odds / odds.sum(axis=1, keepdims=True)
-        return probs
+    return choose_strength(_STRENGTHS, partial(Linear.fit, seed=seed), train, targets, allowed, rng)

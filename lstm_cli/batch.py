@@ -24,20 +24,25 @@ UNK_ID = 1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`inputs` (B, T) int64, `lengths` (B,) int64 on the CPU, `targets` (B,) int64 with -1 for "not known"."""
+    """`inputs` (B, T) int64, `lengths` (B,) int64 on the CPU, `targets` (B,) int64 with -1 for "not known".
+
+    `side_logits` is what features beside the network say of each class: (B, C), or (B, 0) where there are none.
+    """
 
     inputs: Tensor
     lengths: Tensor
     targets: Tensor
+    side_logits: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """Inputs and targets on `device`; the lengths stay where they are."""
+        """All but the lengths on `device`; they stay where they are."""
         if device.type == "cpu":
             return self
         return Batch(
             self.inputs.to(device, non_blocking=True),
             self.lengths,
             self.targets.to(device, non_blocking=True),
+            self.side_logits.to(device, non_blocking=True),
         )
 
     @property

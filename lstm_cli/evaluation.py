@@ -24,14 +24,15 @@ class EvalReport:
 
 def evaluate(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> EvalReport:
     """Score every row of the store. Raises NotFiniteError where an output is not finite."""
-    return score(task, predict_store(model, task, store, runtime), store)
+    outputs = predict_store(model, task, store, runtime)
+    refuse_not_finite(outputs)
+    return EvalReport(task.score(outputs, store), outputs)
 
 
-def score(task: Task, outputs: Outputs, store: TokenStore) -> EvalReport:
-    """Score (N, …) outputs of the store's rows. Raises NotFiniteError where one is not finite."""
+def refuse_not_finite(outputs: Outputs) -> None:
+    """Raise NotFiniteError where one of the (N, …) outputs is not finite."""
     if not np.isfinite(outputs).all():
         raise NotFiniteError(
             "the model's outputs are NaN or infinite: its weights have grown beyond all bounds; "
             "try a lower train.learning_rate or train.clip_norm"
         )
-    return EvalReport(task.score(outputs, store), outputs)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate, length_batches
 from lstm_cli.data.rows import Row
 from lstm_cli.data.store import TokenStore, pack
 from lstm_cli.runtime import Runtime
 from lstm_cli.tasks.base import Outputs, Task
+
+OutputsOf = Callable[[nn.Module, Batch], Tensor]
 
 _BATCH_ROWS = 256
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 32_768}
@@ -41,15 +44,16 @@ def predict_store(model: nn.Module, task: Task, store: TokenStore, runtime: Runt
 
     The model is left in the mode (train or eval) that it came in.
     """
-    *_, (_, outputs) = predict_batches(model, task, store, runtime)
+    *_, (_, outputs) = predict_batches(model, task.outputs, store, runtime)
     return outputs
 
 
 @torch.inference_mode()
 def predict_batches(
-    model: nn.Module, task: Task, store: TokenStore, runtime: Runtime
+    model: nn.Module, outputs_of: OutputsOf, store: TokenStore, runtime: Runtime
 ) -> Iterator[tuple[int, Outputs]]:
-    """`predict_store`, a batch at a time: after each one, how many rows are done and the outputs so far.
+    """`predict_store`, a batch at a time: after each one, how many rows are done and the outputs so far, by a task's
+    `outputs` or `uncalibrated`.
 
     It can be left between two batches.
     """
@@ -59,7 +63,7 @@ def predict_batches(
     num_done = 0
     try:
         for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
-            values = task.outputs(model, collate(store, rows).to(runtime.device)).numpy()
+            values = outputs_of(model, collate(store, rows).to(runtime.device)).numpy()
             if outputs is None:
                 outputs = np.empty((len(store), *values.shape[1:]))
             outputs[rows] = values

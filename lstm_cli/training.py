@@ -15,7 +15,7 @@ from lstm_cli.batch import Batch
 from lstm_cli.data.batching import batches_from, epoch_batches
 from lstm_cli.data.store import Int64, TokenStore
 from lstm_cli.errors import LstmclsError, NotFiniteError
-from lstm_cli.evaluation import score
+from lstm_cli.evaluation import refuse_not_finite
 from lstm_cli.metrics import HIGHER_IS_BETTER
 from lstm_cli.optimization import average, take_step
 from lstm_cli.prediction import predict_batches
@@ -247,9 +247,10 @@ def _finish_epoch(
     """Score the dev rows, judge the epoch, and stand at the start of the next."""
     progress = state.progress
     began = time.perf_counter()
-    for num_done, outputs in predict_batches(state.scored_model, task, dev, runtime):  # noqa: B007
+    for num_done, outputs in predict_batches(state.scored_model, task.uncalibrated, dev, runtime):  # noqa: B007
         yield ScoringReport(num_done, len(dev))
-    scores = score(task, outputs, dev).scores
+    refuse_not_finite(outputs)
+    scores = task.score(task.calibrate(state.scored_model, outputs, dev), dev)
     dev_seconds = time.perf_counter() - began
     scalars = scores.scalars()
     improved = _judge(progress, scalars, config)

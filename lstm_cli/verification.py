@@ -7,7 +7,7 @@ some 1e-7, which is rounding: sums are made in another order. 1e-5 is what is pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from lstm_cli import reference
 from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate
 from lstm_cli.data.rows import Row
-from lstm_cli.data.store import EncodedRows, Int32, pack
+from lstm_cli.data.store import EncodedRows, pack
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
 from lstm_cli.nn.recurrent import Path
@@ -49,22 +49,22 @@ def checks(task: Classify, model: TextClassifier, texts: Sequence[str], runtime:
 
     The model must be in eval mode; it and the number of threads are left as they were.
     """
-    tokens = _within(task.encode_window([Row(text, None, "", 1) for text in texts]).tokens, _MOST_TOKENS)
-    texts = texts[: len(tokens)]
+    rows = _within(task.encode_window([Row(text, None, "", 1) for text in texts]), _MOST_TOKENS)
+    texts = texts[: len(rows.tokens)]
     given = predicted(task, model, texts, runtime)
     num = f"{len(texts)} texts"
 
-    def run(rows: Sequence[Int32], size: int, padding: int = 0) -> Outputs:
+    def run(rows: EncodedRows, size: int, padding: int = 0) -> Outputs:
         return _outputs(task, model, rows, runtime, size, padding)
 
-    yield compare("batch size", f"{num} by 1, 2 and 7", [given] * 3, [run(tokens, n) for n in (1, 2, 7)])
+    yield compare("batch size", f"{num} by 1, 2 and 7", [given] * 3, [run(rows, n) for n in (1, 2, 7)])
     order = np.random.default_rng(0).permutation(len(texts))
-    yield compare("order", f"{num} shuffled, by 7", [given[order]], [run([tokens[i] for i in order], 7)])
-    yield compare("neighbours", f"{num} beside strangers", [given], [_among_strangers(run, tokens, task)])
-    yield compare("padding", f"{num}, 1 and 40 steps more", [given] * 2, [run(tokens, 7, n) for n in (1, 40)])
-    yield _threads(lambda: run(tokens, 7), given, runtime)
-    yield _paths(lambda: run(tokens, 7), given, model)
-    yield _reference(task, model, tokens, lambda rows: run(rows, len(rows)))
+    yield compare("order", f"{num} shuffled, by 7", [given[order]], [run(rows.select(order), 7)])
+    yield compare("neighbours", f"{num} beside strangers", [given], [_among_strangers(run, rows, task)])
+    yield compare("padding", f"{num}, 1 and 40 steps more", [given] * 2, [run(rows, 7, n) for n in (1, 40)])
+    yield _threads(lambda: run(rows, 7), given, runtime)
+    yield _paths(lambda: run(rows, 7), given, model)
+    yield _reference(task, model, rows, lambda few: run(few, len(few.tokens)))
 
 
 def predicted(task: Classify, model: TextClassifier, texts: Sequence[str], runtime: Runtime) -> Outputs:
@@ -89,26 +89,26 @@ def compare(
     )
 
 
-def _within(tokens: Sequence[Int32], most: int) -> list[Int32]:
+def _within(rows: EncodedRows, most: int) -> EncodedRows:
     """The first of these rows, as many as have `most` tokens together, but at least one."""
-    num_rows = int(np.searchsorted(np.cumsum([len(row) for row in tokens]), most, side="right"))
-    return list(tokens[: max(1, num_rows)])
+    num_rows = int(np.searchsorted(np.cumsum([len(row) for row in rows.tokens]), most, side="right"))
+    return rows.select(np.arange(max(1, num_rows)))
 
 
 @torch.inference_mode()
 def _outputs(
     task: Classify,
     model: TextClassifier,
-    rows: Sequence[Int32],
+    rows: EncodedRows,
     runtime: Runtime,
     size: int,
     padding: int = 0,
 ) -> Outputs:
     """(N, C) in batches of `size`, in this order; in `padding` more steps than are needed every id is the last one."""
-    store = pack(EncodedRows(list(rows), [-1] * len(rows), [False] * len(rows)))
+    store = pack(rows)
     parts = []
-    for start in range(0, len(rows), size):
-        batch = collate(store, np.arange(start, min(start + size, len(rows))))
+    for start in range(0, len(store), size):
+        batch = collate(store, np.arange(start, min(start + size, len(store))))
         if padding:
             batch = _padded(batch, padding, task.tokenizer.vocab_size - 1)
         parts.append(task.outputs(model, batch.to(runtime.device)).numpy())
@@ -118,20 +118,20 @@ def _outputs(
 def _padded(batch: Batch, padding: int, fill: int) -> Batch:
     inputs = torch.nn.functional.pad(batch.inputs, (0, padding))
     inputs = inputs.masked_fill(torch.arange(inputs.shape[1]) >= batch.lengths.unsqueeze(1), fill)
-    return Batch(inputs, batch.lengths, batch.targets)
+    return replace(batch, inputs=inputs)
 
 
 def _among_strangers(
-    run: Callable[[Sequence[Int32], int], Outputs], tokens: Sequence[Int32], task: Classify
+    run: Callable[[EncodedRows, int], Outputs], rows: EncodedRows, task: Classify
 ) -> Outputs:
     """Each row beside one of random ids and of random length, eight in a batch."""
     rng = np.random.default_rng(1)
-    longest = max(len(row) for row in tokens)
-    mixed: list[Int32] = []
-    for row in tokens:
+    longest = max(len(row) for row in rows.tokens)
+    twice = rows.select(np.repeat(np.arange(len(rows.tokens)), 2))
+    for stranger in range(1, len(twice.tokens), 2):
         length = int(rng.integers(1, longest + 1))
-        mixed += [row, rng.integers(1, task.tokenizer.vocab_size, length, np.int32)]
-    return run(mixed, 8)[::2]
+        twice.tokens[stranger] = rng.integers(1, task.tokenizer.vocab_size, length, np.int32)
+    return run(twice, 8)[::2]
 
 
 def _threads(run: Callable[[], Outputs], given: Outputs, runtime: Runtime) -> Check:
@@ -160,15 +160,20 @@ def _paths(run: Callable[[], Outputs], given: Outputs, model: TextClassifier) ->
 
 
 def _reference(
-    task: Classify, model: TextClassifier, tokens: Sequence[Int32], run: Callable[[Sequence[Int32]], Outputs]
+    task: Classify, model: TextClassifier, rows: EncodedRows, run: Callable[[EncodedRows], Outputs]
 ) -> Check:
     """The weights as they are, in NumPy and float64, a step at a time."""
-    by_length = sorted(tokens, key=len)
-    chosen = np.unique(np.linspace(0, len(tokens) - 1, _REFERENCE_TEXTS).astype(int))
-    rows = [by_length[i][:_REFERENCE_TOKENS] for i in chosen]
+    by_length = np.argsort([len(row) for row in rows.tokens], kind="stable")
+    chosen = np.unique(np.linspace(0, len(by_length) - 1, _REFERENCE_TEXTS).astype(int))
+    few = rows.select(by_length[chosen])
+    few = replace(few, tokens=[row[:_REFERENCE_TOKENS] for row in few.tokens])
     weights = {name: value.double().cpu().numpy() for name, value in model.state_dict().items()}
     cell, pooling = task.config.encoder.cell, task.config.pooling
-    logits = [reference.classify(cell, pooling, weights, row.astype(np.int64)) for row in rows]
-    expected = reference.softmax(np.stack(logits))
-    compared = f"{len(rows)} texts of up to {_REFERENCE_TOKENS} tokens"
-    return compare("NumPy reference", compared, [expected], [run(rows)])
+    logits = np.stack(
+        [reference.classify(cell, pooling, weights, row.astype(np.int64)) for row in few.tokens]
+    )
+    beside = few.side_logits if few.side_logits is not None else np.zeros_like(logits)
+    network_scale, beside_scale = weights["scales"]
+    expected = reference.softmax(network_scale * logits + beside_scale * beside)
+    compared = f"{len(logits)} texts of up to {_REFERENCE_TOKENS} tokens"
+    return compare("NumPy reference", compared, [expected], [run(few)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lstm_cli import baselines
+from lstm_cli import baselines, linear
 from lstm_cli.baselines import majority, tfidf_logreg
 from tests.conftest import small_rows
 
@@ -84,7 +84,7 @@ def test_a_sample_keeps_every_class_and_their_shares(monkeypatch: pytest.MonkeyP
     targets = np.array([0] * 600 + [1] * 300 + [2])
     texts = [f"{['red', 'green', 'odd'][target]} {i % 7}" for i, target in enumerate(targets)]
     monkeypatch.setattr(baselines, "_MAX_CHARS", sum(map(len, texts)) // 10)
-    drawn = baselines._sample(
+    drawn = linear.sample(
         targets, np.array(list(map(len, texts))), baselines._MAX_CHARS, np.random.default_rng(0)
     )
     assert np.bincount(targets[drawn]).tolist() == pytest.approx([60, 30, 1], abs=2)

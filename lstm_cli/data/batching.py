@@ -67,6 +67,7 @@ def collate(store: TokenStore, rows: Int64) -> Batch:
         inputs=torch.from_numpy(inputs),
         lengths=torch.from_numpy(lengths),
         targets=torch.from_numpy(store.targets[rows].astype(np.int64)),
+        side_logits=torch.from_numpy(store.side_logits[rows]),
     )
 
 
@@ -95,4 +96,5 @@ def collate_on_device(store: TokenStore, tokens: torch.Tensor, rows: Int64) -> B
     start, length, targets = places
     steps = torch.arange(int(lengths.max()), device=tokens.device)
     inputs = tokens[(start[:, None] + steps).clamp_max(len(tokens) - 1)].long()
-    return Batch(inputs.masked_fill_(steps >= length[:, None], PAD_ID), lengths, targets)
+    side_logits = torch.from_numpy(store.side_logits[rows]).to(tokens.device, non_blocking=True)
+    return Batch(inputs.masked_fill_(steps >= length[:, None], PAD_ID), lengths, targets, side_logits)

@@ -1,4 +1,4 @@
-"""Encoded rows as three flat arrays, memory-mapped from a cache that is keyed by what made them.
+"""Encoded rows as flat arrays, memory-mapped from a cache that is keyed by what made them.
 
 A store costs four bytes a token on disk and almost nothing in memory, however many rows it has.
 """
@@ -23,18 +23,29 @@ from lstm_cli.durable import naming
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
 
-_FILES = {"tokens": np.int32, "offsets": np.int64, "targets": np.int32, "truncated": np.bool_}
+_FILES = {
+    "tokens": np.int32,
+    "offsets": np.int64,
+    "targets": np.int32,
+    "truncated": np.bool_,
+    "side_logits": np.float32,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TokenStore:
-    """Row i is `tokens[offsets[i]:offsets[i + 1]]` (at least one), `targets[i]` (-1: not known), `truncated[i]`."""
+    """Row i is `tokens[offsets[i]:offsets[i + 1]]` (at least one), `targets[i]` (-1: not known), `truncated[i]`.
+
+    `side_logits` (N, C) is what features beside the network say of each class; (N, 0) where there are none.
+    """
 
     tokens: Int32
     offsets: Int64
     targets: Int32
     truncated: npt.NDArray[np.bool_]
+    side_logits: Float32
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -61,6 +72,16 @@ class EncodedRows:
     tokens: list[Int32]
     targets: list[int]
     truncated: list[bool]
+    side_logits: Float32 | None = None
+
+    def select(self, rows: Int64) -> EncodedRows:
+        """These rows, by their numbers, in this order."""
+        return EncodedRows(
+            [self.tokens[i] for i in rows],
+            [self.targets[i] for i in rows],
+            [self.truncated[i] for i in rows],
+            None if self.side_logits is None else self.side_logits[rows],
+        )
 
 
 def pack(rows: EncodedRows) -> TokenStore:
@@ -68,7 +89,12 @@ def pack(rows: EncodedRows) -> TokenStore:
     offsets = np.zeros(len(rows.tokens) + 1, np.int64)
     np.cumsum([len(tokens) for tokens in rows.tokens], out=offsets[1:])
     tokens = np.concatenate(rows.tokens) if rows.tokens else np.zeros(0, np.int32)
-    return TokenStore(tokens, offsets, np.array(rows.targets, np.int32), np.array(rows.truncated, np.bool_))
+    side_logits = (
+        np.zeros((len(rows.tokens), 0), np.float32) if rows.side_logits is None else rows.side_logits
+    )
+    return TokenStore(
+        tokens, offsets, np.array(rows.targets, np.int32), np.array(rows.truncated, np.bool_), side_logits
+    )
 
 
 def cache_folder() -> Path:
@@ -133,6 +159,7 @@ def _write(folder: Path, chunks: Iterable[EncodedRows]) -> None:
         (folder / "offsets.bin").open("wb") as offsets,
         (folder / "targets.bin").open("wb") as targets,
         (folder / "truncated.bin").open("wb") as truncated,
+        (folder / "side_logits.bin").open("wb") as side_logits,
     ):
         offsets.write(np.zeros(1, np.int64).tobytes())
         for chunk in chunks:
@@ -141,13 +168,10 @@ def _write(folder: Path, chunks: Iterable[EncodedRows]) -> None:
             offsets.write((packed.offsets[1:] + num_tokens).tobytes())
             targets.write(packed.targets.tobytes())
             truncated.write(packed.truncated.tobytes())
+            side_logits.write(packed.side_logits.tobytes())
             num_tokens += len(packed.tokens)
-        for file in (
-            tokens,
-            offsets,
-            targets,
-            truncated,
-        ):  # a power cut must not leave the right size and zeros
+        # a power cut must not leave the right size and zeros
+        for file in (tokens, offsets, targets, truncated, side_logits):
             file.flush()
             os.fsync(file.fileno())
     sizes = {name: (folder / f"{name}.bin").stat().st_size for name in _FILES}
@@ -166,4 +190,6 @@ def _open(folder: Path) -> TokenStore | None:
         name: np.memmap(folder / f"{name}.bin", dtype, "r") if sizes[name] else np.zeros(0, dtype)
         for name, dtype in _FILES.items()
     }
+    num_rows, flat = len(arrays["targets"]), arrays["side_logits"]
+    arrays["side_logits"] = flat.reshape(num_rows, len(flat) // max(num_rows, 1))
     return TokenStore(**arrays)

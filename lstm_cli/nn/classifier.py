@@ -1,4 +1,4 @@
-"""A text classifier: an encoder, a pooling over its states, and a linear head."""
+"""A text classifier: an encoder, a pooling over its states, a linear head, and what makes its logits probabilities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from lstm_cli.nn.recurrent import Encoded
 
 
 class TextClassifier(nn.Module):
-    """Encoder -> pooling -> dropout -> linear."""
+    """Encoder -> pooling -> dropout -> linear; then `scales`, which are fitted on dev rows and not trained."""
+
+    scales: Tensor
 
     def __init__(
         self, encoder: RecurrentEncoder, pooling: Pooling, num_classes: int, dropout: float = 0.0
@@ -21,6 +23,9 @@ class TextClassifier(nn.Module):
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.pooling.output_size, num_classes)
+        self.register_buffer(
+            "scales", torch.ones(2)
+        )  # of the logits, and of the features' beside the network
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Logits of every class: (B, T) int64, (B,) int64 on the CPU -> (B, C).
@@ -37,6 +42,15 @@ class TextClassifier(nn.Module):
             pooled = self.pooling(Encoded(encoded.states.to(dtype), encoded.final.to(dtype)), lengths)
             logits: Tensor = self.head(self.dropout(pooled))
         return logits
+
+    def probs(self, logits: Tensor, side_logits: Tensor) -> Tensor:
+        """Calibrated probabilities in float64: (B, C), (B, C) or (B, 0) -> (B, C)."""
+        network, beside = self.scales.double()
+        total = network * logits.double()
+        if side_logits.shape[1]:
+            total = total + beside * side_logits.double()
+        probs: Tensor = total.softmax(dim=1)
+        return probs
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
         """What the model is made of, in order; the parameter counts sum to the model's."""

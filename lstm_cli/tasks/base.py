@@ -57,6 +57,15 @@ class Task(Protocol):
         """(B, …) what the model says of each row of the batch, in float64 on the CPU."""
         ...
 
+    def uncalibrated(self, model: nn.Module, batch: Batch) -> Tensor:
+        """`outputs` as they are before `calibrate`."""
+        ...
+
+    def calibrate(self, model: nn.Module, outputs: Outputs, dev: TokenStore) -> Outputs:
+        """Fit what turns the uncalibrated outputs of the dev rows into such as mean what they say, keep it in the
+        model, and return those."""
+        ...
+
     def score(self, outputs: Outputs, store: TokenStore) -> Scores:
         """Outputs of every row against the store's targets."""
         ...

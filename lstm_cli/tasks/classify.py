@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from lstm_cli.batch import Batch
+from lstm_cli.calibration import fit_scales, scaled_probs
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
@@ -24,6 +25,8 @@ from lstm_cli.data.store import EncodedRows, TokenStore, cache_key, cached, cach
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.metrics import Classification, classification
+from lstm_cli.ngrams import FORMAT as NGRAMS_FORMAT
+from lstm_cli.ngrams import Ngrams
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
@@ -31,7 +34,8 @@ from lstm_cli.schema import Config
 from lstm_cli.tasks.base import Loss, Outputs, Scores
 
 _ROWS_AT_ONCE, _CHARS_AT_ONCE = 2_000, 2**24
-_STORE_FORMAT = 1
+_NGRAMS_FILE = "ngrams.safetensors"
+_STORE_FORMAT = 2
 _TOKENIZER_FORMAT = 1
 """Counted up whenever the same rows and settings would be encoded, or a vocabulary learned from them, differently, so
 that no old cache is read."""
@@ -73,6 +77,11 @@ class ClassifyConfig(Config):
         "none", description="balanced: a rare class weighs as much in the loss as a common one"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    features: Literal["none", "ngrams"] = Field(
+        "none",
+        description="what stands beside the network; ngrams: word 1-3-grams and, where the training text is short, "
+        "character 2-5-grams with Naive-Bayes weights, blended with the network by the dev loss",
+    )
 
     @field_validator("tokenizer", mode="before")
     @classmethod
@@ -92,7 +101,27 @@ class ClassifyConfig(Config):
             cache_key(made_from),
             lambda: TextTokenizer.learn(self.tokenizer, (row.text for row in rows)).to_json(),
         )
-        return Classify(self, TextTokenizer.from_json(learned, self.tokenizer), labels)
+        return Classify(
+            self, TextTokenizer.from_json(learned, self.tokenizer), labels, self._learn_features(rows, labels)
+        )
+
+    def _learn_features(self, rows: Rows, labels: Labels) -> Ngrams | None:
+        if self.features == "none":
+            return None
+        made_from = [NGRAMS_FORMAT, rows.digest(), labels.names]
+        targets = np.array([labels.index(row) for row in rows])
+        learned = cached_bytes(cache_key(made_from), lambda: Ngrams.learn(_Texts(rows), targets).to_bytes())
+        return Ngrams.from_bytes(learned, len(labels.names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of rows, to be gone through as often as wanted."""
+
+    rows: Rows
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.text for row in self.rows)
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -114,6 +143,7 @@ class Classify:
     config: ClassifyConfig
     tokenizer: TextTokenizer
     labels: Labels
+    ngrams: Ngrams | None = None
 
     def build_model(self) -> TextClassifier:
         config = self.config.encoder
@@ -140,18 +170,23 @@ class Classify:
             "labels": self.labels.names,
             "max_tokens": self.config.max_tokens,
             "truncation": self.config.truncation,
+            "ngrams": self.ngrams and hashlib.sha256(self.ngrams.to_bytes()).hexdigest(),
         }
         return cached(cache_key(made_from), self._encode_chunks(rows))
 
     def _encode_chunks(self, rows: Rows) -> Iterator[EncodedRows]:
         for chunk in _chunks(rows):
             window = self.encode_window(chunk)
-            yield EncodedRows(window.tokens, [self.labels.index(row) for row in chunk], window.truncated)
+            yield replace(window, targets=[self.labels.index(row) for row in chunk])
 
     def encode_window(self, rows: Iterable[Row]) -> EncodedRows:
-        tokens = self.tokenizer.encode([row.text for row in rows])
+        texts = [row.text for row in rows]
+        tokens = self.tokenizer.encode(texts)
         truncated = [len(ids) > self.config.max_tokens for ids in tokens]
-        return EncodedRows([self._truncate(ids) for ids in tokens], [-1] * len(tokens), truncated)
+        side_logits = self.ngrams.logits(texts) if self.ngrams else None
+        return EncodedRows(
+            [self._truncate(ids) for ids in tokens], [-1] * len(tokens), truncated, side_logits
+        )
 
     def _truncate(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         limit = self.config.max_tokens
@@ -186,8 +221,21 @@ class Classify:
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, C) probabilities."""
+        assert isinstance(model, TextClassifier)
+        return model.probs(model(batch.inputs, batch.lengths), batch.side_logits).cpu()
+
+    def uncalibrated(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(B, C) probabilities by the network alone."""
         probs: Tensor = model(batch.inputs, batch.lengths).double().softmax(dim=1).cpu()
         return probs
+
+    def calibrate(self, model: nn.Module, outputs: Outputs, dev: TokenStore) -> Outputs:
+        assert isinstance(model, TextClassifier)
+        logits = np.log(np.maximum(outputs, np.finfo(np.float64).tiny))
+        side_logits = np.asarray(dev.side_logits, np.float64)
+        fitted = fit_scales(logits, side_logits, np.asarray(dev.targets, np.int64)).astype(np.float32)
+        model.scales.copy_(torch.from_numpy(fitted))
+        return scaled_probs(fitted.astype(np.float64), logits, side_logits)
 
     def score(self, outputs: Outputs, store: TokenStore) -> Classification:
         return classification(np.asarray(store.targets, np.int64), outputs, self.labels.names)
@@ -224,11 +272,12 @@ class Classify:
             "task": self.config.model_dump(mode="json"),
             "label_counts": self.labels.counts,
         }
-        return {
+        files = {
             "config.json": json.dumps(facts, indent=2).encode(),
             "labels.json": self.labels.to_json(),
             "tokenizer.json": self.tokenizer.to_json(),
         }
+        return files | ({_NGRAMS_FILE: self.ngrams.to_bytes()} if self.ngrams else {})
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Classify:
@@ -238,8 +287,12 @@ class Classify:
             config = ClassifyConfig.model_validate(facts["task"])
             labels = Labels.from_json(files["labels.json"], facts["label_counts"])
             tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
+            num_classes = len(labels.names)
+            ngrams = (
+                None if config.features == "none" else Ngrams.from_bytes(files[_NGRAMS_FILE], num_classes)
+            )
         except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
             raise CheckpointError(
                 f"config.json or labels.json: not a classifier's ({str(fault)[:500]})"
             ) from None
-        return cls(config, tokenizer, labels)
+        return cls(config, tokenizer, labels, ngrams)
