@@ -73,7 +73,6 @@ class Checkpoint:
             with torch.device("meta"), _NothingDrawn():
                 model = task.build_model()
             weights = _tensors(self.files[_MODEL])
-            weights.setdefault("scales", torch.ones(2))  # saved before there was a calibration
             _refuse_strange(weights)
             model.load_state_dict(weights, assign=True)
         except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:

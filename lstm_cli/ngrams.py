@@ -65,7 +65,7 @@ _MAX_HEADER_BYTES = 2**16
 @dataclass(frozen=True, slots=True, eq=False)
 class Ngrams:
     """`keys` (F,) hashes of the n-grams, ascending; `weights` (F, P) and `bias` (P,), where P is 1 for two classes and
-    their number for more; `reads_chars` () whether n-grams of characters are among them."""
+    their number for more; `reads_chars` (1,) whether n-grams of characters are among them."""
 
     keys: Uint32
     weights: npt.NDArray[np.float16]
@@ -86,6 +86,8 @@ class Ngrams:
         found = list(_ngrams((text for text, kept in zip(texts, allowed, strict=True) if kept), reads_chars))
         keys, counts = np.unique(np.concatenate([hashes for _, hashes in found]), return_counts=True)
         keys = keys[counts > 1]
+        if not len(keys):
+            return cls._of_shares(targets)
         rows = _matrix(found, keys, len(targets))
         del found
         fit = partial(Linear.fit, seed=0, scale=_log_count_ratios)
@@ -95,12 +97,20 @@ class Ngrams:
         heaviest = np.sort(
             np.argsort(-np.abs(weights).max(axis=1), kind="stable")[: _MAX_WEIGHTS // weights.shape[1]]
         )
-        return cls(keys[heaviest], weights[heaviest], model.bias.astype(np.float32), np.array(reads_chars))
+        return cls(keys[heaviest], weights[heaviest], model.bias.astype(np.float32), np.array([reads_chars]))
+
+    @classmethod
+    def _of_shares(cls, targets: Ints) -> Ngrams:
+        """What is left to say of texts that share nothing: the log-odds of each class."""
+        counts = np.bincount(targets) + 0.5
+        odds = np.log(counts / (counts.sum() - counts)).astype(np.float32)
+        bias = odds[1:] if len(odds) == 2 else odds
+        return cls(np.zeros(0, np.uint32), np.zeros((0, len(bias)), np.float16), bias, np.array([False]))
 
     def logits(self, texts: Sequence[str]) -> Float32:
         """(N, C): what the n-grams of each text say of each class."""
         total = np.tile(self.bias.astype(np.float64), (len(texts), 1))  # (N, P)
-        for found, hashes in _ngrams(texts, bool(self.reads_chars)):
+        for found, hashes in _ngrams(texts, bool(self.reads_chars[0])):
             known, columns = _lookup(self.keys, hashes)
             for problem, weights in enumerate(self.weights.T):
                 total[:, problem] += np.bincount(found[known], weights[columns], len(texts))
@@ -125,7 +135,7 @@ class Ngrams:
             shapes = (read.keys.ndim, read.weights.shape, read.bias.shape, read.reads_chars.shape)
             if {name: getattr(read, name).dtype for name in expected} != expected:
                 raise ValueError("its numbers are of other kinds")
-            if shapes != (1, (len(read.keys), width), (width,), ()):
+            if shapes != (1, (len(read.keys), width), (width,), (1,)):
                 raise ValueError(f"its shapes are not those of {num_classes} classes")
             if (read.keys[1:] <= read.keys[:-1]).any():
                 raise ValueError("its keys do not ascend")

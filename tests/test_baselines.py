@@ -112,7 +112,8 @@ def test_no_rows_to_predict_give_no_predictions() -> None:
 
 def test_a_fit_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     train, targets = rows(300, 0)
-    monkeypatch.setattr(baselines, "_MAX_ITERATIONS", 1)
+    monkeypatch.setattr(baselines, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(linear, "MAX_ITERATIONS", 1)
     assert "not converged" in tfidf_logreg(train, targets, train, 2, 0).note
     monkeypatch.undo()
     assert "not converged" not in tfidf_logreg(train, targets, train, 2, 0).note

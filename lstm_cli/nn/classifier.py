@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +53,10 @@ class TextClassifier(nn.Module):
             total = total + beside * side_logits.double()
         probs: Tensor = total.softmax(dim=1)
         return probs
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}scales", torch.ones(2))  # saved before there was a calibration
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
         """What the model is made of, in order; the parameter counts sum to the model's."""
