@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 from lstm_cli.durable import append_line, naming, write_file
 from lstm_cli.errors import CheckpointError, ConfigError, LstmclsError
+from lstm_cli.rungroup import RECORD, RunGroup
 
 _CONFIG = "config.yaml"
 _LOCK = ".lock"
-_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", _LOCK}
+_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", _LOCK, RECORD}
 """What a start that failed on its data leaves behind: nothing worth an --overwrite."""
 _PACKAGES = (
     "lstmcls",
@@ -47,6 +48,9 @@ def _holds_more_than_a_start(folder: Path) -> bool:
     return any(
         file.name not in _BEFORE_TRAINING
         and not file.match(".*.tmp")  # what a killed process was about to write
+        and (
+            file.is_symlink() or not holds_a_run(file) or _holds_more_than_a_start(file)
+        )  # a group's first run
         for file in folder.iterdir()
     )
 
@@ -111,13 +115,19 @@ class RunDir:
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere.
+        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere, and ConfigError
+        where there are several.
 
         A run may come from another machine; a link in it could have files outside of it read, or written over.
         """
         if not holds_a_run(path):
             raise CheckpointError(
                 f"{path}: no run here (it has no {_CONFIG}); train one first, or name it with --run"
+            )
+        if group := RunGroup.read(path):
+            raise ConfigError(
+                f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
+                f"to go on with all: {group.how_to_go_on}"
             )
         if link := _link_in(path):
             raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
@@ -171,8 +181,10 @@ class RunDir:
         return self.path / "eval" / split
 
     def baseline(self, key: str) -> Path:
-        """Where the predictions of a fitted baseline are kept, by what they were made from."""
-        return self.path / "baselines" / f"{key}.json"
+        """Where the predictions of a fitted baseline are kept, by what they were made from: with those of the group."""
+        group = RunGroup.read(self.path.parent)
+        in_group = group is not None and self.path.name in group.names
+        return (self.path.parent if in_group else self.path) / "baselines" / f"{key}.json"
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Versions, machine and git state beside `facts`; nothing of the environment's variables."""

@@ -35,6 +35,7 @@ def folds(rows: Iterable[Row], count: int) -> Int32:
     hashes, labels = _read(rows, key=b"")
     group_of, sizes, stratum = _strata(hashes, labels)
     part = np.zeros(len(sizes), np.int32)
+    count = min(count, len(sizes))  # more parts than texts: those above stay empty
     rows_in = [0] * (count + 1)
     for label in range(int(labels.max(initial=-1)) + 1):
         groups = np.flatnonzero(stratum == label)
