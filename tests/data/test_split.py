@@ -168,3 +168,17 @@ def test_a_label_of_one_text_is_in_no_fold() -> None:
     part = folds(rows_of(pairs), 3)
     assert part[9:].tolist() == [0, 0]
     assert np.bincount(part).tolist() == [2, 3, 3, 3]
+
+
+def test_a_label_whose_several_texts_share_a_fold_keeps_one_of_them_out() -> None:
+    pairs = [
+        ("x", "b"),
+        *[("x", "common")] * 5,
+        ("only b", "b"),
+        *[("only a", "a")] * 3,
+        ("y", "a"),
+        ("y", "common"),
+    ]
+    part = dict(zip((text for text, _ in pairs), folds(rows_of(pairs), 2).tolist(), strict=True))
+    assert sorted((part["x"], part["y"])) == [0, 1]
+    assert {part["only a"], part["only b"]} == {2}

@@ -166,6 +166,10 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
         (("--seeds", "3", "--resume"), "was begun with --seeds 2, got --seeds 3"),
         ((*FOLDS, "--resume"), "was begun with --seeds 2, got --folds 3"),
         (("--seeds", "2", "--resume", "--set", "task.dropout=0.1"), "+  dropout: 0.1"),
+        (
+            ("--seeds", "2", "--resume", "--set", "task.dropout=0.1"),
+            f"own config (lstmcls train {group} --seeds 2 --resume)",
+        ),
         (("--seeds", "2", "--folds", "2"), "give one"),
         (("--folds", "2"), "try --set data.test=null"),
         (("--folds", "1"), "--folds"),
