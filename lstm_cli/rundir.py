@@ -103,12 +103,13 @@ class RunDir:
         Raises ConfigError where it holds anything already.
         """
         run = cls(path)
-        if _holds_more_than_a_start(path):
-            if not overwrite:
-                raise ConfigError(
-                    f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
-                    f"or --run another-folder"
-                )
+        more_than_a_start = _holds_more_than_a_start(path)
+        if more_than_a_start and not overwrite:
+            raise ConfigError(
+                f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
+                f"or --run another-folder"
+            )
+        if more_than_a_start or RunGroup.read(path):  # what several runs began with is not for this one
             run._empty()
         write_file(run.config, config.encode())
         return run

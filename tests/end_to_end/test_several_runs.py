@@ -207,4 +207,6 @@ def test_a_fault_in_one_member_ends_them_all_and_a_start_that_failed_is_in_nobod
     assert "train.csv:122" in said
     assert not list((tmp_path / "run").rglob("fold-2"))
     (tmp_path / "train.csv").write_text(rows, encoding="utf-8")
-    run("train", small_yaml, *QUICK, *FOLDS)  # neither --overwrite nor --resume is asked for
+    run("train", small_yaml, *QUICK)  # neither --overwrite nor --resume is asked for
+    assert not list((tmp_path / "run").glob("fold-*"))
+    run("eval", str(tmp_path / "run"), "--no-baselines")
