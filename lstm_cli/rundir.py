@@ -184,8 +184,10 @@ class RunDir:
     def baseline(self, key: str) -> Path:
         """Where the predictions of a fitted baseline are kept, by what they were made from: with those of the group."""
         group = RunGroup.read(self.path.parent)
-        in_group = group is not None and self.path.name in group.names
-        return (self.path.parent if in_group else self.path) / "baselines" / f"{key}.json"
+        shared = self.path.parent / "baselines"
+        # a link there is passed by, as links in a run's own folder are refused
+        in_group = group is not None and self.path.name in group.names and not shared.is_symlink()
+        return (shared if in_group else self.path / "baselines") / f"{key}.json"
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Versions, machine and git state beside `facts`; nothing of the environment's variables."""
@@ -226,6 +228,11 @@ class RunDir:
             records.append(record)
         return records
 
+    def seconds(self) -> float:
+        """What the recorded epochs took, scoring on dev included."""
+        names = ("seconds", "dev_seconds")
+        return sum(float(epoch.get(name, 0.0)) for epoch in self.records() for name in names)
+
     def keep_records(self, num_epochs: int) -> None:
         """Forget the epochs after the first `num_epochs`: a resumed run will record them again."""
         kept = [json.dumps(line) + "\n" for line in self.records() if line["epoch"] <= num_epochs]
@@ -241,6 +248,7 @@ def _is_epoch(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("dev"), dict):
         return False
     numbers = [record.get("train_loss"), record["dev"].get("log_loss"), *record["dev"].values()]
+    numbers += [record.get(name, 0.0) for name in ("seconds", "dev_seconds")]
     return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
 
 

@@ -63,7 +63,6 @@ def _members(config: RunConfig, by: Literal["seeds", "folds"], count: int) -> di
         raise ConfigError(
             "data.test is given: --folds scores on train's own parts; try --set data.test=null to leave it out"
         )
-
     seed, test = config.run.seed, config.data.test
     if by == "folds":
         return {
@@ -91,7 +90,7 @@ def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) 
                 f"{group.path}: holds one run, not those of {group.option}; leave that out to go on with it, "
                 f"or try --run another-folder"
             )
-        if begun != group:
+        if begun.option != group.option:
             raise ConfigError(
                 f"{group.path}: was begun with {begun.option}, got {group.option}; "
                 f"try {begun.how_to_go_on}, or --run another-folder"
@@ -104,10 +103,7 @@ def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) 
 
 def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]], screen: Screen) -> None:
     """Write summary.json and summary.md, for folds out-of-fold.jsonl too, and show what they say."""
-    seconds = [
-        sum(epoch["seconds"] + epoch["dev_seconds"] for epoch in RunDir(group.path / name).records())
-        for name in group.names
-    ]
+    seconds = [RunDir(group.path / name).seconds() for name in group.names]
     summary = summarize(group, scored, seconds)
     if group.by == "folds":
         summary |= _out_of_fold(group, config)

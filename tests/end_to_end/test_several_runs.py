@@ -164,6 +164,7 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
     for arguments, message in (
         (("--seeds", "2"), "not empty; try --resume"),
         (("--seeds", "3", "--resume"), "was begun with --seeds 2, got --seeds 3"),
+        (("--seeds", "2", "--resume", "--set", "run.seed=1"), "+  seed: 1"),
         ((*FOLDS, "--resume"), "was begun with --seeds 2, got --folds 3"),
         (("--seeds", "2", "--resume", "--set", "task.dropout=0.1"), "+  dropout: 0.1"),
         (
@@ -180,6 +181,11 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
         assert "another training runs" in run(*again, "--seeds", "2", "--resume", exit_code=1).stderr
     after = {path: path.stat().st_mtime_ns for path in group.rglob("*") if path.is_file()}
     assert {path for path in after if before.get(path) != after[path]} <= set(group.rglob(".lock"))
+
+    (group / "baselines").symlink_to(tmp_path)
+    assert RunDir(group / "seed-1").baseline("x") == group / "seed-1" / "baselines" / "x.json"
+    (group / "baselines").unlink()
+    assert RunDir(group / "seed-1").baseline("x") == group / "baselines" / "x.json"
 
     moved = tmp_path / "moved"
     group.rename(moved)
