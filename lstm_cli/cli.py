@@ -74,6 +74,22 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete the run that is there first.")
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=2, max=1000, metavar="N", help="Train N times, from run.seed on, and sum them up."
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            min=2,
+            max=1000,
+            metavar="K",
+            help="Train K times, each scored on another part of train, and sum them up.",
+        ),
+    ] = None,
     baselines: Baselines = True,
     quiet: Quiet = False,
 ) -> None:
@@ -83,6 +99,15 @@ def train(
             raise ConfigError(
                 "--resume and --overwrite: one goes on with the run, the other deletes it; give one"
             )
+        if seeds and folds:
+            raise ConfigError("--seeds and --folds: both say what the several runs differ in; give one")
+        if count := seeds or folds:
+            from lstm_cli.commands.train_several import train_several
+
+            by: Literal["seeds", "folds"] = "seeds" if seeds else "folds"
+            how = {"resume": resume, "overwrite": overwrite, "baselines": baselines}
+            train_several(config, set_ or [], run, screen, by=by, count=count, **how)
+            return
         from lstm_cli.commands.train import train
 
         train(config, set_ or [], run, screen, resume=resume, overwrite=overwrite, baselines=baselines)

@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 from lstm_cli.durable import append_line, naming, write_file
 from lstm_cli.errors import CheckpointError, ConfigError, LstmclsError
+from lstm_cli.rungroup import RECORD, RunGroup
 
 _CONFIG = "config.yaml"
 _LOCK = ".lock"
-_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", _LOCK}
+_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", _LOCK, RECORD}
 """What a start that failed on its data leaves behind: nothing worth an --overwrite."""
 _PACKAGES = (
     "lstmcls",
@@ -47,6 +48,9 @@ def _holds_more_than_a_start(folder: Path) -> bool:
     return any(
         file.name not in _BEFORE_TRAINING
         and not file.match(".*.tmp")  # what a killed process was about to write
+        and (
+            file.is_symlink() or not holds_a_run(file) or _holds_more_than_a_start(file)
+        )  # a group's first run
         for file in folder.iterdir()
     )
 
@@ -99,25 +103,32 @@ class RunDir:
         Raises ConfigError where it holds anything already.
         """
         run = cls(path)
-        if _holds_more_than_a_start(path):
-            if not overwrite:
-                raise ConfigError(
-                    f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
-                    f"or --run another-folder"
-                )
+        more_than_a_start = _holds_more_than_a_start(path)
+        if more_than_a_start and not overwrite:
+            raise ConfigError(
+                f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
+                f"or --run another-folder"
+            )
+        if more_than_a_start or RunGroup.read(path):  # what several runs began with is not for this one
             run._empty()
         write_file(run.config, config.encode())
         return run
 
     @classmethod
     def open(cls, path: Path) -> RunDir:
-        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere.
+        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere, and ConfigError
+        where there are several.
 
         A run may come from another machine; a link in it could have files outside of it read, or written over.
         """
         if not holds_a_run(path):
             raise CheckpointError(
                 f"{path}: no run here (it has no {_CONFIG}); train one first, or name it with --run"
+            )
+        if group := RunGroup.read(path):
+            raise ConfigError(
+                f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
+                f"to go on with all: {group.how_to_go_on}"
             )
         if link := _link_in(path):
             raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
@@ -171,8 +182,12 @@ class RunDir:
         return self.path / "eval" / split
 
     def baseline(self, key: str) -> Path:
-        """Where the predictions of a fitted baseline are kept, by what they were made from."""
-        return self.path / "baselines" / f"{key}.json"
+        """Where the predictions of a fitted baseline are kept, by what they were made from: with those of the group."""
+        group = RunGroup.read(self.path.parent)
+        shared = self.path.parent / "baselines"
+        # a link there is passed by, as links in a run's own folder are refused
+        in_group = group is not None and self.path.name in group.names and not shared.is_symlink()
+        return (shared if in_group else self.path / "baselines") / f"{key}.json"
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Versions, machine and git state beside `facts`; nothing of the environment's variables."""
@@ -213,6 +228,11 @@ class RunDir:
             records.append(record)
         return records
 
+    def seconds(self) -> float:
+        """What the recorded epochs took, scoring on dev included."""
+        names = ("seconds", "dev_seconds")
+        return sum(float(epoch.get(name, 0.0)) for epoch in self.records() for name in names)
+
     def keep_records(self, num_epochs: int) -> None:
         """Forget the epochs after the first `num_epochs`: a resumed run will record them again."""
         kept = [json.dumps(line) + "\n" for line in self.records() if line["epoch"] <= num_epochs]
@@ -228,6 +248,7 @@ def _is_epoch(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("dev"), dict):
         return False
     numbers = [record.get("train_loss"), record["dev"].get("log_loss"), *record["dev"].values()]
+    numbers += [record.get(name, 0.0) for name in ("seconds", "dev_seconds")]
     return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
 
 

@@ -96,7 +96,7 @@ def leaves() -> Iterator[str]:
 OTHER: dict[str, Any] = {
     "data.train": "{}/more.csv",
     "data.dev": 0.25,
-    "data.test": "{}/more.csv",
+    "data.test": [{}, 0.25, "fold:1/3", "fold:2/3", "fold:2/4", "{}/more.csv"],
     "data.text_column": "title",
     "data.label_column": "other",
     "data.join": [{"text_column": ["text", "title"]}, " and "],

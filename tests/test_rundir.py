@@ -71,7 +71,14 @@ def test_one_process_trains_in_a_folder_and_a_dead_one_leaves_no_lock(tmp_path: 
 
 
 def epoch(number: int) -> dict[str, object]:
-    return {"epoch": number, "train_loss": 0.5, "dev": {"log_loss": 0.5}, "best": True}
+    return {
+        "epoch": number,
+        "train_loss": 0.5,
+        "dev": {"log_loss": 0.5},
+        "best": True,
+        "seconds": 3,
+        "dev_seconds": 0.5,
+    }
 
 
 def test_epochs_after_the_checkpoint_are_forgotten_and_a_half_line_too(tmp_path: Path) -> None:
@@ -96,6 +103,7 @@ def test_epochs_after_the_checkpoint_are_forgotten_and_a_half_line_too(tmp_path:
         '{"epoch": 2}',
         '{"epoch": "2", "train_loss": 1, "dev": {"log_loss": 1}}',
         '{"epoch": 2, "train_loss": 1, "dev": {"log_loss": "x"}}',
+        '{"epoch": 2, "train_loss": 1, "dev": {"log_loss": 1}, "seconds": "long"}',
         "[" * 100_000,
     ],
 )
@@ -105,6 +113,7 @@ def test_what_no_epoch_has_written_is_not_read(tmp_path: Path, line: str) -> Non
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
     assert run.records() == [epoch(1)]
+    assert run.seconds() == 3.5
 
 
 def test_the_environment_says_versions_machine_and_what_it_is_told(tmp_path: Path) -> None:

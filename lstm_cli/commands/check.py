@@ -10,6 +10,7 @@ from pathlib import Path
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
+from lstm_cli.data.split import Mask
 from lstm_cli.data.store import TokenStore
 from lstm_cli.errors import DataError
 from lstm_cli.lint.copies import copies
@@ -40,8 +41,7 @@ def check(
     runtime = start(config.run)
 
     sources, splits = _open(config)
-    cut = splits.dev.selected if isinstance(splits, Splits) and isinstance(config.data.dev, float) else None
-    scanned = scan(sources, config.data, cut)
+    scanned = scan(sources, config.data, _parts(splits))
     found = [
         *damage(scanned, config.data, config.task.tokenizer.strip_markup),
         *labels(scanned, config.data),
@@ -78,16 +78,27 @@ def check(
 def _open(config: RunConfig) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
     """Every source with its rows, those that cannot be read too, and the splits that a training would make of them."""
     sources: dict[str, Rows | DataError] = {}
-    for role, paths in (("train", config.data.train), ("dev", config.data.dev), ("test", config.data.test)):
-        if isinstance(paths, str | list):
-            try:
-                sources[role] = open_rows(paths, config.data, role, labelled=True, on_error="row")
-            except DataError as fault:
-                sources[role] = fault
+    for role, paths in config.data.sources().items():
+        try:
+            sources[role] = open_rows(paths, config.data, role, labelled=True, on_error="row")
+        except DataError as fault:
+            sources[role] = fault
     try:
         return sources, load_splits(config.data, config.run.seed, on_error="row")
     except DataError as fault:
         return sources, fault
+
+
+def _parts(splits: Splits | DataError) -> dict[str, Mask]:
+    """Which rows of train's source each split has, where they are not all of a source of its own."""
+    if isinstance(splits, DataError):
+        return {}
+    selected = {
+        name: rows.selected
+        for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test))
+        if rows is not None
+    }
+    return {name: mask for name, mask in selected.items() if mask is not None}
 
 
 def _encode(

@@ -46,6 +46,13 @@ def train(
 ) -> None:
     """Train, keep `best` and `last`, and score the best on test (on dev where there is no test)."""
     config = load_config(source, overrides, run_dir)
+    train_run(config, screen, resume=resume, overwrite=overwrite, baselines=baselines)
+
+
+def train_run(
+    config: RunConfig, screen: Screen, *, resume: bool, overwrite: bool, baselines: bool
+) -> dict[str, Any]:
+    """One whole run. Returns what metrics.json says of its best model."""
     runtime = start(config.run)
     with locked(Path(config.run.dir)):
         run, going_on = _open_run(config, screen, resume=resume, overwrite=overwrite)
@@ -69,7 +76,7 @@ def train(
             _warn_of_memory(state, data.train, config.train, screen)
 
         _train(run, state, task, data, config, runtime, screen)
-        _score(run, splits, config.train.select_by, runtime, screen, baselines=baselines)
+        return _score(run, splits, config.train.select_by, runtime, screen, baselines=baselines)
 
 
 def _train(
@@ -176,12 +183,14 @@ class _SaveClock:
 
 def _score(
     run: RunDir, splits: Splits, select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
-) -> None:
-    """Draw the curves and score the best model."""
+) -> dict[str, Any]:
+    """Draw the curves and score the best model. Returns what metrics.json says."""
     try:
         learning_curves(run.records(), select_by, run.curves)
         split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
-        evaluate_split(run, "best", rows, split, splits.train if baselines else None, runtime, screen)
+        metrics = evaluate_split(
+            run, "best", rows, split, splits.train if baselines else None, runtime, screen
+        )
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number,
@@ -189,6 +198,7 @@ def _score(
         ) from None
     screen.say(f"the model is in {run.best}")
     screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
+    return metrics
 
 
 def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: bool) -> tuple[RunDir, bool]:
@@ -198,7 +208,7 @@ def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: boo
         return RunDir.create(path, config.to_yaml(), overwrite=overwrite), False
     if holds_a_run(path):
         run = RunDir.open(path)
-        _refuse_changes(run, config)
+        refuse_changes(run, config, f"lstmcls train {run.path} --resume")
         if exists(run.last):
             return run, True
     else:
@@ -207,7 +217,7 @@ def _open_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: boo
     return run, False
 
 
-def _refuse_changes(run: RunDir, config: RunConfig) -> None:
+def refuse_changes(run: RunDir, config: RunConfig, how_to_go_on: str) -> None:
     """A training goes on as it began. Raises ConfigError with the difference."""
     before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have been moved
     then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
@@ -216,8 +226,7 @@ def _refuse_changes(run: RunDir, config: RunConfig) -> None:
         raise ConfigError(
             f"{run.config}: the config has changed since this run began, so it cannot be resumed:\n"
             + "\n".join(changes)
-            + "\ntry the run's own config (lstmcls train "
-            + f"{run.path} --resume), or another --run"
+            + f"\ntry the run's own config ({how_to_go_on}), or another --run"
         )
 
 

@@ -135,9 +135,12 @@ def _sample(config: RunConfig, split: str) -> _Sample:
 
 def _rows(config: RunConfig, split: str) -> Rows | None:
     data = config.data
-    if split == "test":
-        return None if data.test is None else open_rows(data.test, data, "test", labelled=True)
-    return load_splits(data.model_copy(update={"test": None}), config.run.seed).dev
+    if (test := data.sources().get("test")) is not None:  # dev does not need it, nor it the others
+        if split == "test":
+            return open_rows(test, data, "test", labelled=True)
+        data = data.model_copy(update={"test": None})
+    splits = load_splits(data, config.run.seed)
+    return splits.test if split == "test" else splits.dev
 
 
 def _made_up(task: Classify) -> list[str]:

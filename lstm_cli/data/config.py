@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from lstm_cli.data.files import encoding_fault
 from lstm_cli.schema import Config
+
+FOLD = "fold:"
 
 Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext"]
 
@@ -24,8 +27,10 @@ class DataConfig(Config):
         description="rows that choose the best epoch: the same kinds of source, or a fraction cut from train "
         "(stratified by label, seeded; copies of one text stay on one side)",
     )
-    test: str | list[str] | None = Field(
-        default=None, description="rows for the final score: the same kinds of source; null: none"
+    test: str | list[str] | float | None = Field(
+        default=None,
+        description="rows for the final score: the same kinds of source, a fraction cut from train before dev is, "
+        "or fold:3/10, the third of ten parts of train, which no seed moves; null: none",
     )
     text_column: str | list[str] = Field(
         default="text", description="column that holds the text; the texts of a list of columns are joined"
@@ -60,11 +65,23 @@ class DataConfig(Config):
             raise ValueError("must be a list of names or paths, each of them a text")
         return value
 
-    @field_validator("dev")
+    @field_validator("dev", "test")
     @classmethod
-    def _dev_is_a_share(cls, value: str | list[str] | float) -> str | list[str] | float:
+    def _a_share_is_a_share(cls, value: str | list[str] | float | None) -> str | list[str] | float | None:
         if isinstance(value, float) and not 0 < value < 1:
             raise ValueError("must be a path, or a fraction of train between 0 and 1 such as 0.1")
+        return value
+
+    @field_validator("train", "dev", "test")
+    @classmethod
+    def _a_fold_is_for_test(cls, value: object, info: ValidationInfo) -> object:
+        named = value if isinstance(value, list) else [value]
+        if any(isinstance(one, str) and one.startswith(FOLD) for one in named):
+            if info.field_name != "test":
+                raise ValueError("must be no fold: that is a part of train for data.test alone")
+            if isinstance(value, list):
+                raise ValueError("must be one fold and nothing beside it, such as fold:3/10")
+            _fold(str(value))
         return value
 
     @field_validator("label_column")
@@ -90,6 +107,26 @@ class DataConfig(Config):
         return value
 
     @property
+    def fold(self) -> tuple[int, int] | None:
+        """(3, 10) where data.test is fold:3/10, the third of ten parts of train."""
+        is_fold = isinstance(self.test, str) and self.test.startswith(FOLD)
+        return _fold(str(self.test)) if is_fold else None
+
+    def sources(self) -> dict[str, str | list[str]]:
+        """What is named for each of train, dev and test; a split that is cut from train is not among them."""
+        named = {"train": self.train, "dev": self.dev, "test": None if self.fold else self.test}
+        return {split: paths for split, paths in named.items() if isinstance(paths, str | list)}
+
+    @property
     def text_columns(self) -> tuple[str, ...]:
         """The text columns in the order in which they are joined."""
         return (self.text_column,) if isinstance(self.text_column, str) else tuple(self.text_column)
+
+
+def _fold(text: str) -> tuple[int, int]:
+    """fold:3/10 -> (3, 10). Raises ValueError where it is none."""
+    numbers = re.fullmatch(rf"{FOLD}([0-9]{{1,9}})/([0-9]{{1,9}})", text)
+    number, count = map(int, numbers.groups()) if numbers else (0, 0)
+    if count < 2 or not 1 <= number <= count:
+        raise ValueError("must read fold:NUMBER/COUNT, such as fold:1/10 to fold:10/10; COUNT is at least 2")
+    return number, count

@@ -26,7 +26,7 @@ from lstm_cli.data.files import sha256_of_file
 from lstm_cli.data.find import Source, find_sources
 from lstm_cli.data.hub import read_builtin, read_hub
 from lstm_cli.data.rows import Reading, Row
-from lstm_cli.data.split import Mask, dev_mask
+from lstm_cli.data.split import Mask, folds, held_out_mask
 from lstm_cli.data.tables import read_delimited, read_jsonl, read_parquet
 from lstm_cli.errors import DataError
 
@@ -199,23 +199,48 @@ class Splits:
 
 
 def load_splits(config: DataConfig, seed: int, on_error: Literal["raise", "row"] = "raise") -> Splits:
-    """The splits of the `data:` section; a fraction for dev is cut from train. Raises DataError.
+    """The splits of the `data:` section; a fold or fraction for test is cut from train, then a fraction for dev from
+    what is left. Raises DataError.
 
     `on_error` as in `open_rows`.
     """
+    found = {
+        split: open_rows(paths, config, split, labelled=True, on_error=on_error)
+        for split, paths in config.sources().items()
+    }
+    train, test, dev = found["train"], found.get("test"), found.get("dev")
+    if config.fold is not None:
+        train, test = _cut(train, _in_fold(train, *config.fold))
+    elif isinstance(config.test, float):
+        train, test = _cut(train, _share(train, config.test, seed, "test"))
+    if isinstance(config.dev, float):
+        train, dev = _cut(train, _share(train, config.dev, seed, "dev"))
+    assert dev is not None
+    return Splits(train, dev, test)
 
-    def opened(paths: str | Sequence[str], role: str) -> Rows:
-        return open_rows(paths, config, role, labelled=True, on_error=on_error)
 
-    train = opened(config.train, "train")
-    test = None if config.test is None else opened(config.test, "test")
-    if not isinstance(config.dev, float):
-        return Splits(train, opened(config.dev, "dev"), test)
-    in_dev = dev_mask(train, config.dev, seed)
-    if not in_dev.any():
+def _cut(rows: Rows, held_out: Mask) -> tuple[Rows, Rows]:
+    """The rows that stay, and those that `held_out` (N,) takes away."""
+    rows._count = len(held_out)
+    return rows.select(~held_out), rows.select(held_out)
+
+
+def _share(rows: Rows, fraction: float, seed: int, split: str) -> Mask:
+    held_out = held_out_mask(rows, fraction, seed)
+    if not held_out.any():
         raise DataError(
-            f"data.dev: {config.dev:g} of the {len(in_dev)} training rows is less than one row of any label. "
-            f"Raise the fraction or give dev a file of its own"
+            f"data.{split}: {fraction:g} of the {len(held_out)} training rows is less than one row of any label. "
+            f"Raise the fraction or give {split} a file of its own"
         )
-    train._count = len(in_dev)
-    return Splits(train.select(~in_dev), train.select(in_dev), test)
+    return held_out
+
+
+def _in_fold(rows: Rows, number: int, count: int) -> Mask:
+    part = folds(rows, count)
+    if empty := count - len(np.unique(part[part > 0])):
+        raise DataError(
+            f"data.test: {count} folds of {len(part)} training rows leave {empty} of them without a row "
+            f"(copies of a text are in one fold). Try fewer folds"
+        )
+    in_fold: Mask = part == number
+    return in_fold

@@ -1,8 +1,9 @@
-"""The dev rows that are cut from train: stratified, seeded, and never a text on both sides."""
+"""The dev and test rows that are cut from train: stratified, repeatable, and never a text on both sides."""
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 from array import array
 from collections.abc import Iterable
 
@@ -15,16 +16,50 @@ Mask = npt.NDArray[np.bool_]
 Int32 = npt.NDArray[np.int32]
 
 
-def dev_mask(rows: Iterable[Row], fraction: float, seed: int) -> Mask:
-    """(N,) True for dev's rows: `fraction` of every label, rounded, and never the last row train has of it.
+def held_out_mask(rows: Iterable[Row], fraction: float, seed: int) -> Mask:
+    """(N,) True for the rows to hold out: `fraction` of every label, rounded, and never the last row train has of it.
 
     Rows whose texts are equal but for case and white space go to one side together. Which side depends on the
     seed and on the rows, not on their order. Costs 12 bytes a row while reading and at most 50 after it.
     """
+    return _choose(*_read(rows, key=str(seed).encode()), fraction)
+
+
+def folds(rows: Iterable[Row], count: int) -> Int32:
+    """(N,) the part that each row is in, from 1 to `count`: every label is spread over all parts, evenly.
+
+    Rows whose texts are equal but for case and white space are in one part. Which one depends on the rows alone,
+    not on their order. A label that lies in one part whole would be lost to the training that is scored on that
+    part: one of its texts is in no part (0), so that every training learns from it.
+    """
+    hashes, labels = _read(rows, key=b"")
+    group_of, sizes, stratum = _strata(hashes, labels)
+    part = np.zeros(len(sizes), np.int32)
+    count = min(count, len(sizes))  # more parts than texts: those above stay empty
+    rows_in = [0] * (count + 1)
+    for label in range(int(labels.max(initial=-1)) + 1):
+        groups = np.flatnonzero(stratum == label)
+        # the largest first, so that single rows even out what they leave; what is left over goes to the smallest part
+        emptiest = [(0, rows_in[number], number) for number in range(1, count + 1)]
+        heapq.heapify(emptiest)
+        for group in groups[np.argsort(-sizes[groups], kind="stable")].tolist():
+            of_label, in_all, number = emptiest[0]
+            size = int(sizes[group])
+            heapq.heapreplace(emptiest, (of_label + size, in_all + size, number))
+            part[group] = number
+            rows_in[number] = in_all + size
+    for label in range(int(labels.max(initial=-1)) + 1):
+        groups = np.unique(group_of[labels == label])
+        if (part[groups] == part[groups[0]]).all():
+            part[groups[0]] = 0
+    return part[group_of]
+
+
+def _read(rows: Iterable[Row], key: bytes) -> tuple[npt.NDArray[np.uint64], Int32]:
+    """(N,) a hash of each row's text under `key`, (N,) its label's number."""
     hashes = bytearray()
     codes = array("i")
     code_of: dict[str | None, int] = {}
-    key = str(seed).encode()
     for row in rows:
         text = " ".join(row.text.split()).casefold()
         hashes += hashlib.blake2b(text.encode(), digest_size=8, key=key).digest()
@@ -34,15 +69,13 @@ def dev_mask(rows: Iterable[Row], fraction: float, seed: int) -> Mask:
     in_order = sorted(code_of, key=lambda label: (known[code_of[label]], str(label)))
     rank = np.zeros(len(code_of), np.int32)
     rank[[code_of[label] for label in in_order]] = np.arange(len(code_of))
-    return _choose(np.frombuffer(hashes, np.uint64), rank[np.frombuffer(codes, np.int32)], fraction)
+    return np.frombuffer(hashes, np.uint64), rank[np.frombuffer(codes, np.int32)]
 
 
 def _choose(hashes: npt.NDArray[np.uint64], labels: Int32, fraction: float) -> Mask:
     """Groups of equal hash, in the order of the hash (the seed has keyed it), until each label is full."""
     num_labels = int(labels.max(initial=-1)) + 1
-    group_of, sizes = _groups(hashes)
-    stratum = np.full(len(sizes), num_labels, np.int32)
-    np.minimum.at(stratum, group_of, labels)  # a text under several labels counts with the rarest of them
+    group_of, sizes, stratum = _strata(hashes, labels)
     chosen = np.zeros(len(sizes), np.bool_)
     for label in range(num_labels):
         groups = np.flatnonzero(stratum == label)
@@ -52,6 +85,14 @@ def _choose(hashes: npt.NDArray[np.uint64], labels: Int32, fraction: float) -> M
         given_back = group_of[labels == absent].min()  # all its texts went to dev: one comes back
         mask[group_of == given_back] = False
     return mask
+
+
+def _strata(hashes: npt.NDArray[np.uint64], labels: Int32) -> tuple[Int32, Int32, Int32]:
+    """As `_groups`, and (G,) each group's label: of a text under several labels it is the rarest of them."""
+    group_of, sizes = _groups(hashes)
+    stratum = np.full(len(sizes), labels.max(initial=0), np.int32)
+    np.minimum.at(stratum, group_of, labels)
+    return group_of, sizes, stratum
 
 
 def _groups(hashes: npt.NDArray[np.uint64]) -> tuple[Int32, Int32]:

@@ -67,9 +67,8 @@ def check_target(out: Path, config: DataConfig) -> None:
         for path in (out, log_path(out))
         if path.exists() or path.is_symlink()
     ]
-    for key in ("train", "dev", "test"):
-        named = getattr(config, key)
-        for path in [named] if isinstance(named, str) else named if isinstance(named, list) else []:
+    for key, named in config.sources().items():
+        for path in [named] if isinstance(named, str) else named:
             if glob.has_magic(path) and fnmatch(str(out.absolute()), str(Path(path).absolute())):
                 faults.append(f"--fix {out}: data.{key} would read it too ({path}); name a file elsewhere")
             elif Path(path).is_dir() and out.resolve().is_relative_to(Path(path).resolve()):
@@ -158,8 +157,8 @@ def _plan(config: DataConfig) -> _Plan:
 def _held_out(config: DataConfig) -> tuple[Any, set[str]]:
     """Hashes (M,) uint64 of the texts of dev and test, as they are and repaired, and the labels there."""
     hashes, spelled = array("Q"), set()
-    for role, paths in (("dev", config.dev), ("test", config.test)):
-        if isinstance(paths, str | list):
+    for role, paths in config.sources().items():
+        if role != "train":
             for row in open_rows(paths, config, role, labelled=True, on_error="row"):
                 if row.label is not None and row.text.strip():
                     hashes.append(text_hash(row.text.encode()))

@@ -46,8 +46,8 @@ class Fault:
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
     """`table` (N,) with COLUMNS and `signatures` (N, 64), in the order of the sources; its `label`, `path` and `source`
-    are positions in `labels`, `paths` and `sources`. `splits` are the rows of each split, by number: where dev is cut
-    from train, two splits have one source."""
+    are positions in `labels`, `paths` and `sources`. `splits` are the rows of each split, by number: what is cut from
+    train has no source of its own."""
 
     table: Table
     signatures: UInt16
@@ -77,11 +77,13 @@ class Scan:
 
 
 def scan(
-    sources: Mapping[str, Iterable[Row] | DataError], config: DataConfig, in_dev: Mask | None = None
+    sources: Mapping[str, Iterable[Row] | DataError],
+    config: DataConfig,
+    parts: Mapping[str, Mask] | None = None,
 ) -> Scan:
     """Read rows that come with their `error`. What keeps a source from being read, or read on, becomes a fault.
 
-    `in_dev` says which rows of train are cut from it for dev.
+    `parts` says which rows of train's source stay train's, and which are cut from it for dev or test.
     """
     kept = _Kept(config)
     faults = []
@@ -102,9 +104,7 @@ def scan(
     kept.flush()
     table = np.frombuffer(kept.table, COLUMNS)
     splits = {name: np.flatnonzero(table["source"] == i) for i, name in enumerate(sources)}
-    if in_dev is not None:
-        train = splits["train"]
-        splits |= {"train": train[~in_dev], "dev": train[in_dev]}
+    splits |= {name: splits["train"][part] for name, part in (parts or {}).items()}
     return Scan(
         table=table,
         signatures=np.frombuffer(kept.signatures, np.uint16).reshape(-1, NUM_HASHES),

@@ -17,6 +17,18 @@ from lstm_cli.data.sources import DataConfig
         ({"dev": 1.0}, "dev", "fraction of train between 0 and 1"),
         ({"dev": -0.1}, "dev", "fraction of train between 0 and 1"),
         ({"dev": float("nan")}, "dev", "fraction of train between 0 and 1"),
+        ({"test": 0}, "test", "fraction of train between 0 and 1"),
+        ({"test": 1.5}, "test", "fraction of train between 0 and 1"),
+        ({"test": "fold:0/10"}, "test", "fold:1/10 to fold:10/10"),
+        ({"test": "fold:11/10"}, "test", "fold:1/10 to fold:10/10"),
+        ({"test": "fold:1/1"}, "test", "COUNT is at least 2"),
+        ({"test": "fold:"}, "test", "fold:NUMBER/COUNT"),
+        ({"test": "fold:a/b"}, "test", "fold:NUMBER/COUNT"),
+        ({"test": "fold:1/" + "9" * 5_000}, "test", "fold:NUMBER/COUNT"),
+        ({"test": ["fold:1/3", "b.csv"]}, "test", "nothing beside it"),
+        ({"dev": "fold:1/3"}, "dev", "data.test alone"),
+        ({"train": "fold:1/3"}, "train", "data.test alone"),
+        ({"train": ["a.csv", "fold:1/3"]}, "train", "data.test alone"),
         ({"dev": True}, "dev", "name or path"),
         ({"dev": {"path": "x"}}, "dev", "name or path"),
         ({"train": []}, "train", "name or path"),
@@ -54,6 +66,18 @@ def test_train_alone_is_enough() -> None:
     )
     assert DataConfig.model_validate(config.model_dump(mode="json")) == config
     assert DataConfig(train="a.csv", text_column=["a", "b"]).text_columns == ("a", "b")
+
+
+def test_what_is_cut_from_train_is_no_source_of_its_own() -> None:
+    assert DataConfig(train="a.csv", dev="b.csv", test="c.csv").sources() == {
+        "train": "a.csv",
+        "dev": "b.csv",
+        "test": "c.csv",
+    }
+    for test, fold in ((0.2, None), ("fold:3/10", (3, 10)), (None, None)):
+        config = DataConfig(train=["a.csv", "b.csv"], test=test)
+        assert (config.sources(), config.fold) == ({"train": ["a.csv", "b.csv"]}, fold)
+        assert DataConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 def test_every_key_says_what_it_is_for() -> None:

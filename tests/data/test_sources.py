@@ -126,3 +126,44 @@ def test_splits_may_be_files_of_different_formats(made: Made) -> None:
 def test_a_fraction_that_leaves_no_dev_row_is_refused(made: Made) -> None:
     with pytest.raises(DataError, match=r"^data\.dev: 0\.1 of the 6 training rows.*Raise the fraction"):
         load_splits(DataConfig(train=made("a.csv", csv_of(6))), seed=0)
+
+
+def test_test_rows_are_cut_from_train_before_dev_is(made: Made) -> None:
+    name = made("a.csv", csv_of(40))
+    splits = load_splits(DataConfig(train=name, dev=0.4, test=0.25), seed=3)
+    assert splits.test is not None
+    parts = [[row.text for row in rows] for rows in (splits.train, splits.dev, splits.test)]
+    assert [len(part) for part in parts] == [18, 12, 10]  # dev: of the 30 rows that test leaves
+    assert sorted(text for part in parts for text in part) == sorted(f"text {i}" for i in range(40))
+    other_dev = load_splits(DataConfig(train=name, dev=0.1, test=0.25), seed=3).test
+    other_seed = load_splits(DataConfig(train=name, test=0.25), seed=4).test
+    assert other_dev is not None
+    assert other_seed is not None
+    assert other_dev.digest() == splits.test.digest() != other_seed.digest()
+
+
+def test_folds_make_up_train_whatever_the_seed_and_dev(made: Made) -> None:
+    name = made("a.csv", csv_of(40))
+    held_out = []
+    for number in (1, 2, 3):
+        config = DataConfig(train=name, dev=0.2, test=f"fold:{number}/3")
+        splits, again = load_splits(config, seed=0), load_splits(config, seed=number)
+        assert splits.test is not None
+        assert again.test is not None
+        assert splits.test.digest() == again.test.digest()
+        here = [row.text for row in splits.test]
+        assert len(splits.train) + len(splits.dev) + len(here) == 40
+        assert not {row.text for row in splits.train} & set(here)
+        held_out += here
+    assert sorted(held_out) == sorted(f"text {i}" for i in range(40))
+
+
+def test_parts_of_train_without_a_row_are_refused(made: Made) -> None:
+    name = made("a.csv", csv_of(6))
+    with pytest.raises(DataError, match=r"^data\.test: 0\.1 of the 6 training rows.*Raise the fraction"):
+        load_splits(DataConfig(train=name, dev=0.5, test=0.1), seed=0)
+    for number in (1, 8):
+        with pytest.raises(
+            DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 of them without"
+        ):
+            load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0)

@@ -1,4 +1,4 @@
-"""Dev rows cut from train: disjoint, stratified, seeded, copies together."""
+"""Dev and test rows cut from train: disjoint, stratified, seeded, copies together; folds that make up train."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_cli.data.rows import Row
-from lstm_cli.data.split import dev_mask
+from lstm_cli.data.split import folds, held_out_mask
 
 
 def rows_of(pairs: list[tuple[str, str]]) -> list[Row]:
@@ -30,7 +30,7 @@ any_share = st.floats(0.01, 0.99)
 def test_copies_of_a_text_are_on_one_side_and_every_label_stays_in_train(
     pairs: list[tuple[str, str]], share: float, seed: int
 ) -> None:
-    mask = dev_mask(rows_of(pairs), share, seed)
+    mask = held_out_mask(rows_of(pairs), share, seed)
     assert mask.shape == (len(pairs),)
     in_dev = {same_text(text) for (text, _), dev in zip(pairs, mask, strict=True) if dev}
     in_train = {same_text(text) for (text, _), dev in zip(pairs, mask, strict=True) if not dev}
@@ -45,7 +45,7 @@ def test_every_label_gives_its_share_where_no_text_is_a_copy(
     counts: list[int], share: float, seed: int
 ) -> None:
     pairs = [(f"{label} {i}", str(label)) for label, count in enumerate(counts) for i in range(count)]
-    mask = dev_mask(rows_of(pairs), share, seed)
+    mask = held_out_mask(rows_of(pairs), share, seed)
     taken = Counter(label for (_, label), dev in zip(pairs, mask, strict=True) if dev)
     assert {str(k): taken[str(k)] for k in range(len(counts))} == {
         str(k): min(round(share * count), count - 1) for k, count in enumerate(counts)
@@ -59,14 +59,14 @@ def test_the_order_of_the_rows_does_not_decide_the_side(pairs: list[tuple[str, s
 
     shuffled = list(pairs)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert side(dev_mask(rows_of(pairs), 0.3, 1), pairs) == side(
-        dev_mask(rows_of(shuffled), 0.3, 1), shuffled
+    assert side(held_out_mask(rows_of(pairs), 0.3, 1), pairs) == side(
+        held_out_mask(rows_of(shuffled), 0.3, 1), shuffled
     )
 
 
 def test_the_share_is_close_where_many_texts_are_copies() -> None:
     pairs = [(f"text {i // (1 + i % 5)}", "ab"[i % 7 == 0]) for i in range(4000)]
-    mask = dev_mask(rows_of(pairs), 0.1, 0)
+    mask = held_out_mask(rows_of(pairs), 0.1, 0)
     for label in "ab":
         of_label = np.array([name == label for _, name in pairs])
         assert mask[of_label].mean() == pytest.approx(0.1, abs=0.02)
@@ -74,24 +74,24 @@ def test_the_share_is_close_where_many_texts_are_copies() -> None:
 
 def test_the_seed_decides_the_rows_and_a_larger_share_adds_to_a_smaller() -> None:
     rows = rows_of([(f"text {i}", "ab"[i % 2]) for i in range(400)])
-    masks = [dev_mask(rows, 0.25, seed) for seed in range(3)]
-    assert np.array_equal(masks[0], dev_mask(rows, 0.25, 0))
+    masks = [held_out_mask(rows, 0.25, seed) for seed in range(3)]
+    assert np.array_equal(masks[0], held_out_mask(rows, 0.25, 0))
     shared = (masks[0] & masks[1]).sum(), (masks[0] & masks[2]).sum(), (masks[1] & masks[2]).sum()
     assert max(shared) < 45  # 25 of 100 by chance
-    assert not (dev_mask(rows, 0.1, 0) & ~masks[0]).any()
+    assert not (held_out_mask(rows, 0.1, 0) & ~masks[0]).any()
 
 
 def test_a_group_too_large_for_dev_does_not_keep_the_smaller_ones_out() -> None:
     pairs = [("copy", "a")] * 50 + [(f"text {i}", "a") for i in range(50)]
     for seed in range(40):
-        mask = dev_mask(rows_of(pairs), 0.1, seed)
+        mask = held_out_mask(rows_of(pairs), 0.1, seed)
         assert (int(mask.sum()), bool(mask[:50].any())) == (10, False)
 
 
 def test_a_text_under_two_labels_counts_with_the_rarer() -> None:
     pairs = [(f"text {i}", "common") for i in range(80)] + [(f"text {i}", "rare") for i in range(20)]
     for seed in range(10):
-        mask = dev_mask(rows_of(pairs), 0.25, seed)
+        mask = held_out_mask(rows_of(pairs), 0.25, seed)
         assert (int(mask[:80].sum()), int(mask[80:].sum())) == (20, 5)
 
 
@@ -99,6 +99,86 @@ def test_a_label_whose_texts_all_bear_a_rarer_label_too_stays_in_train() -> None
     pairs = [(f"text {i}", label) for i in range(4) for label in ("often", "rare")]
     pairs += [(f"text {i}", "often") for i in range(4)]
     for seed in range(10):
-        mask = dev_mask(rows_of(pairs), 0.7, seed)
+        mask = held_out_mask(rows_of(pairs), 0.7, seed)
         assert mask.any()
         assert {label for (_, label), dev in zip(pairs, mask, strict=True) if not dev} == {"often", "rare"}
+
+
+@given(pairs=any_pairs, count=st.integers(2, 12))
+def test_copies_are_in_one_fold_and_a_training_without_a_fold_still_knows_every_label(
+    pairs: list[tuple[str, str]], count: int
+) -> None:
+    part = folds(rows_of(pairs), count)
+    assert part.shape == (len(pairs),)
+    assert set(part.tolist()) <= set(range(count + 1))
+    fold_of: dict[str, int] = {}
+    for (text, _), number in zip(pairs, part.tolist(), strict=True):
+        assert fold_of.setdefault(same_text(text), number) == number
+    for held_out in range(1, count + 1):
+        left = {label for (_, label), number in zip(pairs, part, strict=True) if number != held_out}
+        assert left == {label for _, label in pairs}
+
+
+@given(pairs=any_pairs, count=st.integers(2, 12))
+def test_only_a_label_that_would_be_lost_keeps_a_text_out_of_every_fold(
+    pairs: list[tuple[str, str]], count: int
+) -> None:
+    part = folds(rows_of(pairs), count)
+    outside = {same_text(text) for (text, _), number in zip(pairs, part, strict=True) if number == 0}
+    for text in outside:
+        labels = {label for other, label in pairs if same_text(other) == text}
+        assert any(
+            len({number for (_, label), number in zip(pairs, part, strict=True) if label == lost} - {0}) <= 1
+            for lost in labels
+        )
+
+
+@given(counts=st.lists(st.integers(2, 60), min_size=1, max_size=4), count=st.integers(2, 12))
+def test_every_fold_has_its_share_of_every_label_and_of_all_rows(counts: list[int], count: int) -> None:
+    pairs = [(f"{label} {i}", str(label)) for label, rows in enumerate(counts) for i in range(rows)]
+    part = folds(rows_of(pairs), count)
+    of_label = np.array([int(label) for _, label in pairs])
+    assert part.min() > 0  # no copies, two rows a label: none has to stay in train
+    for rows in (part, *(part[of_label == label] for label in range(len(counts)))):
+        sizes = np.bincount(rows, minlength=count + 1)[1:]
+        assert sizes.max() - sizes.min() <= 1
+
+
+@given(pairs=any_pairs, order=st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_decide_the_fold(pairs: list[tuple[str, str]], order: object) -> None:
+    def fold_of(rows: list[tuple[str, str]]) -> dict[str, int]:
+        return {
+            same_text(text): number
+            for (text, _), number in zip(rows, folds(rows_of(rows), 3).tolist(), strict=True)
+        }
+
+    shuffled = list(pairs)
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert fold_of(shuffled) == fold_of(pairs)
+
+
+def test_folds_stay_as_they_are_across_versions() -> None:
+    """A fold of a run that was scored last year must hold the same rows today."""
+    part = folds(rows_of([(f"text {i}", "ab"[i % 3 == 0]) for i in range(12)]), 3)
+    assert part.tolist() == [3, 2, 3, 1, 2, 1, 2, 3, 2, 1, 3, 1]
+
+
+def test_a_label_of_one_text_is_in_no_fold() -> None:
+    pairs = [(f"text {i}", "a") for i in range(9)] + [("alone", "b"), ("Alone ", "b")]
+    part = folds(rows_of(pairs), 3)
+    assert part[9:].tolist() == [0, 0]
+    assert np.bincount(part).tolist() == [2, 3, 3, 3]
+
+
+def test_a_label_whose_several_texts_share_a_fold_keeps_one_of_them_out() -> None:
+    pairs = [
+        ("x", "b"),
+        *[("x", "common")] * 5,
+        ("only b", "b"),
+        *[("only a", "a")] * 3,
+        ("y", "a"),
+        ("y", "common"),
+    ]
+    part = dict(zip((text for text, _ in pairs), folds(rows_of(pairs), 2).tolist(), strict=True))
+    assert sorted((part["x"], part["y"])) == [0, 1]
+    assert {part["only a"], part["only b"]} == {2}

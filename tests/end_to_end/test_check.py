@@ -134,6 +134,23 @@ def test_dev_rows_cut_from_train_are_counted_with_the_file_they_stand_in(
     assert "exact-leak train → dev" not in codes(found)  # copies stay on one side
 
 
+@pytest.mark.parametrize("test", ["0.2", "fold:2/5"])
+@pytest.mark.parametrize("dev", ["0.2", "{}/dev.csv"])
+def test_test_rows_cut_from_train_are_counted_and_leave_it(
+    spoilt_yaml: str, tmp_path: Path, test: str, dev: str
+) -> None:
+    keys = ("--set", f"data.test={test}", "--set", f"data.dev={dev.format(tmp_path)}")
+    found = report(spoilt_yaml, *keys, exit_code=3)
+    rows = {name: split["rows"] for name, split in found["splits"].items()}
+    assert rows["train"] + rows["test"] + (rows["dev"] if dev == "0.2" else 0) == 129
+    assert 20 <= rows["test"] <= 30
+    assert codes(found)["exact-duplicates train"] == 2
+    assert "exact-leak train → test" not in codes(found)  # copies stay on one side
+    out = tmp_path / "clean.csv"
+    run("check", spoilt_yaml, *keys, "--fix", str(out))
+    assert len(out.read_text("utf-8").splitlines()) > 100
+
+
 def test_suspects_are_ranked_with_their_line(small_yaml: str, tmp_path: Path) -> None:
     rows = small_rows(300, 0)
     rows[7] = (rows[7][0], "negative")  # was positive

@@ -1,0 +1,148 @@
+"""`lstmcls train --seeds N` and `--folds K`: one config, several whole runs, and what they come to together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lstm_cli.commands.train import refuse_changes, train_run
+from lstm_cli.config import RunConfig, load_config
+from lstm_cli.console import Screen
+from lstm_cli.data.sources import open_rows
+from lstm_cli.data.split import folds
+from lstm_cli.durable import whole, write_file
+from lstm_cli.errors import ConfigError, Interrupted
+from lstm_cli.metrics import classification, to_json
+from lstm_cli.rundir import RunDir, holds_a_run, locked
+from lstm_cli.rungroup import RunGroup
+from lstm_cli.summary import conclusions, page, summarize, table, title
+
+
+def train_several(
+    source: str,
+    overrides: Sequence[str],
+    run_dir: str | None,
+    screen: Screen,
+    *,
+    by: Literal["seeds", "folds"],
+    count: int,
+    resume: bool,
+    overwrite: bool,
+    baselines: bool,
+) -> None:
+    """Train every member as `train` would alone, one after another in this process, then sum them up."""
+    config = load_config(source, overrides, run_dir)
+    members = _members(config, by, count)
+    group = RunGroup(Path(config.run.dir), by, tuple(members))
+    with locked(group.path):
+        _open(group, config, resume=resume, overwrite=overwrite)
+        try:
+            scored = []
+            for number, (name, member) in enumerate(members.items(), 1):
+                screen.say(f"{name}: {number} of {count}")
+                going_on = resume and holds_a_run(Path(member.run.dir))
+                # a finished one trains no further: its rows are checked and it is scored again, which takes seconds
+                scored.append(
+                    train_run(member, screen, resume=going_on, overwrite=False, baselines=baselines)
+                )
+            _sum_up(group, config, scored, screen)
+        except Interrupted as stopped:
+            raise Interrupted(
+                stopped.signal_number, f"stopped, what is done is saved; to go on: {group.how_to_go_on}"
+            ) from None
+
+
+def _members(config: RunConfig, by: Literal["seeds", "folds"], count: int) -> dict[str, RunConfig]:
+    """The config of each run by the name of its folder. Raises ConfigError where folds have no say in the test rows."""
+    if by == "folds" and config.data.test is not None:
+        raise ConfigError(
+            "data.test is given: --folds scores on train's own parts; try --set data.test=null to leave it out"
+        )
+    seed, test = config.run.seed, config.data.test
+    if by == "folds":
+        return {
+            f"fold-{i}": _member(config, f"fold-{i}", seed, f"fold:{i}/{count}") for i in range(1, count + 1)
+        }
+    return {f"seed-{n}": _member(config, f"seed-{n}", n, test) for n in range(seed, seed + count)}
+
+
+def _member(config: RunConfig, name: str, seed: int, test: str | list[str] | float | None) -> RunConfig:
+    run = {"dir": str(Path(config.run.dir) / name), "seed": seed}
+    return config.model_copy(
+        update={
+            "run": config.run.model_copy(update=run),
+            "data": config.data.model_copy(update={"test": test}),
+        }
+    )
+
+
+def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder the group's, or, where it is gone on with, see that it is."""
+    if resume and holds_a_run(group.path):
+        begun = RunGroup.read(group.path)
+        if begun is None:
+            raise ConfigError(
+                f"{group.path}: holds one run, not those of {group.option}; leave that out to go on with it, "
+                f"or try --run another-folder"
+            )
+        if begun.option != group.option:
+            raise ConfigError(
+                f"{group.path}: was begun with {begun.option}, got {group.option}; "
+                f"try {begun.how_to_go_on}, or --run another-folder"
+            )
+        refuse_changes(RunDir(group.path), config, group.how_to_go_on)
+    else:
+        RunDir.create(group.path, config.to_yaml(), overwrite=overwrite)
+        group.write()
+
+
+def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]], screen: Screen) -> None:
+    """Write summary.json and summary.md, for folds out-of-fold.jsonl too, and show what they say."""
+    seconds = [RunDir(group.path / name).seconds() for name in group.names]
+    summary = summarize(group, scored, seconds)
+    if group.by == "folds":
+        summary |= _out_of_fold(group, config)
+    write_file(group.summary, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
+    write_file(group.page, page(summary).encode())
+    screen.table(title(summary), *table(summary))
+    for sentence in conclusions(summary):
+        screen.say(sentence)
+    screen.say(f"the summary is {group.page}")
+
+
+def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
+    """Write what each training row was predicted as by the run that did not learn from it, and score them together."""
+    rows = open_rows(config.data.train, config.data, "train", labelled=True)
+    part = folds(rows, len(group.names))
+    names: list[str] = []
+    targets, probs = [], []
+    with ExitStack() as stack, whole(group.out_of_fold, "utf-8", "backslashreplace") as out:
+        predictions = [
+            stack.enter_context(
+                (RunDir(group.path / name).evaluation("test") / "predictions.jsonl").open(encoding="utf-8")
+            )
+            for name in group.names
+        ]
+        for row, number in enumerate(part.tolist()):
+            if number == 0:
+                continue
+            said = json.loads(next(predictions[number - 1]))
+            names = names or list(said["probs"])
+            line = {
+                "row": row,
+                "label": said["target"],
+                "predicted": said["label"],
+                "score": said["score"],
+                "probs": said["probs"],
+                "fold": number,
+            }
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            targets.append(names.index(said["target"]))
+            probs.append([said["probs"][name] for name in names])
+    scores = classification(np.array(targets), np.array(probs), names)
+    return {"out_of_fold": to_json(scores), "rows_in_no_fold": int((part == 0).sum())}
