@@ -46,6 +46,11 @@ def scaled_probs(scales: Floats, logits: Floats, side_logits: Floats) -> Floats:
     total = scales[0] * logits
     if side_logits.shape[1]:
         total = total + scales[1] * side_logits
-    exps = np.exp(total - total.max(axis=1, keepdims=True))
+    return softmax(total)
+
+
+def softmax(logits: Floats) -> Floats:
+    """(N, C) -> (N, C) probabilities"""
+    exps = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs: Floats = exps / exps.sum(axis=1, keepdims=True)
     return probs

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ _ESCAPE = "backslashreplace"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A scored split: (N,) `targets`, (N, C) `probs`, the rows they belong to, and what they are held against."""
+    """A scored split: (N,) `targets`, (N, C) `probs`, the rows they belong to, and what they are held against.
+
+    `parts` are what the model is made of, each by itself, before they were calibrated on the dev rows.
+    """
 
     split: str
     checkpoint: str
@@ -45,6 +48,7 @@ class Evaluation:
     rows: Iterable[Row]
     num_truncated: int
     baselines: Sequence[Baseline]
+    parts: Mapping[str, Classification] = field(default_factory=dict)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> dict[str, Any]:
@@ -93,6 +97,10 @@ def _metrics(evaluation: Evaluation, scores: Classification) -> dict[str, Any]:
             for rival in evaluation.baselines
         },
         "verdict": None,
+        "parts": {
+            name: {key: getattr(part, key) for key in ("accuracy", "macro_f1", "log_loss", "ece")}
+            for name, part in evaluation.parts.items()
+        },
     }
     if evaluation.baselines:
         best = max(evaluation.baselines, key=lambda rival: rivals[rival.name][0])
@@ -171,8 +179,15 @@ def _page(
             )
         ),
         "",
-        f"Log loss {scores.log_loss:.4f}. Calibration: the stated confidence is off by {scores.ece:.1%} on average "
-        f"(expected calibration error, 15 bins).",
+        "Calibration: by how much the stated confidence is off on average (ECE, expected calibration error, 15 bins), "
+        "before and after it was set on the dev rows.",
+        "",
+        "| | accuracy | macro F1 | log loss | ECE |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {part.accuracy:.4f} | {part.macro_f1:.4f} | {part.log_loss:.4f} | {part.ece:.1%} |"
+            for name, part in [*evaluation.parts.items(), ("this model", scores)]
+        ),
         "",
         "![confusion](plots/confusion.png) ![reliability](plots/reliability.png)",
         "",

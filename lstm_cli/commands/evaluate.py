@@ -101,6 +101,7 @@ def evaluate_split(
         rows=rows,
         num_truncated=int(store.truncated.sum()),
         baselines=rivals,
+        parts=task.parts(model, report.outputs, store),
     )
     folder = run.evaluation(split)
     metrics = write_evaluation(folder, evaluation)

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from lstm_cli.batch import Batch
-from lstm_cli.calibration import fit_scales, scaled_probs
+from lstm_cli.calibration import fit_scales, scaled_probs, softmax
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
@@ -122,6 +122,12 @@ class _Texts:
 
     def __iter__(self) -> Iterator[str]:
         return (row.text for row in self.rows)
+
+
+def _logits(probs: Outputs) -> Outputs:
+    """Such as have these probabilities."""
+    logits: Outputs = np.log(np.maximum(probs, np.finfo(np.float64).tiny))
+    return logits
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -231,11 +237,26 @@ class Classify:
 
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: TokenStore) -> Outputs:
         assert isinstance(model, TextClassifier)
-        logits = np.log(np.maximum(outputs, np.finfo(np.float64).tiny))
+        logits = _logits(outputs)
         side_logits = np.asarray(dev.side_logits, np.float64)
         fitted = fit_scales(logits, side_logits, np.asarray(dev.targets, np.int64)).astype(np.float32)
         model.scales.copy_(torch.from_numpy(fitted))
         return scaled_probs(fitted.astype(np.float64), logits, side_logits)
+
+    def parts(self, model: nn.Module, outputs: Outputs, store: TokenStore) -> dict[str, Classification]:
+        """Scores of what stands behind the `outputs`, each by itself and before it was calibrated."""
+        assert isinstance(model, TextClassifier)
+        network_scale, beside_scale = model.scales.double().tolist()
+        side_logits = np.asarray(store.side_logits, np.float64)
+        found = {}
+        if network_scale > 0:
+            total = _logits(outputs)
+            if side_logits.shape[1]:
+                total = total - beside_scale * side_logits
+            found["network alone, uncalibrated"] = self.score(softmax(total / network_scale), store)
+        if side_logits.shape[1]:
+            found["n-grams alone, uncalibrated"] = self.score(softmax(side_logits), store)
+        return found
 
     def score(self, outputs: Outputs, store: TokenStore) -> Classification:
         return classification(np.asarray(store.targets, np.int64), outputs, self.labels.names)
