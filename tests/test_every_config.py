@@ -119,6 +119,7 @@ OTHER: dict[str, Any] = {
     "task.dropout": 0.5,
     "task.class_weights": "balanced",
     "task.label_smoothing": 0.2,
+    "task.adversarial": 0.3,
     "task.features": "ngrams",
     "train.epochs": 3,
     "train.batch_size": 5,

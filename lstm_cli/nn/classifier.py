@@ -37,10 +37,14 @@ class TextClassifier(nn.Module):
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
         """
-        encoded: Encoded = self.encoder(inputs, lengths)
+        return self.read(self.encoder.embed(inputs), lengths)
+
+    def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """`forward` from what the encoder embedded: (B, T, E), (B,) int64 on the CPU -> (B, C)."""
+        encoded: Encoded = self.encoder.recurrent(embedded, lengths)
         # in the weights' own precision: bf16 leaves a mean or a logit three digits, and no time was saved by it
         dtype = self.head.weight.dtype
-        with torch.autocast(inputs.device.type, enabled=False):
+        with torch.autocast(embedded.device.type, enabled=False):
             pooled = self.pooling(Encoded(encoded.states.to(dtype), encoded.final.to(dtype)), lengths)
             logits: Tensor = self.head(self.dropout(pooled))
         return logits

@@ -70,11 +70,14 @@ class RecurrentEncoder(nn.Module):
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
         """
+        encoded: Encoded = self.recurrent(self.embed(inputs), lengths)  # (B, T, E) -> states, final
+        return encoded
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """What the recurrent layers read, with its noise while training: (B, T) int64 -> (B, T, E)."""
         if self.training and self.word_dropout > 0.0:
             inputs = drop_words(inputs, self.word_dropout)
-        embedded = dropout(self.embedding(inputs), self.embedding_dropout, self.training)
-        encoded: Encoded = self.recurrent(embedded, lengths)  # (B, T, E) -> states, final
-        return encoded
+        return dropout(self.embedding(inputs), self.embedding_dropout, self.training)
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
         """The embedding, then each recurrent layer."""

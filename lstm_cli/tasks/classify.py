@@ -27,6 +27,7 @@ from lstm_cli.errors import CheckpointError
 from lstm_cli.metrics import Classification, classification
 from lstm_cli.ngrams import FORMAT as NGRAMS_FORMAT
 from lstm_cli.ngrams import Ngrams
+from lstm_cli.nn.adversarial import adversarial_loss
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
@@ -77,6 +78,13 @@ class ClassifyConfig(Config):
         "none", description="balanced: a rare class weighs as much in the loss as a common one"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    adversarial: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="train on every batch also as it would mislead most: embeddings moved by this share of their "
+        "length; 0: not; costs twice the time",
+    )
     features: Literal["none", "ngrams"] = Field(
         "none",
         description="what stands beside the network; ngrams: word 1-3-grams and, where the training text is short, "
@@ -108,9 +116,11 @@ class ClassifyConfig(Config):
     def _learn_features(self, rows: Rows, labels: Labels) -> Ngrams | None:
         if self.features == "none":
             return None
-        made_from = [NGRAMS_FORMAT, rows.digest(), labels.names]
-        targets = np.array([labels.index(row) for row in rows])
-        learned = cached_bytes(cache_key(made_from), lambda: Ngrams.learn(_Texts(rows), targets).to_bytes())
+
+        def learn() -> bytes:
+            return Ngrams.learn(_Texts(rows), np.array([labels.index(row) for row in rows])).to_bytes()
+
+        learned = cached_bytes(cache_key([NGRAMS_FORMAT, rows.digest(), labels.names]), learn)
         return Ngrams.from_bytes(learned, len(labels.names))
 
 
@@ -208,15 +218,22 @@ class Classify:
                 return np.concatenate([ids[: limit - tail], ids[len(ids) - tail :]])
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        logits = model(batch.inputs, batch.lengths)
-        total = F.cross_entropy(
-            logits.float(),
-            batch.targets,
-            weight=self._class_weights(logits.device),
-            label_smoothing=self.config.label_smoothing,
-            reduction="sum",
-        )
-        return Loss(total, batch.num_rows)
+        assert isinstance(model, TextClassifier)
+        weights = self._class_weights(batch.targets.device)
+
+        def loss_of(embedded: Tensor) -> Tensor:
+            return F.cross_entropy(
+                model.read(embedded, batch.lengths).float(),
+                batch.targets,
+                weight=weights,
+                label_smoothing=self.config.label_smoothing,
+                reduction="sum",
+            )
+
+        embedded = model.encoder.embed(batch.inputs)
+        if not self.config.adversarial:
+            return Loss(loss_of(embedded), batch.num_rows)
+        return Loss(adversarial_loss(model, loss_of, embedded, self.config.adversarial), batch.num_rows)
 
     def _class_weights(self, device: torch.device) -> Tensor | None:
         """(C,) inversely proportional to the training counts; their mean over the training rows is 1."""

@@ -1,0 +1,79 @@
+"""The disturbance misleads more than any other of its length, and the gradient is that of the plain formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from lstm_cli.nn.adversarial import _steepest, adversarial_loss
+from lstm_cli.nn.classifier import TextClassifier
+from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.pooling import build_pooling
+
+LENGTHS = torch.tensor([5, 3, 1])
+INPUTS = torch.tensor([[2, 3, 4, 5, 6], [3, 3, 2, 0, 0], [6, 0, 0, 0, 0]])
+TARGETS = torch.tensor([0, 1, 2])
+
+
+def classifier() -> TextClassifier:
+    torch.manual_seed(0)
+    encoder = RecurrentEncoder(7, 4, "lstm", 5)
+    return TextClassifier(encoder, build_pooling("max", encoder.output_size, 1), 3).double()
+
+
+def loss(model: TextClassifier, embedded: Tensor) -> Tensor:
+    return F.cross_entropy(model.read(embedded, LENGTHS), TARGETS, reduction="sum")
+
+
+def test_value_and_gradient_are_those_of_the_mean_of_both_losses() -> None:
+    model = classifier()
+    embedded = model.encoder.embed(INPUTS)
+    total = adversarial_loss(model, lambda x: loss(model, x), embedded, 0.3)
+    (2 * total).backward()  # type: ignore[no-untyped-call]
+    found = {name: value.grad for name, value in model.named_parameters()}
+
+    model.zero_grad()
+    embedded = model.encoder.embed(INPUTS)
+    (along,) = torch.autograd.grad(loss(model, embedded), embedded)
+    embedded = model.encoder.embed(INPUTS)
+    disturbance = torch.stack([0.3 * x.norm() * g / g.norm() for x, g in zip(embedded, along, strict=True)])
+    plain = loss(model, embedded) + loss(model, embedded + disturbance.detach())
+    plain.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(2 * total, plain)
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(found[name], value.grad)
+
+
+def test_the_disturbance_has_its_length_spares_the_padding_and_misleads_most() -> None:
+    model = classifier()
+    embedded = model.encoder.embed(INPUTS).detach().requires_grad_()
+    clean = loss(model, embedded)
+    (along,) = torch.autograd.grad(clean, embedded)
+    small = _steepest(embedded, along, 1e-3)
+    torch.testing.assert_close(
+        small.flatten(1).norm(dim=1), 1e-3 * embedded.flatten(1).norm(dim=1), atol=1e-9, rtol=1e-4
+    )
+    assert (small[1, 3:] == 0).all()
+    misled = loss(model, embedded + small) - clean
+    assert misled > 0
+    for seed in range(20):
+        noise = torch.randn(small.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        other = noise * (small.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1))[:, None, None]
+        assert loss(model, embedded + other) - clean < misled
+
+
+def test_a_row_without_a_gradient_is_left_as_it_is() -> None:
+    embedded = torch.ones(2, 3, 4)
+    assert (_steepest(embedded, torch.zeros(2, 3, 4), 0.5) == 0).all()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_what_is_frozen_gets_no_gradient(frozen: bool) -> None:
+    model = classifier()
+    model.encoder.embedding.weight.requires_grad_(not frozen)
+    embedded = model.encoder.embed(INPUTS)
+    adversarial_loss(model, lambda x: loss(model, x), embedded, 0.3).backward()  # type: ignore[no-untyped-call]
+    grads: list[nn.Parameter] = [value for value in model.parameters() if value.grad is not None]
+    assert len(grads) == len(list(model.parameters())) - frozen
