@@ -59,8 +59,21 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Such as `best, epoch 3, sha256 0f3a…`."""
-        digest = hashlib.sha256(self.files[_MODEL]).hexdigest()
-        return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {digest[:12]}"
+        return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {self.digest[:12]}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the weights."""
+        return hashlib.sha256(self.files[_MODEL]).hexdigest()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The model's weights by name. Raises CheckpointError where they are none."""
+        try:
+            weights = _tensors(self.files[_MODEL])
+            _refuse_strange(weights)
+        except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(f"{self.folder / _MODEL}: cannot be read ({str(fault)[:500]})") from None
+        return weights
 
     def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
         """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""

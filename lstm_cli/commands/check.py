@@ -11,6 +11,7 @@ from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
 from lstm_cli.data.store import TokenStore
+from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import DataError
 from lstm_cli.lint.copies import copies
 from lstm_cli.lint.damage import damage, refusal
@@ -21,6 +22,7 @@ from lstm_cli.lint.report import Report
 from lstm_cli.lint.scan import scan
 from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
+from lstm_cli.pretrained import load_pretrained
 from lstm_cli.runtime import start
 
 
@@ -39,7 +41,8 @@ def check(
         check_target(fix_to, config.data)
     runtime = start(config.run)
 
-    sources, splits = _open(config)
+    pretrained = load_pretrained(config.task)
+    sources, splits = _open(config, pretrained.dev_seed if pretrained else config.run.seed)
     cut = splits.dev.selected if isinstance(splits, Splits) and isinstance(config.data.dev, float) else None
     scanned = scan(sources, config.data, cut)
     found = [
@@ -47,7 +50,7 @@ def check(
         *labels(scanned, config.data),
         *copies(scanned),
     ]
-    stores, fault = _encode(config, splits, screen)
+    stores, fault = _encode(config, splits, pretrained.tokenizer if pretrained else None, screen)
     if fault is not None:
         found += refusal(fault, found)
     surveys = survey(scanned, stores)
@@ -75,7 +78,7 @@ def check(
     screen.say("config and data are usable")
 
 
-def _open(config: RunConfig) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
+def _open(config: RunConfig, dev_seed: int) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
     """Every source with its rows, those that cannot be read too, and the splits that a training would make of them."""
     sources: dict[str, Rows | DataError] = {}
     for role, paths in (("train", config.data.train), ("dev", config.data.dev), ("test", config.data.test)):
@@ -85,20 +88,20 @@ def _open(config: RunConfig) -> tuple[dict[str, Rows | DataError], Splits | Data
             except DataError as fault:
                 sources[role] = fault
     try:
-        return sources, load_splits(config.data, config.run.seed, on_error="row")
+        return sources, load_splits(config.data, dev_seed, on_error="row")
     except DataError as fault:
         return sources, fault
 
 
 def _encode(
-    config: RunConfig, splits: Splits | DataError, screen: Screen
+    config: RunConfig, splits: Splits | DataError, tokenizer: TextTokenizer | None, screen: Screen
 ) -> tuple[dict[str, TokenStore], DataError | None]:
     """Learn vocabulary and labels, show the model, encode every split; or what a training would stop at."""
     if isinstance(splits, DataError):
         return {}, splits
     test = {} if splits.test is None else {"test": splits.test}
     try:
-        task = config.task.fit(splits.train)
+        task = config.task.fit(splits.train, tokenizer)
         stores = {
             name: task.encode(rows)
             for name, rows in {"train": splits.train, "dev": splits.dev, **test}.items()
