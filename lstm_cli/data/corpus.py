@@ -77,7 +77,7 @@ def load_corpus(config: DataConfig, splits: Splits, seed: int) -> CorpusSplits:
     held_out = dev_mask(unlabelled_rows, wanted / max(len(whole), 1), seed)
     if not held_out.any():
         raise DataError(
-            f"{', '.join(whole.sources)}: {len(whole)} texts, all of them alike, leave none to be held out; "
+            f"{', '.join(whole.sources)}: {len(whole)} texts, too few that differ to hold any of them out; "
             f"try data.unlabelled"
         )
     masks = np.split(held_out, np.cumsum([len(part) for part in parts])[:-1])
