@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lstm_cli.checkpoint import load_checkpoint
+from lstm_cli.checkpoint import Checkpoint, load_checkpoint
 from lstm_cli.data.sources import Splits
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import CheckpointError, ConfigError
-from lstm_cli.rundir import RunDir
+from lstm_cli.rundir import RunDir, holds_a_run
 from lstm_cli.tasks import ClassifyConfig
 from lstm_cli.tasks.pretrain import Pretrain
 
@@ -65,10 +65,14 @@ def load_pretrained(config: ClassifyConfig) -> Pretrained | None:
     path = config.encoder.init_from
     if path is None:
         return None
+    if not holds_a_run(Path(path)):
+        raise CheckpointError(
+            f"{_KEY}: {path}: no run here; lstmcls pretrain CONFIG makes one, and says where"
+        )
     try:
         run = RunDir.open(Path(path))
         saved = load_checkpoint(run.best)
-        learned, tokenizer = Pretrain.load(saved.files)
+        learned, tokenizer = load_pretraining(saved)
         weights = saved.tensors()
     except CheckpointError as fault:
         raise CheckpointError(f"{_KEY}: {fault}") from None
@@ -83,6 +87,14 @@ def load_pretrained(config: ClassifyConfig) -> Pretrained | None:
         dev_seed=int(environment.get("dev_seed", 0)),
         train_digest=environment.get("data", {}).get("train", {}).get("sha256"),
     )
+
+
+def load_pretraining(saved: Checkpoint) -> tuple[ClassifyConfig, TextTokenizer]:
+    """The classifier that a pretraining is for, and its vocabulary. Raises CheckpointError where it is none."""
+    try:
+        return Pretrain.load(saved.files)
+    except CheckpointError as fault:
+        raise CheckpointError(f"{saved.folder}: {fault}") from None
 
 
 def _differences(learned: ClassifyConfig, config: ClassifyConfig) -> Iterator[str]:

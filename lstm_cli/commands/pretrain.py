@@ -13,6 +13,7 @@ from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
 from lstm_cli.plots import learning_curves
+from lstm_cli.pretrained import load_pretraining
 from lstm_cli.rundir import locked
 from lstm_cli.runtime import start
 from lstm_cli.tasks.pretrain import Pretrain
@@ -34,16 +35,15 @@ def pretrain(
     runtime = start(config.run)
     with locked(Path(config.run.dir)):
         run, going_on = open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite)
+        last = load_checkpoint(run.last) if going_on else None
+        tokenizer = load_pretraining(last)[1] if last else None
         seed = config.run.seed
         splits = load_splits(config.data, seed)
         corpus = load_corpus(config.data, splits, seed)
         made_from = {"train": splits.train, "dev": splits.dev, "test": splits.test, "text": corpus.whole}
         keep_provenance(run, made_from, going_on, {"seed": seed, "dev_seed": seed, **runtime.facts()})
 
-        last = load_checkpoint(run.last) if going_on else None
-        num_samples = config.pretrain.sampled_tokens
-        tokenizer = Pretrain.load(last.files)[1] if last else None
-        task = Pretrain.learn(config.task, corpus, num_samples, tokenizer)
+        task = Pretrain.learn(config.task, corpus, config.pretrain.sampled_tokens, tokenizer)
         data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
         screen.splits({"text": data.train, "held out": data.dev})
         if corpus.num_left_out:

@@ -34,9 +34,9 @@ def train(
 ) -> None:
     """Train, keep `best` and `last`, and score the best on test (on dev where there is no test)."""
     config = load_config(source, overrides, run_dir)
+    pretrained = load_pretrained(config.task)
     runtime = start(config.run)
     with locked(Path(config.run.dir)):
-        pretrained = load_pretrained(config.task)
         run, going_on = open_run(config, "train", screen, resume=resume, overwrite=overwrite)
         # what the language model has not read must stay what dev is
         dev_seed = pretrained.dev_seed if pretrained else config.run.seed

@@ -83,7 +83,7 @@ class Pretrain:
             facts = json.loads(files["config.json"])
             if facts["kind"] != KIND:
                 raise CheckpointError(
-                    f"config.json: a {facts['kind']!r:.100} run's, and none of `lstmcls pretrain`"
+                    f"config.json: task kind {facts['kind']!r:.100}, and not what `lstmcls pretrain` leaves"
                 )
             config = ClassifyConfig.model_validate(facts["task"])
             return config, TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
