@@ -66,21 +66,16 @@ class Checkpoint:
         """SHA-256 (hex) of the weights."""
         return hashlib.sha256(self.files[_MODEL]).hexdigest()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The model's weights by name. Raises CheckpointError where they are none."""
-        try:
-            weights = _tensors(self.files[_MODEL])
-            _refuse_strange(weights)
-        except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
-            raise CheckpointError(f"{self.folder / _MODEL}: cannot be read ({str(fault)[:500]})") from None
-        return weights
-
     def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
         """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
         try:
             task = load_task(self.files)
         except CheckpointError as fault:
             raise CheckpointError(f"{self.folder}: {fault}") from None
+        return task, self.model_of(task).to(device).eval()
+
+    def model_of(self, task: Task) -> nn.Module:
+        """The task's model with the saved weights. Raises CheckpointError where they do not fit."""
         try:
             # on the meta device, so that no memory is taken before the weights are known to fit
             with torch.device("meta"), _NothingDrawn():
@@ -92,7 +87,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.folder / _MODEL}: does not fit its own config.json ({str(fault)[:500]})"
             ) from None
-        return task, model.to(device).eval()
+        return model
 
     def restore(self, state: TrainState) -> None:
         """Put a training where this one was saved. Raises CheckpointError where it is another model's."""

@@ -72,25 +72,25 @@ def load_pretrained(config: ClassifyConfig) -> Pretrained | None:
     try:
         run = RunDir.open(Path(path))
         saved = load_checkpoint(run.best)
-        learned, tokenizer = load_pretraining(saved)
-        weights = saved.tensors()
+        task = load_pretraining(saved)
+        weights = saved.model_of(task).state_dict()
     except CheckpointError as fault:
         raise CheckpointError(f"{_KEY}: {fault}") from None
-    if differences := list(_differences(learned, config)):
+    if differences := list(_differences(task.config, config)):
         raise ConfigError([f"{_KEY}: {path} cannot be started from: {one}" for one in differences])
     environment = run.read_environment()
     return Pretrained(
         path=path,
         checkpoint=saved.digest,
-        tokenizer=tokenizer,
+        tokenizer=task.tokenizer,
         weights={name: value for name, value in weights.items() if name.startswith("encoder.")},
         dev_seed=int(environment.get("dev_seed", 0)),
         train_digest=environment.get("data", {}).get("train", {}).get("sha256"),
     )
 
 
-def load_pretraining(saved: Checkpoint) -> tuple[ClassifyConfig, TextTokenizer]:
-    """The classifier that a pretraining is for, and its vocabulary. Raises CheckpointError where it is none."""
+def load_pretraining(saved: Checkpoint) -> Pretrain:
+    """The task of a pretraining, but for the shares of its tokens. Raises CheckpointError where it is none."""
     try:
         return Pretrain.load(saved.files)
     except CheckpointError as fault:

@@ -216,6 +216,4 @@ def test_a_pretraining_is_no_classifier(small_yaml: str) -> None:
     files = Setting(small_yaml).task.files()
     with pytest.raises(CheckpointError, match="init_from=THIS_RUN"):
         load_task(files)
-    config, tokenizer = Pretrain.load(files)
-    assert config == Setting(small_yaml).config.task
-    assert tokenizer.to_json() == files["tokenizer.json"]
+    assert Pretrain.load(files).files() == files

@@ -36,7 +36,7 @@ def pretrain(
     with locked(Path(config.run.dir)):
         run, going_on = open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite)
         last = load_checkpoint(run.last) if going_on else None
-        tokenizer = load_pretraining(last)[1] if last else None
+        tokenizer = load_pretraining(last).tokenizer if last else None
         seed = config.run.seed
         splits = load_splits(config.data, seed)
         corpus = load_corpus(config.data, splits, seed)

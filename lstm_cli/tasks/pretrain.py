@@ -76,9 +76,9 @@ class Pretrain:
         counts[PAD_ID] = 0  # is never said; any other that is in the held-out text alone can be
         return cls(config, tokenizer, torch.from_numpy(counts / counts.sum()).float(), num_samples)
 
-    @staticmethod
-    def load(files: Mapping[str, bytes]) -> tuple[ClassifyConfig, TextTokenizer]:
-        """What `files` described. Raises CheckpointError where they do not."""
+    @classmethod
+    def load(cls, files: Mapping[str, bytes]) -> Pretrain:
+        """The task that `files` described, but for the shares. Raises CheckpointError where they do not."""
         try:
             facts = json.loads(files["config.json"])
             if facts["kind"] != KIND:
@@ -86,9 +86,10 @@ class Pretrain:
                     f"config.json: task kind {facts['kind']!r:.100}, and not what `lstmcls pretrain` leaves"
                 )
             config = ClassifyConfig.model_validate(facts["task"])
-            return config, TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
+            tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
         except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
             raise CheckpointError(f"config.json: not a pretraining's ({str(fault)[:500]})") from None
+        return cls(config, tokenizer, torch.zeros(tokenizer.vocab_size), 1)
 
     def build_model(self) -> LanguageModel:
         """A fresh model of those layers that can be learned so."""
