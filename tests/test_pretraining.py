@@ -52,8 +52,7 @@ def test_of_text_that_goes_in_circles_nothing_surprises_in_either_direction(
     small_yaml: str, tmp_path: Path
 ) -> None:
     circle = "one two three four five six seven"
-    rows = [" ".join((circle.split() * 3)[i % 7 : i % 7 + 8 + i % 5]) for i in range(150)]
-    (tmp_path / "circle.txt").write_text("\n".join(f"{row} {i}." for i, row in enumerate(rows)), "utf-8")
+    rows = [" ".join((circle.split() * 3)[i % 7 : i % 7 + 8 + i % 5]) for i in range(80)]
     (tmp_path / "circle.csv").write_text(
         "text,label\n" + "".join(f"{row},{'ab'[i % 2]}\n" for i, row in enumerate(rows)), "utf-8"
     )
@@ -61,11 +60,11 @@ def test_of_text_that_goes_in_circles_nothing_surprises_in_either_direction(
         small_yaml,
         [
             f"data.train={tmp_path}/circle.csv",
-            "task.tokenizer.min_count=100",
+            "task.tokenizer.min_count=50",
             "task.encoder.word_dropout=0",
             "task.encoder.embedding_dropout=0",
-            "pretrain.epochs=40",
-            "pretrain.learning_rate=0.03",
+            "pretrain.epochs=16",
+            "pretrain.learning_rate=0.05",
             "pretrain.sampled_tokens=5",
             "train.warmup=0",
         ],
@@ -139,7 +138,7 @@ def test_text_of_single_words_is_no_language(small_yaml: str, tmp_path: Path) ->
         Setting(small_yaml, ["task.tokenizer.min_count=1"])
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 9, 10, 14])
+@pytest.mark.parametrize("stop_after", [1, 9, 14])
 def test_stopping_anywhere_and_going_on_equals_going_straight_through(
     small_yaml: str, stop_after: int
 ) -> None:
