@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.corpus import open_unlabelled
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
 from lstm_cli.data.store import TokenStore
 from lstm_cli.data.tokenizer import TextTokenizer
@@ -70,7 +71,7 @@ def check(
     if as_json:
         json.dump(report.to_json(), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    errors = report.errors()
+    errors = report.errors() + _unlabelled(config.data)
     if fix_to is not None:
         errors += _fix(config.data, fix_to, screen)
     if errors:
@@ -110,6 +111,16 @@ def _encode(
         return {}, fault
     screen.stages(task.build_model().stages())
     return stores, None
+
+
+def _unlabelled(config: DataConfig) -> list[str]:
+    """Why the text for `lstmcls pretrain` cannot be found, if so."""
+    try:
+        if config.unlabelled is not None:
+            open_unlabelled(config, config.unlabelled)
+    except DataError as fault:
+        return [str(fault)]
+    return []
 
 
 def _fix(config: DataConfig, out: Path, screen: Screen) -> list[str]:

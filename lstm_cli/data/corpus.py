@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -56,6 +56,11 @@ class CorpusSplits:
     num_left_out: int
 
 
+def open_unlabelled(config: DataConfig, paths: str | Sequence[str]) -> Rows:
+    """The rows of `data.unlabelled`; the training files' format says nothing of these. Raises DataError."""
+    return open_rows(paths, config.model_copy(update={"format": "auto"}), "unlabelled", labelled=False)
+
+
 def load_corpus(config: DataConfig, splits: Splits, seed: int) -> CorpusSplits:
     """The training rows, and those of `data.unlabelled`. Copies of one text are held out together.
 
@@ -63,10 +68,7 @@ def load_corpus(config: DataConfig, splits: Splits, seed: int) -> CorpusSplits:
     """
     parts, num_left_out = [splits.train], 0
     if config.unlabelled is not None:
-        by_name = config.model_copy(
-            update={"format": "auto"}
-        )  # the training files' format says nothing of these
-        unlabelled = open_rows(config.unlabelled, by_name, "unlabelled", labelled=False)
+        unlabelled = open_unlabelled(config, config.unlabelled)
         scored = chain(splits.dev, splits.test or ())
         kept = ~np.isin(text_hashes(unlabelled), np.unique(text_hashes(scored)))
         parts.append(unlabelled.select(kept))

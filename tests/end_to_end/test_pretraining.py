@@ -167,6 +167,7 @@ def test_rates_of_what_was_taken_over_need_something_taken_over(small_yaml: str)
 
 
 def test_text_that_is_not_there_is_named(small_yaml: str, tmp_path: Path) -> None:
-    said = failed(3, "pretrain", small_yaml, "--set", f"data.unlabelled={tmp_path}/trian.csv").stderr
-    assert "data.unlabelled: " in said
-    assert 'Did you mean "train.csv"?' in said
+    for command in ("pretrain", "check"):
+        said = failed(3, command, small_yaml, "--set", f"data.unlabelled={tmp_path}/trian.csv").stderr
+        assert "data.unlabelled: " in said
+        assert 'Did you mean "train.csv"?' in said
