@@ -38,9 +38,8 @@ class Pretrained:
 
     def announce(self, splits: Splits, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
         """Say what is taken over, and warn where dev rows may have been read."""
-        say(
-            f"starting from {self.path} ({len(self.weights)} tensors); dev is cut by its seed, {self.dev_seed}"
-        )
+        cut = "" if splits.dev.selected is None else f"; dev is cut from train by its seed, {self.dev_seed}"
+        say(f"starting from {self.path} ({len(self.weights)} tensors){cut}")
         if splits.train.digest() != self.train_digest:
             warn(
                 f"{_KEY}: {self.path} was pretrained on other training rows, so it may have read the text of dev rows "
@@ -84,7 +83,7 @@ def load_pretrained(config: ClassifyConfig) -> Pretrained | None:
         checkpoint=saved.digest,
         tokenizer=task.tokenizer,
         weights={name: value for name, value in weights.items() if name.startswith("encoder.")},
-        dev_seed=int(environment.get("dev_seed", 0)),
+        dev_seed=run.dev_seed(0),
         train_digest=environment.get("data", {}).get("train", {}).get("sha256"),
     )
 

@@ -19,7 +19,7 @@ from lstm_cli.errors import DataError
 
 _HELD_OUT, _FEWEST_HELD_OUT, _MOST_HELD_OUT = 0.01, 8, 300
 """Share of the texts that the language model is judged by, and how many at least and at most: a softmax over 30,000
-words takes as long for one text as ten of training."""
+words takes as long for one text as twenty of training."""
 
 
 @dataclass(frozen=True, slots=True)

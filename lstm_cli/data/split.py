@@ -38,7 +38,10 @@ def dev_mask(rows: Iterable[Row], fraction: float, seed: int) -> Mask:
 
 def text_hashes(rows: Iterable[Row]) -> npt.NDArray[np.uint64]:
     """(N,) the same for texts that are equal but for case and white space, else as good as never."""
-    return np.frombuffer(b"".join(_hash(row.text, b"") for row in rows), np.uint64)
+    hashes = bytearray()
+    for row in rows:
+        hashes += _hash(row.text, b"")
+    return np.frombuffer(hashes, np.uint64)
 
 
 def _hash(text: str, key: bytes) -> bytes:

@@ -29,6 +29,7 @@ from lstm_cli.tasks.classify import ClassifyConfig, chunks, learn_tokenizer
 KIND = "pretrain"
 _STORE_FORMAT = 1
 """Counted up whenever the same text would be cut into other pieces, so that no old cache is read."""
+_TOKENS_AT_ONCE = 2**22  # counting takes eight bytes a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,11 @@ class Pretrain:
         """Learn vocabulary and shares of the corpus, and from nothing else; a given `tokenizer` is kept."""
         tokenizer = tokenizer or learn_tokenizer(config.tokenizer, corpus.whole)
         unlearned = cls(config, tokenizer, torch.zeros(tokenizer.vocab_size), num_samples)
-        counts = np.bincount(unlearned.encode(corpus.train).tokens, minlength=tokenizer.vocab_size) + 1.0
-        counts[PAD_ID] = 0  # is never said; any other that is in the held-out text alone can be
+        counts = np.ones(tokenizer.vocab_size)  # a token that the held-out text alone has can be said as well
+        counts[PAD_ID] = 0
+        tokens = unlearned.encode(corpus.train).tokens
+        for at in range(0, len(tokens), _TOKENS_AT_ONCE):
+            counts += np.bincount(tokens[at : at + _TOKENS_AT_ONCE], minlength=len(counts))
         return cls(config, tokenizer, torch.from_numpy(counts / counts.sum()).float(), num_samples)
 
     @classmethod
