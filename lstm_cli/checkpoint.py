@@ -59,8 +59,12 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Such as `best, epoch 3, sha256 0f3a…`."""
-        digest = hashlib.sha256(self.files[_MODEL]).hexdigest()
-        return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {digest[:12]}"
+        return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {self.digest[:12]}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the weights."""
+        return hashlib.sha256(self.files[_MODEL]).hexdigest()
 
     def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
         """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
@@ -68,6 +72,10 @@ class Checkpoint:
             task = load_task(self.files)
         except CheckpointError as fault:
             raise CheckpointError(f"{self.folder}: {fault}") from None
+        return task, self.model_of(task).to(device).eval()
+
+    def model_of(self, task: Task) -> nn.Module:
+        """The task's model with the saved weights. Raises CheckpointError where they do not fit."""
         try:
             # on the meta device, so that no memory is taken before the weights are known to fit
             with torch.device("meta"), _NothingDrawn():
@@ -79,7 +87,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.folder / _MODEL}: does not fit its own config.json ({str(fault)[:500]})"
             ) from None
-        return task, model.to(device).eval()
+        return model
 
     def restore(self, state: TrainState) -> None:
         """Put a training where this one was saved. Raises CheckpointError where it is another model's."""

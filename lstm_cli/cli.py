@@ -41,6 +41,17 @@ Baselines = Annotated[
 Which = Annotated[Literal["best", "last"], typer.Option("--checkpoint", help="The model to use.")]
 
 
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the run that is there first.")]
+
+
+def _refuse_both(resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise ConfigError(
+            "--resume and --overwrite: one goes on with the run, the other deletes it; give one"
+        )
+
+
 @contextmanager
 def _reporting(quiet: bool) -> Iterator[Screen]:
     """Every fault that a user can mend ends as one panel and its exit code. A bug keeps its traceback."""
@@ -68,12 +79,8 @@ def train(
     config: Source,
     set_: Set = None,
     run: Run = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete the run that is there first.")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -95,10 +102,7 @@ def train(
 ) -> None:
     """Train, keep the best and the last model, and score the best on test (on dev where there is no test)."""
     with _reporting(quiet) as screen:
-        if resume and overwrite:
-            raise ConfigError(
-                "--resume and --overwrite: one goes on with the run, the other deletes it; give one"
-            )
+        _refuse_both(resume, overwrite)
         if seeds and folds:
             raise ConfigError("--seeds and --folds: both say what the several runs differ in; give one")
         if count := seeds or folds:
@@ -111,6 +115,26 @@ def train(
         from lstm_cli.commands.train import train
 
         train(config, set_ or [], run, screen, resume=resume, overwrite=overwrite, baselines=baselines)
+
+
+@app.command()
+def pretrain(
+    config: Source,
+    set_: Set = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="DIR", help="The run's folder, instead of RUN.DIR-pretrain."),
+    ] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn embedding and layers from text without labels, for task.encoder.init_from to start from."""
+    with _reporting(quiet) as screen:
+        _refuse_both(resume, overwrite)
+        from lstm_cli.commands.pretrain import pretrain
+
+        pretrain(config, set_ or [], run, screen, resume=resume, overwrite=overwrite)
 
 
 @app.command("eval")

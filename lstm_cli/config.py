@@ -20,7 +20,7 @@ from lstm_cli.faults import KeyPath, describe, key_path
 from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
 from lstm_cli.tasks import TaskConfig
-from lstm_cli.train_state import TrainConfig
+from lstm_cli.train_state import PretrainConfig, TrainConfig
 from lstm_cli.yamltext import MAX_LEVELS, parse, values
 
 _MAX_BYTES = 2**18
@@ -44,6 +44,9 @@ class RunConfig(Config):
     data: DataConfig = Field(description="the labelled text")
     task: TaskConfig = Field(TaskConfig(), description="what is learned, and the model")
     train: TrainConfig = Field(TrainConfig(), description="how it is trained")
+    pretrain: PretrainConfig = Field(
+        PretrainConfig(), description="how `lstmcls pretrain` differs from train"
+    )
     run: RunSection = Field(RunSection(), description="where it lives and runs")
 
     def to_yaml(self) -> str:
@@ -204,6 +207,14 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
             ("task", "pooling"),
             "final-all-layers is final where there is one layer; try final, or task.encoder.num_layers: 2",
         )
+    if config.task.encoder.init_from is None:
+        for key, neutral in (("pretrained_rate", 1.0), ("frozen_epochs", 0.0)):
+            if (value := getattr(config.train, key)) != neutral:
+                yield (
+                    ("train", key),
+                    f"works on what task.encoder.init_from gave and there is none, got {value}; try {neutral}, or name "
+                    f"a run of lstmcls pretrain",
+                )
     if config.run.precision == "fp16" and config.run.device == "cpu":
         yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
 

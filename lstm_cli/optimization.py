@@ -6,19 +6,39 @@ figures whenever it suits.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
 
-def adamw(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over all parameters, with `weight_decay` on matrices only; the rate is given at every step."""
+def adamw(model: nn.Module, weight_decay: float, pretrained: Collection[str] = ()) -> torch.optim.AdamW:
+    """AdamW over all parameters, with `weight_decay` on matrices only; the rate is given at every step.
+
+    The parameters named in `pretrained` are groups of their own, for `slow_down`.
+    """
     groups = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay, "pretrained": taken_over, "factor": 1.0}
+        for taken_over in (False, True)
+        for decay, is_matrix in ((weight_decay, True), (0.0, False))
+        if (
+            parameters := [
+                p
+                for name, p in model.named_parameters()
+                if (p.ndim >= 2) == is_matrix and (name in pretrained) == taken_over
+            ]
+        )
     ]
     # every row of an embedding moves at every step, also those that no token of the batch asked for: their moments
     # go on pushing them. Leaving them out would save a tenth of a step on short texts, and train another way.
     return torch.optim.AdamW(groups, fused=next(model.parameters()).device.type != "mps")
+
+
+def slow_down(optimizer: torch.optim.AdamW, factor: float) -> None:
+    """From the next step on, what is pretrained moves at `factor` times the rate; at 0 it is held still."""
+    for group in optimizer.param_groups:
+        if group["pretrained"]:
+            group["factor"] = factor
 
 
 def take_step(
@@ -34,7 +54,7 @@ def take_step(
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
     figures = torch.stack((loss.detach().to(norm.dtype), norm))
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
     if scaler.is_enabled():
         scaler.step(optimizer)
         scaler.update()

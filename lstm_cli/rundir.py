@@ -209,6 +209,11 @@ class RunDir:
             return {}
         return content if isinstance(content, dict) else {}
 
+    def dev_seed(self, seed: int) -> int:
+        """By which seed the dev rows were cut from train: the run's own, unless it started from a pretraining."""
+        found = self.read_environment().get("dev_seed")
+        return found if type(found) is int else seed
+
     def record(self, line: Mapping[str, Any]) -> None:
         """Append one epoch to metrics.jsonl."""
         append_line(self.metrics, json.dumps(line))

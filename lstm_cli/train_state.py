@@ -49,6 +49,12 @@ class TrainConfig(Config):
     )
     select_by: SelectBy = Field("macro_f1", description="the dev metric that says which epoch is best")
     patience: int = Field(3, ge=0, description="stop after so many epochs without improvement; 0: never")
+    pretrained_rate: float = Field(
+        1.0, gt=0, description="factor on the rate of what task.encoder.init_from gave"
+    )
+    frozen_epochs: float = Field(
+        0.0, ge=0, description="for so many epochs what task.encoder.init_from gave is held still"
+    )
     max_bad_steps: int = Field(
         10,
         ge=1,
@@ -57,6 +63,25 @@ class TrainConfig(Config):
     save_every: SaveEvery = Field(
         "60s", description="besides every epoch's end: a number of steps, or of seconds as in 60s"
     )
+
+
+class PretrainConfig(Config):
+    """The `pretrain:` section: what differs from `train:`, the other keys of which hold for `lstmcls pretrain` too."""
+
+    epochs: int = Field(4, ge=1, description="passes over the text")
+    batch_size: int = Field(64, ge=1, description="rows in a batch, at most; a long text is several rows")
+    learning_rate: float = Field(3e-3, gt=0, description="the highest rate of the schedule")
+    sampled_tokens: int = Field(
+        1024,
+        ge=1,
+        description="drawn in each step, to hold the right token against, instead of the vocabulary",
+    )
+
+    def settings(self, train: TrainConfig) -> TrainConfig:
+        """How the language models are trained: the epoch of the lowest held-out loss is kept, none is left out."""
+        own = self.model_dump(include={"epochs", "batch_size", "learning_rate"})
+        plain = {"select_by": "log_loss", "patience": 0, "pretrained_rate": 1.0, "frozen_epochs": 0.0}
+        return train.model_copy(update={**own, **plain})
 
 
 @dataclass(slots=True)
@@ -110,11 +135,20 @@ class TrainState:
     parts: int = 1
 
     @classmethod
-    def start(cls, task: Task, config: TrainConfig, runtime: Runtime, seed: int) -> TrainState:
-        """A fresh model on its device with a fresh optimizer; the seed decides every weight."""
+    def start(
+        cls,
+        task: Task,
+        config: TrainConfig,
+        runtime: Runtime,
+        seed: int,
+        pretrained: Mapping[str, Tensor] | None = None,
+    ) -> TrainState:
+        """A model on its device with a fresh optimizer; the seed decides every weight that is not `pretrained`."""
         torch.manual_seed(seed)
-        model = task.build_model().to(runtime.device)
-        optimizer = adamw(model, config.weight_decay)
+        model = task.build_model()
+        model.load_state_dict({**model.state_dict(), **(pretrained or {})})
+        model.to(runtime.device)
+        optimizer = adamw(model, config.weight_decay, pretrained or ())
         scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
         averaged = copy.deepcopy(model) if config.ema else None
         return cls(model, averaged, optimizer, scaler, seed, Progress())

@@ -17,7 +17,7 @@ from lstm_cli.data.store import Int64, TokenStore
 from lstm_cli.errors import LstmclsError, NotFiniteError
 from lstm_cli.evaluation import refuse_not_finite
 from lstm_cli.metrics import HIGHER_IS_BETTER
-from lstm_cli.optimization import average, take_step
+from lstm_cli.optimization import average, slow_down, take_step
 from lstm_cli.prediction import predict_batches
 from lstm_cli.runtime import Runtime, seed_step
 from lstm_cli.tasks.base import Scores, Task
@@ -111,6 +111,8 @@ def train_epoch(
         group = batches[progress.position : progress.position + config.accumulate]
         done = (progress.epoch + progress.position / len(batches)) / config.epochs
         rate = learning_rate(config, done, progress.rate_scale)
+        frozen = done * config.epochs < config.frozen_epochs
+        slow_down(state.optimizer, 0.0 if frozen else config.pretrained_rate)
         while not _fits(state, task, group, batch_of, rate, config, runtime):
             state.parts *= 2
         progress.position += len(group)

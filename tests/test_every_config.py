@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 from lstm_cli.cli import app
 from lstm_cli.commands.init import presets
 from lstm_cli.config import RunConfig, keys, load_config
+from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
+from lstm_cli.pretrained import load_pretrained
 from lstm_cli.runtime import start
+from lstm_cli.tasks.pretrain import Pretrain
 from lstm_cli.train_state import TrainState
 from lstm_cli.training import EncodedSplits, EpochReport, fit
 from tests.conftest import small_rows
@@ -97,6 +100,7 @@ OTHER: dict[str, Any] = {
     "data.train": "{}/more.csv",
     "data.dev": 0.25,
     "data.test": [{}, 0.25, "fold:1/3", "fold:2/3", "fold:2/4", "{}/more.csv"],
+    "data.unlabelled": "{}/more.csv",
     "data.text_column": "title",
     "data.label_column": "other",
     "data.join": [{"text_column": ["text", "title"]}, " and "],
@@ -115,6 +119,7 @@ OTHER: dict[str, Any] = {
     "task.encoder.bidirectional": False,
     "task.encoder.dropout": [{"num_layers": 2}, 0.4],
     "task.encoder.path": "packed",
+    "task.encoder.init_from": "{}/nowhere",
     "task.pooling": "mean",
     "task.dropout": 0.5,
     "task.class_weights": "balanced",
@@ -135,8 +140,14 @@ OTHER: dict[str, Any] = {
     "train.ema": 0.5,
     "train.select_by": "log_loss",
     "train.patience": [{"learning_rate": 1e-9, "epochs": 4}, 1],
+    "train.pretrained_rate": 0.5,
+    "train.frozen_epochs": 0.5,
     "train.max_bad_steps": [{"learning_rate": 1e30, "clip_norm": 1e30, "batch_size": 2}, 3],
     "train.save_every": 3,
+    "pretrain.epochs": 2,
+    "pretrain.batch_size": 5,
+    "pretrain.learning_rate": 0.02,
+    "pretrain.sampled_tokens": 2,
     "run.device": "cuda",
     "run.precision": "bf16",
     "run.threads": 2,
@@ -184,10 +195,11 @@ def test_every_key_changes_something(key: str, tmp_path: Path) -> None:
     for part in path[:-1]:
         section = section.setdefault(part, {})
     section.update(_filled(context, tmp_path))
-    before = _fingerprint(raw, tmp_path)
+    fingerprint = _of_pretraining if path[0] == "pretrain" or path[-1] == "unlabelled" else _of_training
+    before = fingerprint(raw, tmp_path)
     for value in values:
         section[path[-1]] = _filled(value, tmp_path)
-        after = _fingerprint(raw, tmp_path)
+        after = fingerprint(raw, tmp_path)
         assert after != before
         before = after
 
@@ -234,7 +246,24 @@ def _write_rows(folder: Path) -> None:
     )
 
 
-def _fingerprint(raw: dict[str, Any], folder: Path) -> str:
+def _of_pretraining(raw: dict[str, Any], folder: Path) -> str:
+    """Everything that a pretraining makes of a config, as one digest."""
+    path = folder / "key.yaml"
+    raw.setdefault("pretrain", {}).setdefault("epochs", 1)
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    config = load_config(str(path))
+    corpus = load_corpus(config.data, load_splits(config.data, 0), 0)
+    task = Pretrain.learn(config.task, corpus, config.pretrain.sampled_tokens)
+    data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
+    settings, runtime = config.pretrain.settings(config.train), start(config.run)
+    state = TrainState.start(task, settings, runtime, 0)
+    for _ in fit(state, task, data, settings, runtime):
+        pass
+    seen = {name: value.tolist() for name, value in state.scored_model.state_dict().items()}
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+def _of_training(raw: dict[str, Any], folder: Path) -> str:
     """Everything that a training makes of a config, as one digest; a fault that a user would see counts as well."""
     path = folder / "key.yaml"
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
@@ -245,6 +274,7 @@ def _fingerprint(raw: dict[str, Any], folder: Path) -> str:
         splits = load_splits(config.data, config.run.seed)
         for rows in (splits.train, splits.dev, splits.test):
             seen.append([(row.text, row.label) for row in rows] if rows is not None else None)
+        load_pretrained(config.task)
         task = config.task.fit(splits.train)
         data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
         seen += [task.tokenizer.to_json(), data.train.tokens.tolist()]

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.corpus import open_unlabelled
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
 from lstm_cli.data.split import Mask
 from lstm_cli.data.store import TokenStore
+from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import DataError
 from lstm_cli.lint.copies import copies
 from lstm_cli.lint.damage import damage, refusal
@@ -22,6 +24,7 @@ from lstm_cli.lint.report import Report
 from lstm_cli.lint.scan import scan
 from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
+from lstm_cli.pretrained import load_pretrained
 from lstm_cli.runtime import start
 
 
@@ -40,14 +43,15 @@ def check(
         check_target(fix_to, config.data)
     runtime = start(config.run)
 
-    sources, splits = _open(config)
+    pretrained = load_pretrained(config.task)
+    sources, splits = _open(config, pretrained.dev_seed if pretrained else config.run.seed)
     scanned = scan(sources, config.data, _parts(splits))
     found = [
         *damage(scanned, config.data, config.task.tokenizer.strip_markup),
         *labels(scanned, config.data),
         *copies(scanned),
     ]
-    stores, fault = _encode(config, splits, screen)
+    stores, fault = _encode(config, splits, pretrained.tokenizer if pretrained else None, screen)
     if fault is not None:
         found += refusal(fault, found)
     surveys = survey(scanned, stores)
@@ -67,7 +71,7 @@ def check(
     if as_json:
         json.dump(report.to_json(), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    errors = report.errors()
+    errors = report.errors() + _unlabelled(config.data)
     if fix_to is not None:
         errors += _fix(config.data, fix_to, screen)
     if errors:
@@ -75,7 +79,7 @@ def check(
     screen.say("config and data are usable")
 
 
-def _open(config: RunConfig) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
+def _open(config: RunConfig, dev_seed: int) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
     """Every source with its rows, those that cannot be read too, and the splits that a training would make of them."""
     sources: dict[str, Rows | DataError] = {}
     for role, paths in config.data.sources().items():
@@ -84,7 +88,7 @@ def _open(config: RunConfig) -> tuple[dict[str, Rows | DataError], Splits | Data
         except DataError as fault:
             sources[role] = fault
     try:
-        return sources, load_splits(config.data, config.run.seed, on_error="row")
+        return sources, load_splits(config.data, dev_seed, on_error="row")
     except DataError as fault:
         return sources, fault
 
@@ -102,14 +106,14 @@ def _parts(splits: Splits | DataError) -> dict[str, Mask]:
 
 
 def _encode(
-    config: RunConfig, splits: Splits | DataError, screen: Screen
+    config: RunConfig, splits: Splits | DataError, tokenizer: TextTokenizer | None, screen: Screen
 ) -> tuple[dict[str, TokenStore], DataError | None]:
     """Learn vocabulary and labels, show the model, encode every split; or what a training would stop at."""
     if isinstance(splits, DataError):
         return {}, splits
     test = {} if splits.test is None else {"test": splits.test}
     try:
-        task = config.task.fit(splits.train)
+        task = config.task.fit(splits.train, tokenizer)
         stores = {
             name: task.encode(rows)
             for name, rows in {"train": splits.train, "dev": splits.dev, **test}.items()
@@ -118,6 +122,16 @@ def _encode(
         return {}, fault
     screen.stages(task.build_model().stages())
     return stores, None
+
+
+def _unlabelled(config: DataConfig) -> list[str]:
+    """Why the text for `lstmcls pretrain` cannot be found, if so."""
+    try:
+        if config.unlabelled is not None:
+            open_unlabelled(config, config.unlabelled)
+    except DataError as fault:
+        return [str(fault)]
+    return []
 
 
 def _fix(config: DataConfig, out: Path, screen: Screen) -> list[str]:

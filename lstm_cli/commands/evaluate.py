@@ -54,11 +54,11 @@ def run_eval(
             open_rows(data, config.data, "test", labelled=True),
         )
         try:
-            train = load_splits(config.data, config.run.seed).train if baselines else None
+            train = load_splits(config.data, run.dev_seed(config.run.seed)).train if baselines else None
         except DataError as fault:
             screen.warn(f"no baselines: the training rows cannot be read ({fault})")
     else:
-        splits = load_splits(config.data, config.run.seed)
+        splits = load_splits(config.data, run.dev_seed(config.run.seed))
         if split == "test" and splits.test is None:
             raise ConfigError("--split test: the config names no data.test; try --split dev, or --data FILE")
         name, rows = ("dev", splits.dev) if split == "dev" or splits.test is None else ("test", splits.test)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lstm_cli.commands.train import refuse_changes, train_run
+from lstm_cli.commands.loop import refuse_changes
+from lstm_cli.commands.train import train_run
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import open_rows

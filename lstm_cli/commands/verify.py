@@ -37,7 +37,7 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     best = load_checkpoint(run.best)
     task, model = best.load(runtime.device)
     assert isinstance(model, TextClassifier)
-    samples = [_sample(config, split) for split in ("test", "dev")]
+    samples = [_sample(run, config, split) for split in ("test", "dev")]
     readable = next((sample for sample in samples if sample.texts), None)
     texts = ["", *(readable.texts if readable else _made_up(task))]  # "": the shortest there is
     found = [
@@ -121,9 +121,9 @@ class _Sample:
     texts: Sequence[str] = ()
 
 
-def _sample(config: RunConfig, split: str) -> _Sample:
+def _sample(run: RunDir, config: RunConfig, split: str) -> _Sample:
     try:
-        rows = _rows(config, split)
+        rows = _rows(run, config, split)
         if rows is None:
             return _Sample(split, "the config names none")
         indices = dict.fromkeys(np.linspace(0, len(rows) - 1, _SAMPLE_ROWS).astype(int).tolist())
@@ -133,13 +133,13 @@ def _sample(config: RunConfig, split: str) -> _Sample:
         return _Sample(split, f"its rows cannot be read ({fault})")
 
 
-def _rows(config: RunConfig, split: str) -> Rows | None:
+def _rows(run: RunDir, config: RunConfig, split: str) -> Rows | None:
     data = config.data
     if (test := data.sources().get("test")) is not None:  # dev does not need it, nor it the others
         if split == "test":
             return open_rows(test, data, "test", labelled=True)
         data = data.model_copy(update={"test": None})
-    splits = load_splits(data, config.run.seed)
+    splits = load_splits(data, run.dev_seed(config.run.seed))
     return splits.test if split == "test" else splits.dev
 
 

@@ -32,6 +32,11 @@ class DataConfig(Config):
         description="rows for the final score: the same kinds of source, a fraction cut from train before dev is, "
         "or fold:3/10, the third of ten parts of train, which no seed moves; null: none",
     )
+    unlabelled: str | list[str] | None = Field(
+        default=None,
+        description="more text of the same kind, without labels, for `lstmcls pretrain`: the same kinds of source, or "
+        "text files with one document a line; null: the training rows alone",
+    )
     text_column: str | list[str] = Field(
         default="text", description="column that holds the text; the texts of a list of columns are joined"
     )
@@ -55,7 +60,7 @@ class DataConfig(Config):
         "auto: standard in CSV, none in TSV",
     )
 
-    @field_validator("train", "dev", "test", "text_column", mode="before")
+    @field_validator("train", "dev", "test", "unlabelled", "text_column", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         """One fault in plain words where the union would report one for each of its branches."""

@@ -44,7 +44,7 @@ def find_sources(paths: str | Sequence[str], role: str, reading: Reading) -> tup
     Raises DataError for a path that is not there, a glob that matches nothing, a file whose format cannot be
     told, and for text without labels where labels are needed.
     """
-    key = f"data.{role}: " if role in ("train", "dev", "test") else ""
+    key = f"data.{role}: " if role in ("train", "dev", "test", "unlabelled") else ""
     sources = []
     for path in [paths] if isinstance(paths, str) else paths:
         if path.startswith(HUB):

@@ -13,7 +13,7 @@ from lstm_cli.errors import DataError, did_you_mean
 
 HUB = "hub:"
 BUILTIN = "builtin:"
-_SPLIT_OF_ROLE = {"train": "train", "dev": "validation", "test": "test"}
+_SPLIT_OF_ROLE = {"train": "train", "dev": "validation", "test": "test", "unlabelled": "train"}
 _BATCH_ROWS = 1000
 
 
@@ -65,6 +65,7 @@ def read_builtin(source: str, role: str) -> Iterator[Row]:
     """Rows of the corpus that comes with the package; `line` is the row's number."""
     from lstm_cli.data import builtin
 
+    role = "train" if role == "unlabelled" else role
     split = cast(Literal["train", "dev", "test"], role if role in _SPLIT_OF_ROLE else "test")
     for line, (text, label) in enumerate(builtin.reviews(split), 1):
         yield Row(text, label, f"{source}@{split}", line)

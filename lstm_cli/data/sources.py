@@ -128,7 +128,9 @@ class Rows:
         Where the files lie is no part of it.
         """
         files = self.files()
-        how = self._reading.config.model_dump(mode="json", exclude={"train", "dev", "test", "format"})
+        how = self._reading.config.model_dump(
+            mode="json", exclude={"train", "dev", "test", "unlabelled", "format"}
+        )
         made_from: dict[str, Any] = {
             "sources": [(source.kind, files[source.path]) for source in self._sources],
             "how": how,
@@ -175,9 +177,9 @@ def open_rows(
 ) -> Rows:
     """The rows of `paths` (files, folders, globs, data sets) as the `data:` section says they are read.
 
-    `role` is train, dev, test or predict: it names the key in errors and the split of a data set. `labelled`:
-    every row must have a label; otherwise labels are neither needed nor read. `keep_fields`: the columns that
-    are not read as text or label stay as `Row.fields`. `on_error` "row": a row that cannot be read comes with
+    `role` is train, dev, test, unlabelled or predict: it names the key in errors and the split of a data set.
+    `labelled`: every row must have a label; otherwise labels are neither needed nor read. `keep_fields`: the columns
+    that are not read as text or label stay as `Row.fields`. `on_error` "row": a row that cannot be read comes with
     its `error`, so that every row in gives one out. Raises DataError.
     """
     reading = Reading(config, labelled, keep_fields)

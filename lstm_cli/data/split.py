@@ -61,8 +61,7 @@ def _read(rows: Iterable[Row], key: bytes) -> tuple[npt.NDArray[np.uint64], Int3
     codes = array("i")
     code_of: dict[str | None, int] = {}
     for row in rows:
-        text = " ".join(row.text.split()).casefold()
-        hashes += hashlib.blake2b(text.encode(), digest_size=8, key=key).digest()
+        hashes += _hash(row.text, key)
         codes.append(code_of.setdefault(row.label, len(code_of)))
     # numbered from the rarest on, then by name, so that the order of the rows decides nothing
     known = np.bincount(np.frombuffer(codes, np.int32), minlength=len(code_of))
@@ -70,6 +69,19 @@ def _read(rows: Iterable[Row], key: bytes) -> tuple[npt.NDArray[np.uint64], Int3
     rank = np.zeros(len(code_of), np.int32)
     rank[[code_of[label] for label in in_order]] = np.arange(len(code_of))
     return np.frombuffer(hashes, np.uint64), rank[np.frombuffer(codes, np.int32)]
+
+
+def text_hashes(rows: Iterable[Row]) -> npt.NDArray[np.uint64]:
+    """(N,) the same for texts that are equal but for case and white space, else as good as never."""
+    hashes = bytearray()
+    for row in rows:
+        hashes += _hash(row.text, b"")
+    return np.frombuffer(hashes, np.uint64)
+
+
+def _hash(text: str, key: bytes) -> bytes:
+    folded = " ".join(text.split()).casefold()
+    return hashlib.blake2b(folded.encode(), digest_size=8, key=key).digest()
 
 
 def _choose(hashes: npt.NDArray[np.uint64], labels: Int32, fraction: float) -> Mask:

@@ -25,5 +25,10 @@ def load_task(files: Mapping[str, bytes]) -> Classify:
     match kind:
         case "classify":
             return Classify.load(files)
+        case "pretrain":
+            raise CheckpointError(
+                "config.json: language models of `lstmcls pretrain`, and no classifier; train one from them with "
+                "--set task.encoder.init_from=THIS_RUN"
+            )
         case _:
             raise CheckpointError(f"config.json: task kind {kind!r:.100} is not known (have: classify)")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lstm_cli.batch import Batch
 from lstm_cli.calibration import fit_scales, scaled_probs, softmax
+from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
@@ -58,6 +59,32 @@ class EncoderConfig(Config):
     path: Literal["auto", "packed", "split"] = Field(
         "auto", description="how the layers are run; both give the same numbers, auto takes the faster"
     )
+    init_from: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of a run of `lstmcls pretrain`, whose vocabulary, embedding and layers to start from",
+    )
+
+    @property
+    def num_pretrained_layers(self) -> int:
+        """How many layers, from the first on, a language model can learn: a second one that reads both ways would
+        read what it has to foretell."""
+        return 1 if self.bidirectional else self.num_layers
+
+    def build(self, vocab_size: int, num_layers: int | None = None) -> RecurrentEncoder:
+        """A fresh encoder; with `num_layers`, only that many of its layers."""
+        return RecurrentEncoder(
+            vocab_size=vocab_size,
+            embedding_size=self.embedding_size,
+            cell=self.cell,
+            hidden_size=self.hidden_size,
+            num_layers=num_layers or self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            embedding_dropout=self.embedding_dropout,
+            word_dropout=self.word_dropout,
+            path=self.path,
+        )
 
 
 class ClassifyConfig(Config):
@@ -96,22 +123,11 @@ class ClassifyConfig(Config):
     def _words_unless_said(cls, value: object) -> object:
         return {"kind": "word", **value} if isinstance(value, dict) else value
 
-    def fit(self, rows: Rows) -> Classify:
-        """Learn labels and vocabulary from the training rows, and from nothing else."""
+    def fit(self, rows: Rows, tokenizer: TextTokenizer | None = None) -> Classify:
+        """Learn labels and vocabulary from the training rows, and from nothing else; a given `tokenizer` is kept."""
         labels = Labels.learn(rows)
-        made_from = [
-            _TOKENIZER_FORMAT,
-            tokenizers.__version__,
-            rows.digest(),
-            self.tokenizer.model_dump(mode="json"),
-        ]
-        learned = cached_bytes(
-            cache_key(made_from),
-            lambda: TextTokenizer.learn(self.tokenizer, (row.text for row in rows)).to_json(),
-        )
-        return Classify(
-            self, TextTokenizer.from_json(learned, self.tokenizer), labels, self._learn_features(rows, labels)
-        )
+        learned = tokenizer or learn_tokenizer(self.tokenizer, rows)
+        return Classify(self, learned, labels, self._learn_features(rows, labels))
 
     def _learn_features(self, rows: Rows, labels: Labels) -> Ngrams | None:
         if self.features == "none":
@@ -140,7 +156,17 @@ def _logits(probs: Outputs) -> Outputs:
     return logits
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def learn_tokenizer(config: TokenizerConfig, rows: Rows | Corpus) -> TextTokenizer:
+    """The vocabulary of the rows' texts, kept on disk by what it was learned from."""
+    made_from = [_TOKENIZER_FORMAT, tokenizers.__version__, rows.digest(), config.model_dump(mode="json")]
+    learned = cached_bytes(
+        cache_key(made_from), lambda: TextTokenizer.learn(config, (row.text for row in rows)).to_json()
+    )
+    return TextTokenizer.from_json(learned, config)
+
+
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows some at a time, so that neither many nor long ones are held together."""
     chunk, chars = [], 0
     for row in rows:
         chunk.append(row)
@@ -162,20 +188,8 @@ class Classify:
     ngrams: Ngrams | None = None
 
     def build_model(self) -> TextClassifier:
-        config = self.config.encoder
-        encoder = RecurrentEncoder(
-            vocab_size=self.tokenizer.vocab_size,
-            embedding_size=config.embedding_size,
-            cell=config.cell,
-            hidden_size=config.hidden_size,
-            num_layers=config.num_layers,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout,
-            embedding_dropout=config.embedding_dropout,
-            word_dropout=config.word_dropout,
-            path=config.path,
-        )
-        pooling = build_pooling(self.config.pooling, encoder.output_size, config.num_layers)
+        encoder = self.config.encoder.build(self.tokenizer.vocab_size)
+        pooling = build_pooling(self.config.pooling, encoder.output_size, self.config.encoder.num_layers)
         return TextClassifier(encoder, pooling, len(self.labels.names), self.config.dropout)
 
     def encode(self, rows: Rows) -> TokenStore:
@@ -191,7 +205,7 @@ class Classify:
         return cached(cache_key(made_from), self._encode_chunks(rows))
 
     def _encode_chunks(self, rows: Rows) -> Iterator[EncodedRows]:
-        for chunk in _chunks(rows):
+        for chunk in chunks(rows):
             window = self.encode_window(chunk)
             yield replace(window, targets=[self.labels.index(row) for row in chunk])
 

@@ -54,7 +54,7 @@ def test_a_checkpoint_is_saved_as_often_as_asked(small_yaml: str, tmp_path: Path
     for every, expected in (("5", 6), ("1000s", 3)):  # after steps 5, 8, 13, 16, 21, 24; after 8, 16, 24
         saved.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lstm_cli.commands.train.save_last", count)
+            patch.setattr("lstm_cli.commands.loop.save_last", count)
             train(small_yaml, "--set", f"train.save_every={every}", "--run", str(tmp_path / every))
         assert saved == ["last"] * expected
 
@@ -145,7 +145,7 @@ def test_a_resume_where_no_run_is_starts_one_and_says_so(small_yaml: str, tmp_pa
 def test_a_model_that_will_not_fit_into_memory_is_announced(
     small_yaml: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstm_cli.commands.train.available_memory", lambda: 1000)
+    monkeypatch.setattr("lstm_cli.commands.loop.available_memory", lambda: 1000)
     assert "the longest batch will take about 0.0 GB" in train(small_yaml).stderr
 
 

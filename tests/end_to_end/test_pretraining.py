@@ -1,0 +1,173 @@
+"""Pretraining through the command line: its files, its resumption, what starts from it, and what goes wrong with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lstm_cli.cli import app
+from lstm_cli.training import fit
+from tests.conftest import small_rows
+from tests.end_to_end.test_a_run import lines, run
+
+QUICK = ["--set", "pretrain.epochs=2", "--set", "pretrain.batch_size=16", "--set", "train.epochs=2"]
+
+
+def failed(code: int, *arguments: str) -> Result:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def files(folder: Path, *, but: set[str]) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in but
+    }
+
+
+@pytest.fixture
+def pretrained(small_yaml: str, tmp_path: Path) -> Path:
+    """A pretraining of all but a fifth of the training rows, and of raw text that holds some of the latter."""
+    texts = [text for text, _ in small_rows(60, seed=4)] + [text for text, _ in small_rows(120)]
+    (tmp_path / "raw.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    with Path(small_yaml).open("a", encoding="utf-8") as file:
+        file.write("pretrain: {epochs: 2, batch_size: 16}\n")
+    path = Path(small_yaml)
+    path.write_text(
+        path.read_text("utf-8")
+        .replace(f"dev: {tmp_path}/dev.csv", f"dev: 0.2, unlabelled: {tmp_path}/raw.txt")
+        .replace("epochs: 3", "epochs: 2"),
+        encoding="utf-8",
+    )
+    result = run("pretrain", small_yaml)
+    assert "24 rows of data.unlabelled are left out" in result.stderr
+    assert f"init_from={tmp_path}/run-pretrain" in result.stderr
+    return tmp_path / "run-pretrain"
+
+
+def test_what_is_pretrained_is_fine_tuned_and_then_needed_no_more(
+    pretrained: Path, small_yaml: str, tmp_path: Path
+) -> None:
+    records = lines((pretrained / "metrics.jsonl").read_text("utf-8"))
+    assert [record["epoch"] for record in records] == [1, 2]
+    assert {"log_loss", "perplexity", "forward_perplexity", "backward_perplexity"} == set(records[0]["dev"])  # type: ignore[call-overload]
+    known = json.loads((pretrained / "environment.json").read_text("utf-8"))["data"]
+
+    init = ["--set", f"task.encoder.init_from={pretrained}", "--set", "run.seed=5"]
+    trained = run("train", small_yaml, "--no-baselines", *init)
+    assert "may have read the text of dev rows" not in trained.stderr
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text("utf-8"))
+    assert (environment["seed"], environment["dev_seed"]) == (5, 0)
+    for split in (
+        "train",
+        "dev",
+    ):  # another seed trains, and still dev is what the language model has not read
+        assert environment["data"][split] == known[split]
+    best = "checkpoints/best/tokenizer.json"
+    assert (tmp_path / "run" / best).read_bytes() == (pretrained / best).read_bytes()
+
+    pretrained.rename(tmp_path / "gone")
+    scores = json.loads(run("eval", str(tmp_path / "run"), "--split", "dev", "--json").stdout)
+    epochs = lines((tmp_path / "run" / "metrics.jsonl").read_text("utf-8"))
+    best_epoch = [epoch for epoch in epochs if epoch["best"]][-1]
+    assert scores["log_loss"] == pytest.approx(best_epoch["dev"]["log_loss"], rel=1e-9)  # type: ignore[index]
+    assert len(lines(run("predict", str(tmp_path / "run"), "-", stdin="so good\n").stdout)) == 1
+    assert "stored answers of dev" not in run("verify", str(tmp_path / "run")).stderr.partition("skipped:")[2]
+
+
+def test_a_pretraining_stopped_in_its_middle_goes_on_to_the_same_bytes(
+    pretrained: Path, small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = str(tmp_path / "other")
+
+    def stopped(*arguments: object) -> object:
+        for step, report in enumerate(fit(*arguments)):  # type: ignore[arg-type]
+            yield report
+            if step == 11:  # in the second epoch
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("lstm_cli.commands.loop.fit", stopped)
+    save_often = ["--set", "train.save_every=1"]
+    failed(130, "pretrain", small_yaml, "--run", other, *save_often)
+    monkeypatch.undo()
+    result = run("pretrain", small_yaml, "--run", other, "--resume", *save_often)
+    assert "from the beginning" not in result.stderr
+    clocks = {"training.json", "manifest.json"}
+    for name in ("best", "last"):
+        straight, gone_on = (Path(place) / "checkpoints" / name for place in (pretrained, other))
+        assert files(straight, but=clocks) == files(gone_on, but=clocks)
+
+
+def test_a_pretraining_is_refused_where_a_classifier_is_wanted(pretrained: Path, small_yaml: str) -> None:
+    for command in (["eval"], ["verify"], ["predict"]):
+        said = failed(5, *command, str(pretrained)).stderr
+        assert "init_from" in said
+    assert "no classifier" in failed(5, "train", str(pretrained), "--resume").stderr
+    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1")
+    trained = str(pretrained.with_name("run"))
+    assert "lstmcls pretrain" in failed(5, "pretrain", trained, "--resume").stderr
+    assert (
+        "lstmcls pretrain"
+        in failed(5, "train", small_yaml, "--set", f"task.encoder.init_from={trained}").stderr
+    )
+    nowhere = failed(5, "train", small_yaml, "--set", "task.encoder.init_from=runs/nowhere")
+    assert "runs/nowhere: no run here" in nowhere.stderr
+
+
+def test_a_pretraining_of_another_model_is_refused_with_every_difference(
+    pretrained: Path, small_yaml: str, tmp_path: Path
+) -> None:
+    init = ["--set", f"task.encoder.init_from={pretrained}", "--run", str(tmp_path / "new")]
+    said = failed(
+        2,
+        "train",
+        small_yaml,
+        *init,
+        *("--set", "task.encoder.hidden_size=9", "--set", "task.encoder.cell=gru"),
+        *("--set", "task.tokenizer.lowercase=false", "--set", "task.encoder.bidirectional=false"),
+    ).stderr
+    for key in (
+        "encoder.hidden_size is 8, here it is 9",
+        "encoder.cell",
+        "tokenizer.lowercase",
+        "bidirectional",
+    ):
+        assert key in said
+    assert not (tmp_path / "new").exists()
+    run(
+        "train", small_yaml, *init, "--no-baselines", "--set", "task.encoder.num_layers=2"
+    )  # its first is taken
+
+
+def test_other_training_rows_are_warned_of_and_another_pretraining_is_not_gone_on_with(
+    pretrained: Path, small_yaml: str, tmp_path: Path
+) -> None:
+    init = ["--set", f"task.encoder.init_from={pretrained}", "--no-baselines"]
+    said = run("train", small_yaml, *init, "--set", "data.dev=0.3").stderr
+    assert "may have read the text of dev rows" in said
+    run("train", small_yaml, *init, "--overwrite")
+    run("train", small_yaml, *init, "--resume")
+    shutil.rmtree(pretrained)
+    run("pretrain", small_yaml, "--set", "pretrain.learning_rate=0.02")
+    assert "not the one that this run began with" in failed(2, "train", small_yaml, *init, "--resume").stderr
+
+
+def test_rates_of_what_was_taken_over_need_something_taken_over(small_yaml: str) -> None:
+    said = failed(
+        2, "train", small_yaml, "--set", "train.frozen_epochs=1", "--set", "train.pretrained_rate=0.1"
+    )
+    assert "train.frozen_epochs: works on what" in said.stderr
+    assert "train.pretrained_rate: works on what" in said.stderr
+
+
+def test_text_that_is_not_there_is_named(small_yaml: str, tmp_path: Path) -> None:
+    for command in ("pretrain", "check"):
+        said = failed(3, command, small_yaml, "--set", f"data.unlabelled={tmp_path}/trian.csv").stderr
+        assert "data.unlabelled: " in said
+        assert 'Did you mean "train.csv"?' in said
