@@ -41,7 +41,7 @@ class TextClassifier(nn.Module):
 
     def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """`forward` from what the encoder embedded: (B, T, E), (B,) int64 on the CPU -> (B, C)."""
-        encoded: Encoded = self.encoder.recurrent(embedded, lengths)
+        encoded = self.encoder.read(embedded, lengths)
         # in the weights' own precision: bf16 leaves a mean or a logit three digits, and no time was saved by it
         dtype = self.head.weight.dtype
         with torch.autocast(embedded.device.type, enabled=False):

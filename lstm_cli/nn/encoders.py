@@ -70,14 +70,20 @@ class RecurrentEncoder(nn.Module):
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
         """
-        encoded: Encoded = self.recurrent(self.embed(inputs), lengths)  # (B, T, E) -> states, final
-        return encoded
+        return self.read(self.embed(inputs), lengths)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """What the recurrent layers read, with its noise while training: (B, T) int64 -> (B, T, E)."""
+        """The tokens' vectors, some of them unknown while training: (B, T) int64 -> (B, T, E)."""
         if self.training and self.word_dropout > 0.0:
             inputs = drop_words(inputs, self.word_dropout)
-        return dropout(self.embedding(inputs), self.embedding_dropout, self.training)
+        embedded: Tensor = self.embedding(inputs)
+        return embedded
+
+    def read(self, embedded: Tensor, lengths: Tensor) -> Encoded:
+        """`forward` from the vectors of `embed`, which may have been moved: (B, T, E), (B,) -> states, final."""
+        embedded = dropout(embedded, self.embedding_dropout, self.training)
+        encoded: Encoded = self.recurrent(embedded, lengths)
+        return encoded
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
         """The embedding, then each recurrent layer."""
