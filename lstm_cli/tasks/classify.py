@@ -108,9 +108,8 @@ class ClassifyConfig(Config):
     adversarial: float = Field(
         0.0,
         ge=0,
-        le=10,
-        description="train on every batch also as it would mislead most: embeddings moved by this share of their "
-        "length; 0: not; costs twice the time",
+        description="train on every text also as it would mislead most: its embedding moved so far, in root mean "
+        "squares of its values (5 is a usual distance); 0: not; takes twice the time",
     )
     features: Literal["none", "ngrams"] = Field(
         "none",
@@ -247,7 +246,9 @@ class Classify:
         embedded = model.encoder.embed(batch.inputs)
         if not self.config.adversarial:
             return Loss(loss_of(embedded), batch.num_rows)
-        return Loss(adversarial_loss(model, loss_of, embedded, self.config.adversarial), batch.num_rows)
+        return Loss(
+            adversarial_loss(model, loss_of, embedded, batch.lengths, self.config.adversarial), batch.num_rows
+        )
 
     def _class_weights(self, device: torch.device) -> Tensor | None:
         """(C,) inversely proportional to the training counts; their mean over the training rows is 1."""

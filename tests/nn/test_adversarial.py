@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lstm_cli.nn.adversarial import _steepest, adversarial_loss
+from lstm_cli.nn.adversarial import adversarial_loss, steepest
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.pooling import build_pooling
@@ -30,7 +30,7 @@ def loss(model: TextClassifier, embedded: Tensor) -> Tensor:
 def test_value_and_gradient_are_those_of_the_mean_of_both_losses() -> None:
     model = classifier()
     embedded = model.encoder.embed(INPUTS)
-    total = adversarial_loss(model, lambda x: loss(model, x), embedded, 0.3)
+    total = adversarial_loss(model, lambda x: loss(model, x), embedded, LENGTHS, 0.9)
     (2 * total).backward()  # type: ignore[no-untyped-call]
     found = {name: value.grad for name, value in model.named_parameters()}
 
@@ -38,7 +38,12 @@ def test_value_and_gradient_are_those_of_the_mean_of_both_losses() -> None:
     embedded = model.encoder.embed(INPUTS)
     (along,) = torch.autograd.grad(loss(model, embedded), embedded)
     embedded = model.encoder.embed(INPUTS)
-    disturbance = torch.stack([0.3 * x.norm() * g / g.norm() for x, g in zip(embedded, along, strict=True)])
+    disturbance = torch.stack(
+        [
+            0.9 * x[:n].square().mean().sqrt() * g / g.norm()
+            for x, n, g in zip(embedded, LENGTHS, along, strict=True)
+        ]
+    )
     plain = loss(model, embedded) + loss(model, embedded + disturbance.detach())
     plain.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(2 * total, plain)
@@ -51,9 +56,13 @@ def test_the_disturbance_has_its_length_spares_the_padding_and_misleads_most() -
     embedded = model.encoder.embed(INPUTS).detach().requires_grad_()
     clean = loss(model, embedded)
     (along,) = torch.autograd.grad(clean, embedded)
-    small = _steepest(embedded, along, 1e-3)
+    small = steepest(embedded, LENGTHS, along, 1e-3)
     torch.testing.assert_close(
-        small.flatten(1).norm(dim=1), 1e-3 * embedded.flatten(1).norm(dim=1), atol=1e-9, rtol=1e-4
+        small.flatten(1).norm(dim=1),
+        1e-3
+        * torch.stack([row[:n].square().mean().sqrt() for row, n in zip(embedded, LENGTHS, strict=True)]),
+        atol=1e-9,
+        rtol=1e-4,
     )
     assert (small[1, 3:] == 0).all()
     misled = loss(model, embedded + small) - clean
@@ -66,7 +75,7 @@ def test_the_disturbance_has_its_length_spares_the_padding_and_misleads_most() -
 
 def test_a_row_without_a_gradient_is_left_as_it_is() -> None:
     embedded = torch.ones(2, 3, 4)
-    assert (_steepest(embedded, torch.zeros(2, 3, 4), 0.5) == 0).all()
+    assert (steepest(embedded, torch.tensor([3, 2]), torch.zeros(2, 3, 4), 0.5) == 0).all()
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -74,6 +83,6 @@ def test_what_is_frozen_gets_no_gradient(frozen: bool) -> None:
     model = classifier()
     model.encoder.embedding.weight.requires_grad_(not frozen)
     embedded = model.encoder.embed(INPUTS)
-    adversarial_loss(model, lambda x: loss(model, x), embedded, 0.3).backward()  # type: ignore[no-untyped-call]
+    adversarial_loss(model, lambda x: loss(model, x), embedded, LENGTHS, 0.9).backward()  # type: ignore[no-untyped-call]
     grads: list[nn.Parameter] = [value for value in model.parameters() if value.grad is not None]
     assert len(grads) == len(list(model.parameters())) - frozen
