@@ -91,7 +91,14 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) 
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 10, 15, 19])
-@pytest.mark.parametrize("overrides", [[], ["train.ema=0.9", "train.schedule=plateau", "train.accumulate=2"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["train.ema=0.9", "train.schedule=plateau", "train.accumulate=2"],
+        ["task.features=ngrams", "task.adversarial=2", "train.ema=0.9"],
+    ],
+)
 def test_stopping_anywhere_and_going_on_equals_going_straight_through(
     small_yaml: str, stop_after: int, overrides: list[str]
 ) -> None:
