@@ -14,8 +14,12 @@ _PRIOR = 1.0
 """Weight of keeping both scales at 1, in rows: a few dev rows that are all right must not make every answer certain."""
 
 
+_LEAST = 1e-3
+"""What says nothing counts so little, and can still be told from the sum."""
+
+
 def fit_scales(logits: Floats, side_logits: Floats, targets: Ints) -> Floats:
-    """(N, C), (N, C) or (N, 0), (N,) -> (2,): the two factors, at least 0, that make the log loss of the rows least.
+    """(N, C), (N, C) or (N, 0), (N,) -> (2,): the two factors, above 0, that make the log loss of the rows least.
 
     Logits may be off by a constant a row, which changes no probability.
     """
@@ -35,7 +39,9 @@ def fit_scales(logits: Floats, side_logits: Floats, targets: Ints) -> Floats:
         gradient: Floats = (expected - right).sum(axis=1) + _PRIOR * away
         return float(log_loss + _PRIOR / 2 * (away @ away)) / len(targets), gradient / len(targets)
 
-    found = minimize(loss, np.ones(len(parts)), jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(parts))
+    found = minimize(
+        loss, np.ones(len(parts)), jac=True, method="L-BFGS-B", bounds=[(_LEAST, None)] * len(parts)
+    )
     scales = np.ones(2)
     scales[: len(parts)] = found.x
     return scales

@@ -306,9 +306,9 @@ def _parting(losses: list[list[float]]) -> list[str]:
     if len(losses) < 3:
         return []
     (train_1, dev_1), (_, dev_2), (train_3, dev_3) = losses[-3:]
-    if not (dev_1 < dev_2 < dev_3 and train_3 < train_1):
-        return []
     lowest = int(np.argmin([dev for _, dev in losses]))
+    if not (dev_1 < dev_2 < dev_3 and train_3 < train_1 and dev_3 > 1.01 * losses[lowest][1]):
+        return []
     return [
         f"train and dev loss part: dev was lowest in epoch {lowest + 1} ({losses[lowest][1]:.3f}) and is {dev_3:.3f} "
         f"now; the model learns by heart: try more dropout, fewer epochs or a smaller model"

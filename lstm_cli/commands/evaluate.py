@@ -157,11 +157,16 @@ def _show(screen: Screen, split: str, metrics: Mapping[str, Any]) -> None:
     lines = [["this model", f"{metrics['accuracy']:.4f}", f"{metrics['macro_f1']:.4f}"]]
     lines += [
         [name, f"{scores['accuracy']:.4f}", f"{scores['macro_f1']:.4f}"]
-        for name, scores in metrics["baselines"].items()
+        for name, scores in [*_several(metrics["parts"]), *metrics["baselines"].items()]
     ]
     screen.table(f"{split}: {metrics['n']:,} rows", ["", "accuracy", "macro F1"], lines)
     verdict = f"; it {metrics['verdict']} the best baseline" if metrics["verdict"] else ""
     screen.say(f"accuracy {metrics['accuracy']:.2%}, 95 % interval {low:.2%} to {high:.2%}{verdict}")
+
+
+def _several(parts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The parts of a model that has more than its network."""
+    return [(f"  {name.partition(',')[0]}", part) for name, part in parts.items()] if len(parts) > 1 else []
 
 
 def _gates(fail_under: Sequence[str]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from lstm_cli.plots import learning_curves
 from lstm_cli.pretrained import load_pretrained
 from lstm_cli.rundir import RunDir, locked
 from lstm_cli.runtime import Runtime, start
-from lstm_cli.tasks import Task
+from lstm_cli.tasks import Classify, Task
 from lstm_cli.train_state import TrainState
 from lstm_cli.training import EncodedSplits
 
@@ -59,12 +59,16 @@ def train_run(
         keep_provenance(run, made_from, going_on, facts)
 
         last = load_checkpoint(run.last) if going_on else None
+        if config.task.features == "ngrams" and not last:
+            screen.say("learning vocabulary and n-grams …")
         tokenizer = pretrained.tokenizer if pretrained else None
         task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train, tokenizer)
         data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
         # encoded now, so that a fault of the test rows is not found after hours of training
         test = {"test": task.encode(splits.test)} if splits.test is not None else {}
         screen.splits({"train": data.train, "dev": data.dev, **test})
+        if isinstance(task, Classify) and task.ngrams:
+            screen.say(f"{len(task.ngrams.keys):,} n-grams stand beside the network")
 
         weights = pretrained.weights if pretrained else {}
         training = Training(

@@ -280,12 +280,10 @@ class Classify:
         assert isinstance(model, TextClassifier)
         network_scale, beside_scale = model.scales.double().tolist()
         side_logits = np.asarray(store.side_logits, np.float64)
-        found = {}
-        if network_scale > 0:
-            total = _logits(outputs)
-            if side_logits.shape[1]:
-                total = total - beside_scale * side_logits
-            found["network alone, uncalibrated"] = self.score(softmax(total / network_scale), store)
+        total = _logits(outputs)
+        if side_logits.shape[1]:
+            total = total - beside_scale * side_logits
+        found = {"network alone, uncalibrated": self.score(softmax(total / network_scale), store)}
         if side_logits.shape[1]:
             found["n-grams alone, uncalibrated"] = self.score(softmax(side_logits), store)
         return found
