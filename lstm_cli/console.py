@@ -179,10 +179,11 @@ class TrainingProgress:
         self.bar.update(self.task, batch=f"scoring {num_done:,}/{num_rows:,}")
 
     def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
+        beside = "accuracy" if self.metric == "log_loss" and "accuracy" in record["dev"] else self.metric
         self.screen.say(
             f"epoch {record['epoch']:>2}  train loss {record['train_loss']:.4f}  "
             f"dev loss {record['dev']['log_loss']:.4f}  "
-            f"dev {self.metric} {record['dev'][self.metric]:.4f}{' *' if record['best'] else '  '}  "
+            f"dev {beside} {record['dev'][beside]:.4f}{' *' if record['best'] else '  '}  "
             f"{_short(record['tokens_per_second'])} tokens/s  {record['seconds']:.0f} s"
         )
         if best is not None:

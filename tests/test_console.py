@@ -91,3 +91,10 @@ def test_what_a_file_holds_sends_no_commands_to_the_terminal(capsys: pytest.Capt
     assert "\x1b" not in written
     assert "\x07" not in written
     assert all(letter in written for letter in "abcd")
+
+
+def test_the_dev_loss_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    dev = {"log_loss": 0.4, "accuracy": 0.9}
+    with Screen().training(10, 0, "log_loss") as shown:
+        shown.epoch({**RECORD, "dev": dev}, 0.4)
+    assert "dev loss 0.4000  dev accuracy 0.9000 *" in capsys.readouterr().err
