@@ -52,7 +52,9 @@ _STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 """Inverse regularisation strengths C that are tried on the held-out tenth."""
 _MAX_TEXT = 40_000_000
 _MAX_FIT = 400_000_000
-"""Characters, and characters times classes, to learn from: 33 M in two classes took 13 s and 1.0 GB."""
+_MAX_CHOICE = 60_000_000
+"""Characters, and characters times classes, to learn from, and to try each strength on: 33 M in two classes took 13 s
+and 1.0 GB."""
 _MAX_WEIGHTS = 4_000_000
 """Of all classes together, 2 bytes each in a checkpoint. On film reviews the better half of the n-grams did as well as
 all of them, the best tenth 0.6 points worse."""
@@ -80,9 +82,10 @@ class Ngrams:
         """
         rng = np.random.default_rng(0)
         sizes = np.fromiter(map(len, texts), np.int64, len(targets))
-        allowed = sample(targets, sizes, min(_MAX_TEXT, _MAX_FIT // num_problems(targets)), rng)
-        targets = targets[allowed]
-        reads_chars = bool(sizes[allowed].sum() <= _MAX_TEXT_WITH_CHARS)
+        problems = num_problems(targets)
+        allowed = sample(targets, sizes, min(_MAX_TEXT, _MAX_FIT // problems), rng)
+        targets, sizes = targets[allowed], sizes[allowed]
+        reads_chars = bool(sizes.sum() <= _MAX_TEXT_WITH_CHARS)
         found = list(_ngrams((text for text, kept in zip(texts, allowed, strict=True) if kept), reads_chars))
         keys, counts = np.unique(np.concatenate([hashes for _, hashes in found]), return_counts=True)
         keys = keys[counts > 1]
@@ -91,7 +94,8 @@ class Ngrams:
         rows = _matrix(found, keys, len(targets))
         del found
         fit = partial(Linear.fit, seed=0, scale=_log_count_ratios)
-        strength, _ = choose_strength(_STRENGTHS, fit, rows, targets, np.ones(len(targets), np.bool_), rng)
+        tried_on = sample(targets, sizes, _MAX_CHOICE // problems, rng)
+        strength, _ = choose_strength(_STRENGTHS, fit, rows, targets, tried_on, rng)
         model = fit(rows, targets, strength)
         weights = model.weights.astype(np.float16)
         heaviest = np.sort(
