@@ -58,7 +58,7 @@ some_texts = st.lists(
 
 
 @settings(deadline=None)
-@given(some_texts, st.booleans(), st.sampled_from([1, 7, 1_000_000]))
+@given(some_texts, st.booleans(), st.sampled_from([40, 70, 1_000_000]))
 def test_two_texts_share_the_ngrams_that_a_plain_loop_finds(
     texts: list[str], reads_chars: bool, at_once: int
 ) -> None:
@@ -103,6 +103,12 @@ def test_a_text_has_the_same_logits_alone_and_among_others() -> None:
         np.concatenate([learned.logits([text]) for text in [*TEXTS, ""]]), together, atol=1e-6
     )
     np.testing.assert_array_equal(together[-1], np.array([-1, 1], np.float32) * learned.bias[0] / 2)
+
+
+def test_a_text_without_end_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngrams, "_CHARS_AT_ONCE", 40)
+    long, head = hashed(["not a good film, " * 10, ("not a good film, " * 10)[:40]], True)
+    assert long == head
 
 
 def test_texts_that_share_nothing_leave_the_bias_alone() -> None:
