@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import tokenizers
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, ValidationError, field_validator
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 
 from lstm_cli.batch import Batch
 from lstm_cli.calibration import fit_scales, scaled_probs, softmax
-from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
@@ -30,61 +28,14 @@ from lstm_cli.ngrams import FORMAT as NGRAMS_FORMAT
 from lstm_cli.ngrams import Ngrams
 from lstm_cli.nn.adversarial import adversarial_loss
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
 from lstm_cli.schema import Config
 from lstm_cli.tasks.base import Loss, Outputs, Scores
+from lstm_cli.tasks.text import EncoderConfig, chunks, learn_tokenizer
 
-_ROWS_AT_ONCE, _CHARS_AT_ONCE = 2_000, 2**24
 _NGRAMS_FILE = "ngrams.safetensors"
 _STORE_FORMAT = 2
-_TOKENIZER_FORMAT = 1
-"""Counted up whenever the same rows and settings would be encoded, or a vocabulary learned from them, differently, so
-that no old cache is read."""
-
-
-class EncoderConfig(Config):
-    """Embedding and recurrent layers."""
-
-    embedding_size: int = Field(128, ge=1, le=2**16, description="width of a token's vector")
-    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="share of the embedded values set to zero")
-    word_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the tokens read as unknown while training"
-    )
-    cell: Literal["rnn", "gru", "lstm"] = Field("lstm", description="rnn, gru or lstm")
-    hidden_size: int = Field(128, ge=1, le=2**16, description="units of one layer in one direction")
-    num_layers: int = Field(1, ge=1, le=100, description="recurrent layers on top of each other")
-    bidirectional: bool = Field(True, description="read from both ends")
-    dropout: float = Field(0.0, ge=0, lt=1, description="between recurrent layers")
-    path: Literal["auto", "packed", "split"] = Field(
-        "auto", description="how the layers are run; both give the same numbers, auto takes the faster"
-    )
-    init_from: str | None = Field(
-        None,
-        min_length=1,
-        description="folder of a run of `lstmcls pretrain`, whose vocabulary, embedding and layers to start from",
-    )
-
-    @property
-    def num_pretrained_layers(self) -> int:
-        """How many layers, from the first on, a language model can learn: a second one that reads both ways would
-        read what it has to foretell."""
-        return 1 if self.bidirectional else self.num_layers
-
-    def build(self, vocab_size: int, num_layers: int | None = None) -> RecurrentEncoder:
-        """A fresh encoder; with `num_layers`, only that many of its layers."""
-        return RecurrentEncoder(
-            vocab_size=vocab_size,
-            embedding_size=self.embedding_size,
-            cell=self.cell,
-            hidden_size=self.hidden_size,
-            num_layers=num_layers or self.num_layers,
-            bidirectional=self.bidirectional,
-            dropout=self.dropout,
-            embedding_dropout=self.embedding_dropout,
-            word_dropout=self.word_dropout,
-            path=self.path,
-        )
+"""Counted up whenever the same rows and settings would be encoded differently, so that no old cache is read."""
 
 
 class ClassifyConfig(Config):
@@ -153,28 +104,6 @@ def _logits(probs: Outputs) -> Outputs:
     """Such as have these probabilities."""
     logits: Outputs = np.log(np.maximum(probs, np.finfo(np.float64).tiny))
     return logits
-
-
-def learn_tokenizer(config: TokenizerConfig, rows: Rows | Corpus) -> TextTokenizer:
-    """The vocabulary of the rows' texts, kept on disk by what it was learned from."""
-    made_from = [_TOKENIZER_FORMAT, tokenizers.__version__, rows.digest(), config.model_dump(mode="json")]
-    learned = cached_bytes(
-        cache_key(made_from), lambda: TextTokenizer.learn(config, (row.text for row in rows)).to_json()
-    )
-    return TextTokenizer.from_json(learned, config)
-
-
-def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows some at a time, so that neither many nor long ones are held together."""
-    chunk, chars = [], 0
-    for row in rows:
-        chunk.append(row)
-        chars += len(row.text)
-        if len(chunk) == _ROWS_AT_ONCE or chars >= _CHARS_AT_ONCE:
-            yield chunk
-            chunk, chars = [], 0
-    if chunk:
-        yield chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import CheckpointError, DataError
 from lstm_cli.nn.language import LanguageModel, draw
 from lstm_cli.tasks.base import Loss, Outputs, Scores
-from lstm_cli.tasks.classify import ClassifyConfig, chunks, learn_tokenizer
+from lstm_cli.tasks.classify import ClassifyConfig
+from lstm_cli.tasks.text import chunks, learn_tokenizer
 
 KIND = "pretrain"
 _STORE_FORMAT = 1
