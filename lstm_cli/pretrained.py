@@ -42,8 +42,8 @@ class Pretrained:
         say(f"starting from {self.path} ({len(self.weights)} tensors){cut}")
         if splits.train.digest() != self.train_digest:
             warn(
-                f"{_KEY}: {self.path} was pretrained on other training rows, so it may have read the text of dev rows "
-                f"and dev scores may be too good; pretrain again with this data section"
+                f"{_KEY}: {self.path} was pretrained on other training rows, so it may have read the text of dev or "
+                f"test rows and their scores may be too good; pretrain again with this data section"
             )
 
     def refuse_another(self, run: RunDir) -> None:

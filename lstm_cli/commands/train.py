@@ -63,7 +63,7 @@ def train_run(
             screen.say("learning vocabulary and n-grams …")
         tokenizer = pretrained.tokenizer if pretrained else None
         task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train, tokenizer)
-        data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
+        data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
         # encoded now, so that a fault of the test rows is not found after hours of training
         test = {"test": task.encode(splits.test)} if splits.test is not None else {}
         screen.splits({"train": data.train, "dev": data.dev, **test})

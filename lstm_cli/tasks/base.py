@@ -41,8 +41,9 @@ class Task(Protocol):
         """A freshly initialised model. What it draws comes from torch's global generator."""
         ...
 
-    def encode(self, rows: Rows) -> TokenStore:
-        """All rows as token ids and targets, cached on disk by what they were made from."""
+    def encode(self, rows: Rows, scored: bool = True) -> TokenStore:
+        """All rows as token ids and targets, cached on disk by what they were made from; not `scored`, without what
+        scoring alone needs."""
         ...
 
     def encode_window(self, rows: Iterable[Row]) -> EncodedRows:

@@ -120,7 +120,9 @@ class Classify:
         pooling = build_pooling(self.config.pooling, encoder.output_size, self.config.encoder.num_layers)
         return TextClassifier(encoder, pooling, len(self.labels.names), self.config.dropout)
 
-    def encode(self, rows: Rows) -> TokenStore:
+    def encode(self, rows: Rows, scored: bool = True) -> TokenStore:
+        if not scored:  # the network is trained without its features, which take as long as the tokens
+            return replace(self, ngrams=None).encode(rows)
         made_from = {
             "format": _STORE_FORMAT,
             "rows": rows.digest(),

@@ -103,7 +103,7 @@ class Pretrain:
             encoder.build(self.tokenizer.vocab_size, encoder.num_pretrained_layers), self.shares
         )
 
-    def encode(self, rows: Rows | Corpus) -> TokenStore:
+    def encode(self, rows: Rows | Corpus, scored: bool = True) -> TokenStore:  # noqa: ARG002
         made_from = {
             "format": _STORE_FORMAT,
             "kind": KIND,

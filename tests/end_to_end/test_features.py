@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from lstm_cli.calibration import softmax
 from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.cli import app
+from lstm_cli.config import load_config
+from lstm_cli.data.sources import load_splits
 from lstm_cli.ngrams import Ngrams
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.runtime import RuntimeConfig, start
@@ -92,3 +94,25 @@ def test_a_checkpoint_without_its_features_is_no_checkpoint(trained: Path) -> No
     result = CliRunner().invoke(app, ["eval", str(trained), "--no-baselines"])
     assert result.exit_code == 5
     assert "ngrams.safetensors" in result.stderr
+
+
+def test_rows_that_are_trained_on_are_not_asked_for_their_features(trained: Path, tmp_path: Path) -> None:
+    config = load_config(str(trained))
+    task = config.task.fit(load_splits(config.data, 0).train)
+    rows = load_splits(config.data, 0).dev
+    assert task.encode(rows, scored=False).side_logits.shape == (40, 0)
+    assert task.encode(rows).side_logits.shape == (40, 2)
+
+
+def test_a_run_learns_vocabulary_and_ngrams_from_the_training_rows_alone(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    for split in ("dev", "test"):
+        source = tmp_path / f"{split}.csv"
+        source.write_text(source.read_text("utf-8").replace("word1", "secret"), encoding="utf-8")
+    run("train", small_yaml, *BOTH, "--no-baselines", "--quiet")
+    saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "best")
+    assert b"secret" not in saved.files["tokenizer.json"]
+    rows = list(load_splits(load_config(small_yaml).data, 0).train)
+    targets = np.array([row.label == "positive" for row in rows], np.int64)
+    assert saved.files["ngrams.safetensors"] == Ngrams.learn([row.text for row in rows], targets).to_bytes()

@@ -61,7 +61,7 @@ def test_what_is_pretrained_is_fine_tuned_and_then_needed_no_more(
 
     init = ["--set", f"task.encoder.init_from={pretrained}", "--set", "run.seed=5"]
     trained = run("train", small_yaml, "--no-baselines", *init)
-    assert "may have read the text of dev rows" not in trained.stderr
+    assert "may have read the text of dev or test rows" not in trained.stderr
     environment = json.loads((tmp_path / "run" / "environment.json").read_text("utf-8"))
     assert (environment["seed"], environment["dev_seed"]) == (5, 0)
     for split in (
@@ -150,7 +150,7 @@ def test_other_training_rows_are_warned_of_and_another_pretraining_is_not_gone_o
 ) -> None:
     init = ["--set", f"task.encoder.init_from={pretrained}", "--no-baselines"]
     said = run("train", small_yaml, *init, "--set", "data.dev=0.3").stderr
-    assert "may have read the text of dev rows" in said
+    assert "may have read the text of dev or test rows" in said
     run("train", small_yaml, *init, "--overwrite")
     run("train", small_yaml, *init, "--resume")
     shutil.rmtree(pretrained)
