@@ -56,12 +56,12 @@ class Pretrained:
             )
 
 
-def load_pretrained(config: ClassifyConfig) -> Pretrained | None:
-    """What `task.encoder.init_from` names, or None where it names nothing.
+def load_pretrained(config: ClassifyConfig, folder: str | None = None) -> Pretrained | None:
+    """What stands in `folder`, or in that which `task.encoder.init_from` names; None where it names none.
 
     Raises CheckpointError where it is no whole pretraining, ConfigError with all in which it differs from `config`.
     """
-    path = config.encoder.init_from
+    path = folder or config.encoder.pretrained_in
     if path is None:
         return None
     if not holds_a_run(Path(path)):

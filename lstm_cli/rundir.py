@@ -144,6 +144,11 @@ class RunDir:
                 file.unlink()
 
     @property
+    def pretraining(self) -> Path:
+        """The folder of the run that this one starts from, where it makes that itself."""
+        return self.path / "pretrain"
+
+    @property
     def config(self) -> Path:
         return self.path / _CONFIG
 
@@ -234,9 +239,10 @@ class RunDir:
         return records
 
     def seconds(self) -> float:
-        """What the recorded epochs took, scoring on dev included."""
+        """What the recorded epochs took, scoring on dev and a pretraining of its own included."""
         names = ("seconds", "dev_seconds")
-        return sum(float(epoch.get(name, 0.0)) for epoch in self.records() for name in names)
+        own = sum(float(epoch.get(name, 0.0)) for epoch in self.records() for name in names)
+        return own + (RunDir(self.pretraining).seconds() if holds_a_run(self.pretraining) else 0.0)
 
     def keep_records(self, num_epochs: int) -> None:
         """Forget the epochs after the first `num_epochs`: a resumed run will record them again."""

@@ -21,6 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lstm_cli.rundir import RunDir
+
 RECIPE = "as it is"
 SCORES = ("accuracy", "macro_f1", "log_loss", "ece")
 
@@ -81,8 +83,7 @@ def scores(config: str, overrides: list[str], run: Path, seed: int) -> dict[str,
         command = ["train", config, *sets, "--run", str(run), "--overwrite", "--no-baselines", "--quiet"]
         subprocess.run([sys.executable, "-m", "lstm_cli", *command], check=True)
     metrics: dict[str, Any] = json.loads(report.read_text("utf-8"))
-    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    metrics["seconds"] = sum(epoch["seconds"] + epoch["dev_seconds"] for epoch in epochs)
+    metrics["seconds"] = RunDir(run).seconds()
     metrics["parameters"] = num_parameters(run / "checkpoints" / "best" / "model.safetensors")
     return metrics
 

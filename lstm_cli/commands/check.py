@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.corpus import open_unlabelled
+from lstm_cli.data.corpus import load_corpus, open_unlabelled
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
 from lstm_cli.data.split import Mask
 from lstm_cli.data.store import TokenStore
@@ -26,6 +26,7 @@ from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
 from lstm_cli.pretrained import load_pretrained
 from lstm_cli.runtime import start
+from lstm_cli.tasks.text import learn_tokenizer
 
 
 def check(
@@ -51,7 +52,9 @@ def check(
         *labels(scanned, config.data),
         *copies(scanned),
     ]
-    stores, fault = _encode(config, splits, pretrained.tokenizer if pretrained else None, screen)
+    missing = _unlabelled(config.data)
+    tokenizer = pretrained.tokenizer if pretrained else None
+    stores, fault = _encode(config, splits, tokenizer, bool(missing), screen)
     if fault is not None:
         found += refusal(fault, found)
     surveys = survey(scanned, stores)
@@ -71,7 +74,7 @@ def check(
     if as_json:
         json.dump(report.to_json(), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    errors = report.errors() + _unlabelled(config.data)
+    errors = report.errors() + missing
     if fix_to is not None:
         errors += _fix(config.data, fix_to, screen)
     if errors:
@@ -106,13 +109,20 @@ def _parts(splits: Splits | DataError) -> dict[str, Mask]:
 
 
 def _encode(
-    config: RunConfig, splits: Splits | DataError, tokenizer: TextTokenizer | None, screen: Screen
+    config: RunConfig,
+    splits: Splits | DataError,
+    tokenizer: TextTokenizer | None,
+    unlabelled_is_missing: bool,
+    screen: Screen,
 ) -> tuple[dict[str, TokenStore], DataError | None]:
     """Learn vocabulary and labels, show the model, encode every split; or what a training would stop at."""
     if isinstance(splits, DataError):
         return {}, splits
     test = {} if splits.test is None else {"test": splits.test}
     try:
+        if config.task.encoder.pretrains_first and not unlabelled_is_missing:
+            corpus = load_corpus(config.data, splits, config.run.seed)
+            tokenizer = learn_tokenizer(config.task.tokenizer, corpus.whole)
         # n-grams take longer than all else here, and no data is refused by them
         task = config.task.model_copy(update={"features": "none"}).fit(splits.train, tokenizer)
         stores = {

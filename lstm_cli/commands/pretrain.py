@@ -32,6 +32,13 @@ def pretrain(
 ) -> None:
     """Learn embedding and layers from raw text, for `task.encoder.init_from` to start from."""
     config = _in_its_own_folder(load_config(source, overrides, run_dir), source, run_dir)
+    pretrain_run(config, screen, resume=resume, overwrite=overwrite)
+    again = "CONFIG" if source == "-" or Path(source).is_dir() else source
+    screen.say(f"next: lstmcls train {again} --set task.encoder.init_from={config.run.dir}")
+
+
+def pretrain_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: bool) -> None:
+    """One whole pretraining in the folder of `config`."""
     runtime = start(config.run)
     with locked(Path(config.run.dir)):
         run, going_on = open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite)
@@ -72,8 +79,6 @@ def pretrain(
         training.train(training.begin(last))
         learning_curves(run.records(), "perplexity", run.curves)
         screen.say(f"the language model is in {run.best}")
-        again = "CONFIG" if source == "-" or Path(source).is_dir() else source
-        screen.say(f"next: lstmcls train {again} --set task.encoder.init_from={run.path}")
 
 
 def _in_its_own_folder(config: RunConfig, source: str, run_dir: str | None) -> RunConfig:

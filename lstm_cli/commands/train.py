@@ -10,13 +10,14 @@ from typing import Any
 from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.commands.evaluate import evaluate_split
 from lstm_cli.commands.loop import Training, keep_provenance, open_run
+from lstm_cli.commands.pretrain import pretrain_run
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import Interrupted
 from lstm_cli.plots import learning_curves
-from lstm_cli.pretrained import load_pretrained
-from lstm_cli.rundir import RunDir, locked
+from lstm_cli.pretrained import Pretrained, load_pretrained
+from lstm_cli.rundir import RunDir, holds_a_run, locked
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify, Task
 from lstm_cli.train_state import TrainState
@@ -46,6 +47,8 @@ def train_run(
     runtime = start(config.run)
     with locked(Path(config.run.dir)):
         run, going_on = open_run(config, "train", screen, resume=resume, overwrite=overwrite)
+        if config.task.encoder.pretrains_first and not going_on:
+            pretrained = _pretrain_first(config, run, screen)
         # what the language model has not read must stay what dev is
         dev_seed = pretrained.dev_seed if pretrained else config.run.seed
         splits = load_splits(config.data, dev_seed)
@@ -85,6 +88,21 @@ def train_run(
         )
         training.train(training.begin(last))
         return _score(run, splits, config.train.select_by, runtime, screen, baselines=baselines)
+
+
+def _pretrain_first(config: RunConfig, run: RunDir, screen: Screen) -> Pretrained | None:
+    """Learn the language model in a folder of the run's own, or go on with it there. What it left is in the run's first
+    checkpoint, so that a training that goes on needs it no more."""
+    section = config.run.model_copy(update={"dir": str(run.pretraining)})
+    config = config.model_copy(update={"run": section})
+    screen.say("first, a language model of the text")
+    try:
+        pretrain_run(config, screen, resume=holds_a_run(run.pretraining), overwrite=False)
+    except Interrupted as stopped:
+        raise Interrupted(
+            stopped.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
+        ) from None
+    return load_pretrained(config.task, section.dir)
 
 
 def _score(

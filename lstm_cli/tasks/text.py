@@ -41,8 +41,19 @@ class EncoderConfig(Config):
     init_from: str | None = Field(
         None,
         min_length=1,
-        description="folder of a run of `lstmcls pretrain`, whose vocabulary, embedding and layers to start from",
+        description="folder of a run of `lstmcls pretrain`, whose vocabulary, embedding and layers to start from; or "
+        "`pretrain`: train makes one first, of its own rows and data.unlabelled",
     )
+
+    @property
+    def pretrains_first(self) -> bool:
+        """Whether a training makes the pretraining that it starts from."""
+        return self.init_from == "pretrain"
+
+    @property
+    def pretrained_in(self) -> str | None:
+        """The folder of the pretraining to start from, where it is there already."""
+        return None if self.pretrains_first else self.init_from
 
     @property
     def num_pretrained_layers(self) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from tests.conftest import small_rows
 from tests.end_to_end.test_a_run import lines, run
 
 QUICK = ["--set", "pretrain.epochs=2", "--set", "pretrain.batch_size=16", "--set", "train.epochs=2"]
+FIRST = ["--set", "task.encoder.init_from=pretrain", "--no-baselines", "--set", "train.save_every=1"]
 
 
 def failed(code: int, *arguments: str) -> Result:
@@ -166,8 +170,108 @@ def test_rates_of_what_was_taken_over_need_something_taken_over(small_yaml: str)
     assert "train.pretrained_rate: works on what" in said.stderr
 
 
+@pytest.mark.usefixtures("pretrained")
+def test_check_shows_the_vocabulary_of_all_text_where_train_will_read_it_first(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    with (tmp_path / "raw.txt").open("a", encoding="utf-8") as file:
+        file.write("zygote zygote zygote\n" * 3)
+    parameters = re.compile(r"embedding +\(B, T, 8\) +([0-9,]+)")
+    alone, first, trained = (
+        parameters.findall(run(*command).stderr)[-1]
+        for command in (
+            ("check", small_yaml),
+            ("check", small_yaml, *FIRST[:2]),
+            ("train", small_yaml, *FIRST),
+        )
+    )
+    assert first == trained != alone
+
+
 def test_text_that_is_not_there_is_named(small_yaml: str, tmp_path: Path) -> None:
-    for command in ("pretrain", "check"):
-        said = failed(3, command, small_yaml, "--set", f"data.unlabelled={tmp_path}/trian.csv").stderr
-        assert "data.unlabelled: " in said
+    first = ["--set", "task.encoder.init_from=pretrain"]
+    for command in (["pretrain"], ["check"], ["check", *first], ["train", *first]):
+        said = failed(
+            3, command[0], small_yaml, "--set", f"data.unlabelled={tmp_path}/trian.csv", *command[1:]
+        ).stderr
+        assert said.count("data.unlabelled: ") == 1
         assert 'Did you mean "train.csv"?' in said
+
+
+def test_one_command_pretrains_and_trains_as_two_do(
+    pretrained: Path, small_yaml: str, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    said = run("train", small_yaml, "--run", str(first), *FIRST).stderr
+    assert "24 rows of data.unlabelled are left out" in said
+    run("train", small_yaml, "--no-baselines", "--set", f"task.encoder.init_from={pretrained}")
+    for path, one in ((pretrained, first / "pretrain"), (tmp_path / "run", first)):
+        weights = "checkpoints/best/model.safetensors"
+        assert (path / weights).read_bytes() == (one / weights).read_bytes()
+    assert len(lines(run("predict", str(first), "-", stdin="so good\n").stdout)) == 1
+
+    shutil.rmtree(first / "pretrain")  # all that was taken over is in the run
+    before = files(first / "checkpoints", but=set())
+    run("train", small_yaml, "--run", str(first), *FIRST, "--resume")
+    run("eval", str(first), "--split", "dev", "--no-baselines")
+    assert files(first / "checkpoints", but=set()) == before
+    assert not (first / "pretrain").exists()
+
+
+@pytest.mark.usefixtures("pretrained")  # the raw text, and its keys in the config
+@pytest.mark.parametrize("place", ["the pretraining", "the training"])
+def test_one_command_stopped_goes_on_to_the_same_bytes(
+    small_yaml: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    run("train", small_yaml, "--run", str(straight), *FIRST)
+    begun = iter(["the pretraining", "the training"])
+
+    def stops(*arguments: object) -> object:
+        here = next(begun)
+        for step, report in enumerate(fit(*arguments)):  # type: ignore[arg-type]
+            yield report
+            if here == place and step == 5:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("lstm_cli.commands.loop.fit", stops)
+    failed(130, "train", small_yaml, "--run", str(stopped), *FIRST)
+    monkeypatch.undo()
+    assert (stopped / "checkpoints").exists() == (place == "the training")
+    run("train", small_yaml, "--run", str(stopped), *FIRST, "--resume")
+    for folder in ("pretrain/checkpoints", "checkpoints"):
+        clocks = {"training.json", "manifest.json"}
+        assert files(straight / folder, but=clocks) == files(stopped / folder, but=clocks)
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_a_stop_while_it_pretrains_says_how_the_training_goes_on(
+    small_yaml: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asked_to_stop(*arguments: object) -> object:
+        for report in fit(*arguments):  # type: ignore[arg-type]
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield report
+
+    monkeypatch.setattr("lstm_cli.commands.loop.fit", asked_to_stop)
+    said = failed(143, "train", small_yaml, *FIRST).stderr
+    assert f"to go on: lstmcls train {tmp_path}/run --resume" in said
+    assert "lstmcls pretrain" not in said
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_each_fold_pretrains_on_its_own_rows(small_yaml: str, tmp_path: Path) -> None:
+    run("train", small_yaml, *FIRST, "--folds", "2", "--set", "data.test=null")
+    known = [
+        json.loads((tmp_path / "run" / f"fold-{i}" / place / "environment.json").read_text("utf-8"))["data"]
+        for i in (1, 2)
+        for place in ("", "pretrain")
+    ]
+    for fold, pretraining in (known[:2], known[2:]):
+        assert all(pretraining[split] == fold[split] for split in fold)
+    assert known[0]["test"] != known[2]["test"]
