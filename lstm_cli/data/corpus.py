@@ -80,7 +80,7 @@ def load_corpus(config: DataConfig, splits: Splits, seed: int) -> CorpusSplits:
     if not held_out.any():
         raise DataError(
             f"{', '.join(whole.sources)}: {len(whole)} texts, too few that differ to hold any of them out; "
-            f"try data.unlabelled"
+            f"try data.unlabelled, or task.encoder.init_from=null"
         )
     masks = np.split(held_out, np.cumsum([len(part) for part in parts])[:-1])
     return CorpusSplits(

@@ -115,7 +115,7 @@ class Pretrain:
         if not len(store):
             raise DataError(
                 f"{', '.join(rows.sources)}: no text of two tokens or more to learn a language from; "
-                f"try data.unlabelled, data.text_column, or a higher task.max_tokens"
+                f"try data.unlabelled, data.text_column, a higher task.max_tokens, or task.encoder.init_from=null"
             )
         return store
 
