@@ -68,7 +68,7 @@ class TrainConfig(Config):
 class PretrainConfig(Config):
     """The `pretrain:` section: what differs from `train:`, the other keys of which hold for `lstmcls pretrain` too."""
 
-    epochs: int = Field(4, ge=1, description="passes over the text")
+    epochs: int = Field(4, ge=1, description="passes over the text, at most")
     batch_size: int = Field(64, ge=1, description="rows in a batch, at most; a long text is several rows")
     learning_rate: float = Field(3e-3, gt=0, description="the highest rate of the schedule")
     sampled_tokens: int = Field(
@@ -78,9 +78,10 @@ class PretrainConfig(Config):
     )
 
     def settings(self, train: TrainConfig) -> TrainConfig:
-        """How the language models are trained: the epoch of the lowest held-out loss is kept, none is left out."""
+        """How the language models are trained: the epoch of the lowest held-out loss is kept, and after two that are
+        no lower, it is over."""
         own = self.model_dump(include={"epochs", "batch_size", "learning_rate"})
-        plain = {"select_by": "log_loss", "patience": 0, "pretrained_rate": 1.0, "frozen_epochs": 0.0}
+        plain = {"select_by": "log_loss", "patience": 2, "pretrained_rate": 1.0, "frozen_epochs": 0.0}
         return train.model_copy(update={**own, **plain})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from lstm_cli.commands.loop import Training, keep_provenance, open_run
 from lstm_cli.commands.pretrain import pretrain_run
 from lstm_cli.config import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.labels import Labels
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import Interrupted
 from lstm_cli.plots import learning_curves
@@ -47,61 +50,82 @@ def train_run(
     runtime = start(config.run)
     with locked(Path(config.run.dir)):
         run, going_on = open_run(config, "train", screen, resume=resume, overwrite=overwrite)
-        if config.task.encoder.pretrains_first and not going_on:
-            pretrained = _pretrain_first(config, run, screen)
-        # what the language model has not read must stay what dev is
-        dev_seed = pretrained.dev_seed if pretrained else config.run.seed
-        splits = load_splits(config.data, dev_seed)
-        facts = {"seed": config.run.seed, "dev_seed": dev_seed, **runtime.facts()}
-        if pretrained:
-            pretrained.announce(splits, screen.say, screen.warn)
-            facts["pretrained"] = pretrained.facts()
-            if going_on:
-                pretrained.refuse_another(run)
-        made_from = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-        keep_provenance(run, made_from, going_on, facts)
+        with _says_how_to_go_on(run, config):
+            # what the language model has not read must stay what dev is
+            dev_seed = pretrained.dev_seed if pretrained else config.run.seed
+            splits = load_splits(config.data, dev_seed)
+            if config.task.encoder.pretrains_first and not going_on:
+                _refuse_other_labels(splits)
+                pretrained = _pretrain_first(config, run, screen)
+            facts = {"seed": config.run.seed, "dev_seed": dev_seed, **runtime.facts()}
+            if pretrained:
+                pretrained.announce(splits, screen.say, screen.warn)
+                facts["pretrained"] = pretrained.facts()
+                if going_on:
+                    pretrained.refuse_another(run)
+            made_from = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+            keep_provenance(run, made_from, going_on, facts)
 
-        last = load_checkpoint(run.last) if going_on else None
-        if config.task.features == "ngrams" and not last:
-            screen.say("learning vocabulary and n-grams …")
-        tokenizer = pretrained.tokenizer if pretrained else None
-        task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train, tokenizer)
-        data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
-        # encoded now, so that a fault of the test rows is not found after hours of training
-        test = {"test": task.encode(splits.test)} if splits.test is not None else {}
-        screen.splits({"train": data.train, "dev": data.dev, **test})
-        if isinstance(task, Classify) and task.ngrams:
-            screen.say(f"{len(task.ngrams.keys):,} n-grams stand beside the network")
+            last = load_checkpoint(run.last) if going_on else None
+            if config.task.features == "ngrams" and not last:
+                screen.say("learning vocabulary and n-grams …")
+            tokenizer = pretrained.tokenizer if pretrained else None
+            task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train, tokenizer)
+            data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
+            # encoded now, so that a fault of the test rows is not found after hours of training
+            test = {"test": task.encode(splits.test)} if splits.test is not None else {}
+            screen.splits({"train": data.train, "dev": data.dev, **test})
+            if isinstance(task, Classify) and task.ngrams:
+                screen.say(f"{len(task.ngrams.keys):,} n-grams stand beside the network")
 
-        weights = pretrained.weights if pretrained else {}
-        training = Training(
-            command="train",
-            run=run,
-            task=task,
-            data=data,
-            config=config.train,
-            runtime=runtime,
-            start=partial(TrainState.start, task, config.train, runtime, config.run.seed, weights),
-            metric=config.train.select_by,
-            tensorboard=config.run.tensorboard,
-            screen=screen,
-        )
-        training.train(training.begin(last))
+            weights = pretrained.weights if pretrained else {}
+            training = Training(
+                command="train",
+                run=run,
+                task=task,
+                data=data,
+                config=config.train,
+                runtime=runtime,
+                start=partial(TrainState.start, task, config.train, runtime, config.run.seed, weights),
+                metric=config.train.select_by,
+                tensorboard=config.run.tensorboard,
+                screen=screen,
+            )
+            training.train(training.begin(last))
         return _score(run, splits, config.train.select_by, runtime, screen, baselines=baselines)
+
+
+@contextmanager
+def _says_how_to_go_on(run: RunDir, config: RunConfig) -> Iterator[None]:
+    """Where text was read first there is something saved before the training's own first checkpoint."""
+    try:
+        yield
+    except Interrupted as stopped:
+        if not config.task.encoder.pretrains_first:
+            raise
+        raise Interrupted(
+            stopped.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
+        ) from None
+
+
+def _refuse_other_labels(splits: Splits) -> None:
+    """Raise DataError now for what would else be found after the text was read, which may take hours."""
+    labels = Labels.learn(splits.train)
+    for row in chain(splits.dev, splits.test or ()):
+        labels.index(row)
 
 
 def _pretrain_first(config: RunConfig, run: RunDir, screen: Screen) -> Pretrained | None:
     """Learn the language model in a folder of the run's own, or go on with it there. What it left is in the run's first
     checkpoint, so that a training that goes on needs it no more."""
     section = config.run.model_copy(update={"dir": str(run.pretraining)})
-    config = config.model_copy(update={"run": section})
     screen.say("first, a language model of the text")
-    try:
-        pretrain_run(config, screen, resume=holds_a_run(run.pretraining), overwrite=False)
-    except Interrupted as stopped:
-        raise Interrupted(
-            stopped.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
-        ) from None
+    pretrain_run(
+        config.model_copy(update={"run": section}),
+        screen,
+        resume=holds_a_run(run.pretraining),
+        overwrite=False,
+    )
     return load_pretrained(config.task, section.dir)
 
 

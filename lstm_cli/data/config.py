@@ -34,7 +34,7 @@ class DataConfig(Config):
     )
     unlabelled: str | list[str] | None = Field(
         default=None,
-        description="more text of the same kind, without labels, for `lstmcls pretrain`: the same kinds of source, or "
+        description="more text of the same kind, without labels, to pretrain on: the same kinds of source, or "
         "text files with one document a line; null: the training rows alone",
     )
     text_column: str | list[str] = Field(

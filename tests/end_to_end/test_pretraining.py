@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
+from lstm_cli.errors import Interrupted
 from lstm_cli.training import fit
 from tests.conftest import small_rows
 from tests.end_to_end.test_a_run import lines, run
@@ -262,6 +263,29 @@ def test_a_stop_while_it_pretrains_says_how_the_training_goes_on(
     said = failed(143, "train", small_yaml, *FIRST).stderr
     assert f"to go on: lstmcls train {tmp_path}/run --resume" in said
     assert "lstmcls pretrain" not in said
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_a_stop_between_the_two_says_it_too(
+    small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **keys: object) -> object:
+        raise Interrupted(signal.SIGTERM, "stopped before there was anything to save")
+
+    monkeypatch.setattr("lstm_cli.tasks.classify.ClassifyConfig.fit", interrupted)
+    said = failed(143, "train", small_yaml, *FIRST).stderr
+    assert f"to go on: lstmcls train {tmp_path}/run --resume" in said
+    monkeypatch.undo()
+    run("train", small_yaml, *FIRST, "--resume")
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_an_unknown_label_is_found_before_the_text_is_read(small_yaml: str, tmp_path: Path) -> None:
+    with (tmp_path / "test.csv").open("a", encoding="utf-8") as file:
+        file.write("so good,positiv\n")
+    said = failed(3, "train", small_yaml, *FIRST).stderr
+    assert 'label "positiv" is not in the training data' in said
+    assert not (tmp_path / "run" / "pretrain").exists()
 
 
 @pytest.mark.usefixtures("pretrained")
