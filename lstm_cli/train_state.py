@@ -69,6 +69,11 @@ class PretrainConfig(Config):
     """The `pretrain:` section: what differs from `train:`, the other keys of which hold for `lstmcls pretrain` too."""
 
     epochs: int = Field(4, ge=1, description="passes over the text, at most")
+    budget: int = Field(
+        100_000_000,
+        ge=1,
+        description="tokens to read in all these passes: of much text fewer are made, and always one",
+    )
     batch_size: int = Field(64, ge=1, description="rows in a batch, at most; a long text is several rows")
     learning_rate: float = Field(3e-3, gt=0, description="the highest rate of the schedule")
     sampled_tokens: int = Field(
@@ -77,10 +82,11 @@ class PretrainConfig(Config):
         description="drawn in each step, to hold the right token against, instead of the vocabulary",
     )
 
-    def settings(self, train: TrainConfig) -> TrainConfig:
-        """How the language models are trained: the epoch of the lowest held-out loss is kept, and after two that are
-        no lower, it is over."""
-        own = self.model_dump(include={"epochs", "batch_size", "learning_rate"})
+    def settings(self, train: TrainConfig, num_tokens: int) -> TrainConfig:
+        """How the language models are trained on `num_tokens`: the epoch of the lowest held-out loss is kept, and
+        after two that are no lower, it is over."""
+        epochs = max(1, min(self.epochs, self.budget // num_tokens))
+        own = {"epochs": epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
         plain = {"select_by": "log_loss", "patience": 2, "pretrained_rate": 1.0, "frozen_epochs": 0.0}
         return train.model_copy(update={**own, **plain})
 

@@ -145,6 +145,7 @@ OTHER: dict[str, Any] = {
     "train.max_bad_steps": [{"learning_rate": 1e30, "clip_norm": 1e30, "batch_size": 2}, 3],
     "train.save_every": 3,
     "pretrain.epochs": 2,
+    "pretrain.budget": [{"epochs": 2}, 1],
     "pretrain.batch_size": 5,
     "pretrain.learning_rate": 0.02,
     "pretrain.sampled_tokens": 2,
@@ -255,7 +256,8 @@ def _of_pretraining(raw: dict[str, Any], folder: Path) -> str:
     corpus = load_corpus(config.data, load_splits(config.data, 0), 0)
     task = Pretrain.learn(config.task, corpus, config.pretrain.sampled_tokens)
     data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
-    settings, runtime = config.pretrain.settings(config.train), start(config.run)
+    settings = config.pretrain.settings(config.train, len(data.train.tokens))
+    runtime = start(config.run)
     state = TrainState.start(task, settings, runtime, 0)
     for _ in fit(state, task, data, settings, runtime):
         pass

@@ -35,7 +35,7 @@ class Setting:
         self.task = Pretrain.learn(config.task, self.corpus, config.pretrain.sampled_tokens)
         self.data = EncodedSplits(self.task.encode(self.corpus.train), self.task.encode(self.corpus.held_out))
         self.config = config
-        self.settings = config.pretrain.settings(config.train)
+        self.settings = config.pretrain.settings(config.train, len(self.data.train.tokens))
 
     def state(self) -> TrainState:
         return TrainState.start(self.task, self.settings, self.runtime, self.config.run.seed)

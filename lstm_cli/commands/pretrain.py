@@ -63,7 +63,12 @@ def pretrain_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: 
                 f"what they have to foretell, and start afresh in the classifier"
             )
 
-        settings = config.pretrain.settings(config.train)
+        settings = config.pretrain.settings(config.train, len(data.train.tokens))
+        if settings.epochs < config.pretrain.epochs:
+            screen.say(
+                f"{len(data.train.tokens):,} tokens are read in {settings.epochs} of {config.pretrain.epochs} epochs, "
+                f"to stay within pretrain.budget"
+            )
         training = Training(
             command="pretrain",
             run=run,

@@ -163,6 +163,16 @@ def test_other_training_rows_are_warned_of_and_another_pretraining_is_not_gone_o
     assert "not the one that this run began with" in failed(2, "train", small_yaml, *init, "--resume").stderr
 
 
+def test_much_text_is_read_as_often_as_the_budget_allows(pretrained: Path, small_yaml: str) -> None:
+    said = run("pretrain", small_yaml, "--overwrite", "--set", "pretrain.budget=1").stderr
+    assert "tokens are read in 1 of 2 epochs" in said
+    num_tokens = int(said.partition(" tokens are read")[0].split()[-1].replace(",", ""))
+    assert len(lines((pretrained / "metrics.jsonl").read_text("utf-8"))) == 1
+    for budget, epochs in ((2 * num_tokens - 1, 1), (2 * num_tokens, 2)):
+        run("pretrain", small_yaml, "--overwrite", "--set", f"pretrain.budget={budget}")
+        assert len(lines((pretrained / "metrics.jsonl").read_text("utf-8"))) == epochs
+
+
 def test_rates_of_what_was_taken_over_need_something_taken_over(small_yaml: str) -> None:
     said = failed(
         2, "train", small_yaml, "--set", "train.frozen_epochs=1", "--set", "train.pretrained_rate=0.1"
