@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
 from lstm_cli.errors import Interrupted
+from lstm_cli.rundir import RunDir
 from lstm_cli.training import fit
 from tests.conftest import small_rows
 from tests.end_to_end.test_a_run import lines, run
@@ -220,6 +221,11 @@ def test_one_command_pretrains_and_trains_as_two_do(
         weights = "checkpoints/best/model.safetensors"
         assert (path / weights).read_bytes() == (one / weights).read_bytes()
     assert len(lines(run("predict", str(first), "-", stdin="so good\n").stdout)) == 1
+
+    records = [file.read_text("utf-8") for file in first.rglob("metrics.jsonl")]
+    epochs = [json.loads(line) for text in records for line in text.splitlines()]
+    took = sum(epoch["seconds"] + epoch["dev_seconds"] for epoch in epochs)
+    assert RunDir(first).seconds() == pytest.approx(took)
 
     shutil.rmtree(first / "pretrain")  # all that was taken over is in the run
     before = files(first / "checkpoints", but=set())
