@@ -66,7 +66,8 @@ def load_pretrained(config: ClassifyConfig, folder: str | None = None) -> Pretra
         return None
     if not holds_a_run(Path(path)):
         raise CheckpointError(
-            f"{_KEY}: {path}: no run here; lstmcls pretrain CONFIG makes one, and says where"
+            f"{_KEY}: {path}: no run here; lstmcls pretrain CONFIG makes one, and says where; with {_KEY}=pretrain "
+            f"train makes its own"
         )
     try:
         run = RunDir.open(Path(path))

@@ -124,6 +124,7 @@ def test_a_pretraining_is_refused_where_a_classifier_is_wanted(pretrained: Path,
     )
     nowhere = failed(5, "train", small_yaml, "--set", "task.encoder.init_from=runs/nowhere")
     assert "runs/nowhere: no run here" in nowhere.stderr
+    assert "init_from=pretrain train makes its own" in " ".join(nowhere.stderr.split())
 
 
 def test_a_pretraining_of_another_model_is_refused_with_every_difference(
