@@ -31,6 +31,9 @@ def summarize(
             name: _spreads([metrics["baselines"][name] for metrics in scored])
             for name in scored[0]["baselines"]
         },
+        "parts": {
+            name: _spreads([metrics["parts"][name] for metrics in scored]) for name in scored[0]["parts"]
+        },
         "verdicts": {verdict: verdicts.count(verdict) for verdict in _VERDICTS},
         "seconds": round(sum(seconds), 3),
         "members": {
@@ -69,10 +72,14 @@ def table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def _row(name: str, spread: Mapping[str, float]) -> list[str]:
     return [
         name,
-        f"{spread['mean']:.4f} ± {spread['sd']:.4f}",
+        _mean(spread),
         f"{spread['min']:.4f}",
         f"{spread['max']:.4f}",
     ]
+
+
+def _mean(spread: Mapping[str, float]) -> str:
+    return f"{spread['mean']:.4f} ± {spread['sd']:.4f}"
 
 
 def title(summary: Mapping[str, Any]) -> str:
@@ -105,6 +112,8 @@ def page(summary: Mapping[str, Any]) -> str:
     """The content of summary.md."""
     columns, rows = table(summary)
     names = {key: name for key, name in _NAMES.items() if key in summary["scores"]}
+    parts = {**summary["parts"], "this model": summary["scores"]}
+    measured = [key for key in names if all(key in spreads for spreads in parts.values())]
     lines = [
         f"# {title(summary)}",
         "",
@@ -112,6 +121,11 @@ def page(summary: Mapping[str, Any]) -> str:
         "",
         *(f"- {sentence}" for sentence in conclusions(summary)),
         f"- {summary['seconds']:,.0f} s of training in all",
+        "",
+        *_markdown(
+            ["", *(names[key] for key in measured)],
+            [[part, *(_mean(spreads[key]) for key in measured)] for part, spreads in parts.items()],
+        ),
         "",
         *_markdown(
             ["run", "rows", *names.values(), "against the best baseline", "seconds"],

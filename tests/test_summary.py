@@ -24,6 +24,7 @@ def metrics(accuracy: float, verdict: str | None = None, **others: float) -> dic
         "ece": 0.1,
         **others,
         "baselines": rivals,
+        "parts": {"network alone, uncalibrated": {"accuracy": accuracy - 0.1, "ece": 0.2}},
         "verdict": verdict,
     }
 
@@ -35,6 +36,9 @@ def test_the_spread_is_a_samples_and_verdicts_are_counted() -> None:
     assert summary["baselines"]["majority"]["macro_f1"]["mean"] == pytest.approx(0.3)
     assert summary["verdicts"] == {"beats": 2, "ties": 1, "loses to": 0}
     assert summary["seconds"] == 7.5
+    assert summary["parts"]["network alone, uncalibrated"]["accuracy"]["mean"] == pytest.approx(0.7)
+    assert "| network alone, uncalibrated | 0.7000 ± 0.1000 | 0.2000 ± 0.0000 |" in page(summary)
+    assert "| this model | 0.8000 ± 0.1000 | 0.1000 ± 0.0000 |" in page(summary)
     assert ["majority accuracy", "0.5000 ± 0.0000", "0.5000", "0.5000"] in table(summary)[1]
     assert conclusions(summary) == ["of 3 runs 2 beat the best baseline, 1 tie, 0 lose"]
 
