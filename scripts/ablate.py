@@ -5,6 +5,8 @@
         --change "max pooling: task.pooling=max" --change "no n-grams: task.features=none" --out table.csv
 
 The recipe as it is comes first. A change is a name and the overrides that make it; those after --set hold for all.
+"{recipe}" in an override is the folder of the recipe's run of the same seed: task.encoder.init_from={recipe}/pretrain
+starts from the same language model, and its seconds are not counted again.
 Every seed cuts other test rows (a tenth) and other dev rows from train, the same for every change, so that a change is
 held against the recipe on the same rows: `gain` is the mean of those differences in accuracy, with their sd. Finished
 runs are kept in --runs and not trained again; the rows of one data set replace those that --out had of it.
@@ -47,13 +49,11 @@ def main() -> None:
     lines: list[dict[str, Any]] = []
     recipe: list[dict[str, Any]] = []
     for change, overrides in changes.items():
-        folder = (
-            options.runs / Path(options.config).stem / name / (change.replace(" ", "-").replace("/", "-"))
-        )
-        scored = [
-            scores(options.config, [*shared, *overrides.split()], folder / f"seed-{seed}", seed)
-            for seed in range(options.seeds)
-        ]
+        scored = []
+        for seed in range(options.seeds):
+            own, of_recipe = (folder(options, name, which) / f"seed-{seed}" for which in (change, RECIPE))
+            sets = [*shared, *overrides.replace("{recipe}", str(of_recipe.resolve())).split()]
+            scored.append(scores(options.config, sets, own, seed))
         recipe = recipe or scored
         gains = [
             100 * (one["accuracy"] - other["accuracy"]) for one, other in zip(scored, recipe, strict=True)
@@ -73,6 +73,12 @@ def main() -> None:
         lines.append(line)
         if options.out:
             write(options.out, name, lines)
+
+
+def folder(options: argparse.Namespace, data: str, change: str) -> Path:
+    """Where the runs of a change are kept."""
+    kept: Path = options.runs / Path(options.config).stem / data
+    return kept / change.replace(" ", "-").replace("/", "-")
 
 
 def scores(config: str, overrides: list[str], run: Path, seed: int) -> dict[str, Any]:
