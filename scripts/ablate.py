@@ -52,8 +52,8 @@ def main() -> None:
         scored = []
         for seed in range(options.seeds):
             own, of_recipe = (folder(options, name, which) / f"seed-{seed}" for which in (change, RECIPE))
-            sets = [*shared, *overrides.replace("{recipe}", str(of_recipe.resolve())).split()]
-            scored.append(scores(options.config, sets, own, seed))
+            sets = [part.replace("{recipe}", str(of_recipe.resolve())) for part in overrides.split()]
+            scored.append(scores(options.config, [*shared, *sets], own, seed))
         recipe = recipe or scored
         gains = [
             100 * (one["accuracy"] - other["accuracy"]) for one, other in zip(scored, recipe, strict=True)
