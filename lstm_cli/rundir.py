@@ -109,7 +109,8 @@ class RunDir:
                 f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
                 f"or --run another-folder"
             )
-        if more_than_a_start or RunGroup.read(path):  # what several runs began with is not for this one
+        # what other runs began with is not for this one
+        if more_than_a_start or RunGroup.read(path) or (holds_a_run(path) and holds_a_run(run.pretraining)):
             run._empty()
         write_file(run.config, config.encode())
         return run

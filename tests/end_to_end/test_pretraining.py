@@ -211,6 +211,14 @@ def test_text_that_is_not_there_is_named(small_yaml: str, tmp_path: Path) -> Non
         assert 'Did you mean "train.csv"?' in said
 
 
+@pytest.mark.usefixtures("pretrained")
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_text_named_right_at_last_is_read(small_yaml: str, tmp_path: Path, options: list[str]) -> None:
+    failed(3, "train", small_yaml, *FIRST, "--set", f"data.unlabelled={tmp_path}/nowhere.txt")
+    assert (tmp_path / "run" / "pretrain" / "config.yaml").exists()
+    run("train", small_yaml, *FIRST, *options)
+
+
 def test_one_command_pretrains_and_trains_as_two_do(
     pretrained: Path, small_yaml: str, tmp_path: Path
 ) -> None:
