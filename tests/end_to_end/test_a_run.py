@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -304,7 +305,8 @@ def test_folders_and_several_files_are_read_in_order(trained: Path, tmp_path: Pa
 
 def test_a_reader_that_has_had_enough_ends_it_quietly(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "many.txt").write_text("fine\n" * 20_000, encoding="utf-8")
-    command = f"{sys.executable} -m lstm_cli predict {trained} {tmp_path}/many.txt | head -n 2"
+    predict = [sys.executable, "-m", "lstm_cli", "predict", str(trained), str(tmp_path / "many.txt")]
+    command = f"{shlex.join(predict)} | head -n 2"
     result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )
