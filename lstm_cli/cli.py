@@ -56,7 +56,7 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
 def _reporting(quiet: bool) -> Iterator[Screen]:
     """Every fault that a user can mend ends as one panel and its exit code. A bug keeps its traceback."""
     from lstm_cli.console import Screen
-    from lstm_cli.interrupts import stoppable
+    from lstm_cli.runs.signals import stoppable
 
     screen = Screen(quiet=quiet)
     try:
@@ -326,3 +326,7 @@ def main() -> None:
     # the longer. With 8 or 32 of them 1.0 and 1.3 GB, in the same time within noise.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.rundir import RunDir
+from lstm_cli.runs.folder import RunFolder
 
 RECIPE = "as it is"
 SCORES = ("accuracy", "macro_f1", "log_loss", "ece")
@@ -87,9 +87,9 @@ def scores(config: str, overrides: list[str], run: Path, seed: int) -> dict[str,
     if not report.exists():
         sets = [part for override in [*overrides, f"run.seed={seed}"] for part in ("--set", override)]
         command = ["train", config, *sets, "--run", str(run), "--overwrite", "--no-baselines", "--quiet"]
-        subprocess.run([sys.executable, "-m", "lstm_cli", *command], check=True)
+        subprocess.run([sys.executable, "-m", "lstm_cli.cli", *command], check=True)
     metrics: dict[str, Any] = json.loads(report.read_text("utf-8"))
-    metrics["seconds"] = RunDir(run).seconds()
+    metrics["seconds"] = RunFolder(run).seconds()
     metrics["parameters"] = num_parameters(run / "checkpoints" / "best" / "model.safetensors")
     return metrics
 

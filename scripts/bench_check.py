@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         began = time.perf_counter()
         answer = subprocess.run(
-            [sys.executable, "-m", "lstm_cli", *arguments],
+            [sys.executable, "-m", "lstm_cli.cli", *arguments],
             stdout=subprocess.PIPE,
             env={**os.environ, "XDG_CACHE_HOME": cache},
         )

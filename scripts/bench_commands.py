@@ -27,7 +27,7 @@ CONFIG = str(ROOT / "configs" / "documents.yaml")
 
 ENCODE = """
 import sys, time
-from lstm_cli.config import load_config
+from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import load_splits
 config = load_config(sys.argv[1], ["data.train=" + sys.argv[2]])
 rows = load_splits(config.data, 0).train
@@ -39,16 +39,16 @@ print(learned - began, time.perf_counter() - learned)
 FORWARD = """
 import sys, time
 from pathlib import Path
-from lstm_cli.checkpoint import load_checkpoint
-from lstm_cli.config import load_config
+from lstm_cli.runs.checkpoint import load_checkpoint
+from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.store import pack
-from lstm_cli.prediction import predict_store
-from lstm_cli.rundir import RunDir
+from lstm_cli.scoring.prediction import predict_store
+from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runtime import start
 config = load_config(sys.argv[1], [])
 runtime = start(config.run, trains=False)
-task, model = load_checkpoint(RunDir.open(Path(sys.argv[1])).checkpoint("best")).load(runtime.device)
+task, model = load_checkpoint(RunFolder.open(Path(sys.argv[1])).checkpoint("best")).load(runtime.device)
 rows = list(open_rows(sys.argv[2], config.data, "predict", labelled=False))
 stores = [pack(task.encode_window(rows[i : i + 8192])) for i in range(0, len(rows), 8192)]
 began = time.perf_counter()
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=25_000)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    lstmcls = [sys.executable, "-m", "lstm_cli"]
+    lstmcls = [sys.executable, "-m", "lstm_cli.cli"]
     repeats = range(options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"

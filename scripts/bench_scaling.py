@@ -77,7 +77,7 @@ def measured(
     """Seconds of one `lstmcls` process, or until `first` is there, and its peak resident megabytes; it is stopped
     `seconds` after that."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "lstm_cli", *arguments, "--quiet"], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", "lstm_cli.cli", *arguments, "--quiet"], env=environment)
     taken = None
     while first is not None and taken is None:
         if process.poll() is not None:

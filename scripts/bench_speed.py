@@ -148,7 +148,7 @@ def ours(shape: Shape, options: argparse.Namespace) -> Iterator[int]:
     from lstm_cli.data.store import EncodedRows, pack
     from lstm_cli.nn import RecurrentEncoder, TextClassifier, build_pooling
     from lstm_cli.nn.cpu import set_up
-    from lstm_cli.optimization import adamw, take_step
+    from lstm_cli.training.optimizer import adamw, take_step
 
     set_up(torch.get_num_threads())
     torch.manual_seed(0)

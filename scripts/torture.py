@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 CLOCK = {"seconds", "dev_seconds", "tokens_per_second"}
 CONTROL = (
-    "import os, random, sys, torch, lstm_cli.training as t; "
+    "import os, random, sys, torch, lstm_cli.training.fit as t; "
     "t.seed_step = lambda *_: None; torch.seed(); from lstm_cli.cli import main; main()"
 )
 KINDS = ("any", "vocabulary", "saving", "scoring")
@@ -56,7 +56,7 @@ run: {{threads: 1}}
 
 
 def command(yaml: str, run: Path, *more: str, control: bool = False) -> list[str]:
-    start = ["-c", CONTROL] if control else ["-m", "lstm_cli"]
+    start = ["-c", CONTROL] if control else ["-m", "lstm_cli.cli"]
     return [sys.executable, *start, "train", yaml, "--run", str(run), "--no-baselines", "--quiet", *more]
 
 
@@ -242,7 +242,7 @@ def phase_of(run: Path) -> str:
 
 def disk_full(options: argparse.Namespace) -> int:
     """Train on disks too small: the fault is one line, exit 1, and whatever was saved whole can be loaded."""
-    from lstm_cli.checkpoint import exists, load_checkpoint
+    from lstm_cli.runs.checkpoint import exists, load_checkpoint
 
     refused = finished = 0
     with tempfile.TemporaryDirectory() as name:

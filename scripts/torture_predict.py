@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
-    lstmcls = [sys.executable, "-m", "lstm_cli"]
+    lstmcls = [sys.executable, "-m", "lstm_cli.cli"]
     formats = ("csv", "jsonl", "tsv")
     failed = False
     with tempfile.TemporaryDirectory() as name:

@@ -22,9 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from lstm_cli import checkpoint
-from lstm_cli.checkpoint import MANIFEST, load_checkpoint, save_last
-from lstm_cli.config import load_config
+from lstm_cli.config.load import load_config
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
@@ -38,10 +36,13 @@ from lstm_cli.data.tokenizer import (
     WordConfig,
 )
 from lstm_cli.errors import LstmclsError
-from lstm_cli.prediction import predict_rows
+from lstm_cli.runs import checkpoint
+from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save_last
 from lstm_cli.runtime import RuntimeConfig, start
+from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks import Classify, ClassifyConfig
-from lstm_cli.train_state import TrainConfig, TrainState
+from lstm_cli.training.config import TrainConfig
+from lstm_cli.training.state import TrainState
 from tests.mutations import mutated
 
 

@@ -15,16 +15,16 @@ from typer.testing import CliRunner
 
 from lstm_cli.cli import app
 from lstm_cli.commands.init import presets
-from lstm_cli.config import RunConfig, keys, load_config
+from lstm_cli.config.load import RunConfig, keys, load_config
 from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
-from lstm_cli.pretrained import load_pretrained
+from lstm_cli.runs.pretrained import load_pretrained
 from lstm_cli.runtime import start
 from lstm_cli.tasks.pretrain import Pretrain
-from lstm_cli.train_state import TrainState
-from lstm_cli.training import EncodedSplits, EpochReport, fit
+from lstm_cli.training.fit import EncodedSplits, EpochReport, fit
+from lstm_cli.training.state import TrainState
 from tests.conftest import small_rows
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

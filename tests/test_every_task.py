@@ -16,10 +16,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_cli import prediction
 from lstm_cli.batch import UNK_ID
-from lstm_cli.checkpoint import load_checkpoint, save_best
-from lstm_cli.config import RunConfig
+from lstm_cli.config.load import RunConfig
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
@@ -27,11 +25,14 @@ from lstm_cli.data.sources import load_splits, open_rows
 from lstm_cli.data.store import cache_folder
 from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
 from lstm_cli.errors import CheckpointError
-from lstm_cli.prediction import predict_rows
+from lstm_cli.runs.checkpoint import load_checkpoint, save_best
 from lstm_cli.runtime import RuntimeConfig, start
+from lstm_cli.scoring import prediction
+from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks import Classify, ClassifyConfig, load_task
-from lstm_cli.train_state import TrainConfig, TrainState
-from lstm_cli.training import EncodedSplits, fit
+from lstm_cli.training.config import TrainConfig
+from lstm_cli.training.fit import EncodedSplits, fit
+from lstm_cli.training.state import TrainState
 from tests.conftest import small_rows
 
 CPU = start(RuntimeConfig(device="cpu", threads=1))
@@ -255,8 +256,8 @@ def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, t
     here = outputs(task, load_checkpoint(tmp_path / "best").load(CPU.device)[1], TEXTS)
     np.testing.assert_array_equal(here, outputs(task, state.model, TEXTS))
     program = (
-        "import json, sys; from pathlib import Path; from lstm_cli.checkpoint import load_checkpoint; "
-        "from lstm_cli.prediction import predict_rows; from lstm_cli.data.rows import Row; "
+        "import json, sys; from pathlib import Path; from lstm_cli.runs.checkpoint import load_checkpoint; "
+        "from lstm_cli.scoring.prediction import predict_rows; from lstm_cli.data.rows import Row; "
         "from lstm_cli.runtime import RuntimeConfig, start; runtime = start(RuntimeConfig(device='cpu', threads=1)); "
         f"task, model = load_checkpoint(Path({str(tmp_path / 'best')!r})).load(runtime.device); "
         "rows = [Row(text, None, 'f', 1) for text in json.load(sys.stdin)]; "

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_cli.config import RunConfig, load_config
+from lstm_cli.arrays import Mask
+from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus, open_unlabelled
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
-from lstm_cli.data.split import Mask
 from lstm_cli.data.store import TokenStore
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import DataError
@@ -24,7 +24,7 @@ from lstm_cli.lint.report import Report
 from lstm_cli.lint.scan import scan
 from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
-from lstm_cli.pretrained import load_pretrained
+from lstm_cli.runs.pretrained import load_pretrained
 from lstm_cli.runtime import start
 from lstm_cli.tasks.text import learn_tokenizer
 

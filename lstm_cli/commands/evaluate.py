@@ -11,18 +11,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lstm_cli.baselines import Baseline, majority, tfidf_logreg
-from lstm_cli.checkpoint import load_checkpoint
-from lstm_cli.config import load_config
+from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.durable import write_file
 from lstm_cli.data.sources import Rows, load_splits, open_rows
-from lstm_cli.durable import write_file
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
-from lstm_cli.evaluation import evaluate
-from lstm_cli.metrics import HIGHER_IS_BETTER, Classification
-from lstm_cli.report import Evaluation, write_evaluation
-from lstm_cli.rundir import RunDir
+from lstm_cli.metrics.classification import HIGHER_IS_BETTER, Classification
+from lstm_cli.reports.evaluation import Evaluation, write_evaluation
+from lstm_cli.runs.checkpoint import load_checkpoint
+from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runtime import Runtime, start
+from lstm_cli.scoring.baselines import Baseline, majority, tfidf_logreg
+from lstm_cli.scoring.evaluation import evaluate
 from lstm_cli.tasks import Classify
 
 _BASELINE_FORMAT = 2
@@ -45,7 +45,7 @@ def run_eval(
     """Score a checkpoint, write the report, and hold it against `--fail-under`."""
     gates = _gates(fail_under)
     config = load_config(source, overrides, run_dir)
-    run = RunDir.open(Path(config.run.dir))
+    run = RunFolder.open(Path(config.run.dir))
     runtime = start(config.run, trains=False)
     train: Rows | None = None
     if data is not None:
@@ -71,7 +71,7 @@ def run_eval(
 
 
 def evaluate_split(
-    run: RunDir,
+    run: RunFolder,
     checkpoint: Literal["best", "last"],
     rows: Rows,
     split: str,
@@ -111,7 +111,7 @@ def evaluate_split(
 
 
 def _baselines(
-    run: RunDir, task: Classify, train: Rows, rows: Rows, targets: np.ndarray, screen: Screen
+    run: RunFolder, task: Classify, train: Rows, rows: Rows, targets: np.ndarray, screen: Screen
 ) -> list[Baseline]:
     """The baselines' predictions of `rows`, fitted on `train`; kept in the run, since fitting takes its time."""
     made_from = [_BASELINE_FORMAT, train.digest(), rows.digest(), task.labels.names]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from lstm_cli.config import Key, RunConfig, keys, load_config
+from lstm_cli.config.load import Key, RunConfig, keys, load_config
 from lstm_cli.console import Screen
 from lstm_cli.errors import ConfigError, did_you_mean
 

@@ -16,17 +16,17 @@ from typing import Any, Literal, TextIO
 import torch
 
 from lstm_cli import __version__
-from lstm_cli.checkpoint import Checkpoint, load_checkpoint
-from lstm_cli.config import load_config
+from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
-from lstm_cli.prediction import RowOutput, predict_windows
-from lstm_cli.rundir import RunDir
+from lstm_cli.runs.checkpoint import Checkpoint, load_checkpoint
+from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.output import Unfinished, unfinished
 from lstm_cli.runtime import Runtime, start
+from lstm_cli.scoring.prediction import RowOutput, predict_windows
 from lstm_cli.tasks import Task
-from lstm_cli.unfinished import Unfinished, unfinished
 
 Format = Literal["jsonl", "csv", "tsv"]
 
@@ -61,7 +61,7 @@ def predict(
     if output and output.exists() and not output.is_file():  # it would be replaced
         raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
     runtime = start(config.run, trains=False)
-    saved = load_checkpoint(RunDir.open(Path(config.run.dir)).checkpoint(checkpoint))
+    saved = load_checkpoint(RunFolder.open(Path(config.run.dir)).checkpoint(checkpoint))
     if saved.passed_over:
         screen.warn(f"{saved.passed_over}; predicting with {saved.folder}")
     task, model = saved.load(runtime.device)

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lstm_cli.checkpoint import load_checkpoint
-from lstm_cli.commands.loop import Training, keep_provenance, open_run
-from lstm_cli.config import RunConfig, load_config
+from lstm_cli.commands.training_loop import Training, keep_provenance, open_run
+from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
-from lstm_cli.plots import learning_curves
-from lstm_cli.pretrained import load_pretraining
-from lstm_cli.rundir import locked
+from lstm_cli.reports.plots import learning_curves
+from lstm_cli.runs.checkpoint import load_checkpoint
+from lstm_cli.runs.folder import locked
+from lstm_cli.runs.pretrained import load_pretraining
 from lstm_cli.runtime import start
 from lstm_cli.tasks.pretrain import Pretrain
-from lstm_cli.train_state import TrainState
-from lstm_cli.training import EncodedSplits
+from lstm_cli.training.fit import EncodedSplits
+from lstm_cli.training.state import TrainState
 
 
 def pretrain(

@@ -9,22 +9,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.commands.evaluate import evaluate_split
-from lstm_cli.commands.loop import Training, keep_provenance, open_run
 from lstm_cli.commands.pretrain import pretrain_run
-from lstm_cli.config import RunConfig, load_config
+from lstm_cli.commands.training_loop import Training, keep_provenance, open_run
+from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import Interrupted
-from lstm_cli.plots import learning_curves
-from lstm_cli.pretrained import Pretrained, load_pretrained
-from lstm_cli.rundir import RunDir, holds_a_run, locked
+from lstm_cli.reports.plots import learning_curves
+from lstm_cli.runs.checkpoint import load_checkpoint
+from lstm_cli.runs.folder import RunFolder, holds_a_run, locked
+from lstm_cli.runs.pretrained import Pretrained, load_pretrained
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify, Task
-from lstm_cli.train_state import TrainState
-from lstm_cli.training import EncodedSplits
+from lstm_cli.training.fit import EncodedSplits
+from lstm_cli.training.state import TrainState
 
 
 def train(
@@ -96,7 +96,7 @@ def train_run(
 
 
 @contextmanager
-def _says_how_to_go_on(run: RunDir, config: RunConfig) -> Iterator[None]:
+def _says_how_to_go_on(run: RunFolder, config: RunConfig) -> Iterator[None]:
     """Where text was read first there is something saved before the training's own first checkpoint."""
     try:
         yield
@@ -115,7 +115,7 @@ def _refuse_other_labels(splits: Splits) -> None:
         labels.index(row)
 
 
-def _pretrain_first(config: RunConfig, run: RunDir, screen: Screen) -> Pretrained | None:
+def _pretrain_first(config: RunConfig, run: RunFolder, screen: Screen) -> Pretrained | None:
     """Learn the language model in a folder of the run's own, or go on with it there. What it left is in the run's first
     checkpoint, so that a training that goes on needs it no more."""
     section = config.run.model_copy(update={"dir": str(run.pretraining)})
@@ -130,7 +130,7 @@ def _pretrain_first(config: RunConfig, run: RunDir, screen: Screen) -> Pretraine
 
 
 def _score(
-    run: RunDir, splits: Splits, select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
+    run: RunFolder, splits: Splits, select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
 ) -> dict[str, Any]:
     """Draw the curves and score the best model. Returns what metrics.json says."""
     try:

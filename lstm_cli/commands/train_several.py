@@ -10,18 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lstm_cli.commands.loop import refuse_changes
 from lstm_cli.commands.train import train_run
-from lstm_cli.config import RunConfig, load_config
+from lstm_cli.commands.training_loop import refuse_changes
+from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.durable import whole, write_file
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.split import folds
-from lstm_cli.durable import whole, write_file
 from lstm_cli.errors import ConfigError, Interrupted
-from lstm_cli.metrics import classification, to_json
-from lstm_cli.rundir import RunDir, holds_a_run, locked
-from lstm_cli.rungroup import RunGroup
-from lstm_cli.summary import conclusions, page, summarize, table, title
+from lstm_cli.metrics.classification import classification, to_json
+from lstm_cli.runs.folder import RunFolder, holds_a_run, locked
+from lstm_cli.runs.group import RunGroup
+from lstm_cli.runs.summary import conclusions, page, summarize, table, title
 
 
 def train_several(
@@ -96,15 +96,15 @@ def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) 
                 f"{group.path}: was begun with {begun.option}, got {group.option}; "
                 f"try {begun.how_to_go_on}, or --run another-folder"
             )
-        refuse_changes(RunDir(group.path), config, group.how_to_go_on)
+        refuse_changes(RunFolder(group.path), config, group.how_to_go_on)
     else:
-        RunDir.create(group.path, config.to_yaml(), overwrite=overwrite)
+        RunFolder.create(group.path, config.to_yaml(), overwrite=overwrite)
         group.write()
 
 
 def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]], screen: Screen) -> None:
     """Write summary.json and summary.md, for folds out-of-fold.jsonl too, and show what they say."""
-    seconds = [RunDir(group.path / name).seconds() for name in group.names]
+    seconds = [RunFolder(group.path / name).seconds() for name in group.names]
     summary = summarize(group, scored, seconds)
     if group.by == "folds":
         summary |= _out_of_fold(group, config)
@@ -125,7 +125,7 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
     with ExitStack() as stack, whole(group.out_of_fold, "utf-8", "backslashreplace") as out:
         predictions = [
             stack.enter_context(
-                (RunDir(group.path / name).evaluation("test") / "predictions.jsonl").open(encoding="utf-8")
+                (RunFolder(group.path / name).evaluation("test") / "predictions.jsonl").open(encoding="utf-8")
             )
             for name in group.names
         ]

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lstm_cli.checkpoint import Checkpoint, exists, load_checkpoint
-from lstm_cli.config import RunConfig, load_config
+from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import CheckpointError, DataError, LstmclsError
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.rundir import RunDir
+from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint
+from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runtime import Runtime, start
+from lstm_cli.scoring.verification import TOLERANCE, Check, checks, compare, predicted
 from lstm_cli.tasks import Classify, Outputs
-from lstm_cli.verification import TOLERANCE, Check, checks, compare, predicted
 
 _SAMPLE_ROWS = 48
 _MADE_UP_TEXTS, _MADE_UP_WORDS = 24, 60
@@ -32,7 +32,7 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     Raises LstmclsError where a check fails, CheckpointError where there is no model to check.
     """
     config = load_config(source, overrides)
-    run = RunDir.open(Path(config.run.dir))
+    run = RunFolder.open(Path(config.run.dir))
     runtime = start(config.run, trains=False)
     best = load_checkpoint(run.best)
     task, model = best.load(runtime.device)
@@ -58,7 +58,9 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     _report(found, run, best, screen, as_json=as_json)
 
 
-def _report(found: Sequence[Check], run: RunDir, best: Checkpoint, screen: Screen, *, as_json: bool) -> None:
+def _report(
+    found: Sequence[Check], run: RunFolder, best: Checkpoint, screen: Screen, *, as_json: bool
+) -> None:
     lines = [
         [
             check.name,
@@ -98,7 +100,7 @@ def _whole(saved: Checkpoint, name: str = "best") -> Check:
     return Check(f"files of {name}", compared, "ok")
 
 
-def _whole_last(run: RunDir, runtime: Runtime) -> Check:
+def _whole_last(run: RunFolder, runtime: Runtime) -> Check:
     if not exists(run.last):
         return Check("files of last", "", "skipped", note="none was saved")
     try:
@@ -121,7 +123,7 @@ class _Sample:
     texts: Sequence[str] = ()
 
 
-def _sample(run: RunDir, config: RunConfig, split: str) -> _Sample:
+def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
     try:
         rows = _rows(run, config, split)
         if rows is None:
@@ -133,7 +135,7 @@ def _sample(run: RunDir, config: RunConfig, split: str) -> _Sample:
         return _Sample(split, f"its rows cannot be read ({fault})")
 
 
-def _rows(run: RunDir, config: RunConfig, split: str) -> Rows | None:
+def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows | None:
     data = config.data
     if (test := data.sources().get("test")) is not None:  # dev does not need it, nor it the others
         if split == "test":
@@ -150,7 +152,7 @@ def _made_up(task: Classify) -> list[str]:
 
 
 def _stored(
-    run: RunDir,
+    run: RunFolder,
     best: Checkpoint,
     sample: _Sample,
     task: Classify,

@@ -11,8 +11,9 @@ from functools import partial
 import numpy as np
 import torch
 
+from lstm_cli.arrays import Int64
 from lstm_cli.batch import PAD_ID, Batch
-from lstm_cli.data.store import Int64, TokenStore
+from lstm_cli.data.store import TokenStore
 
 _BATCHES_PER_POOL = 400
 """Rows are shuffled, then sorted by length inside pools of this many batches: on 25,000 film reviews of up to 400

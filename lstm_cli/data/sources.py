@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal, assert_never
 
 import numpy as np
 
+from lstm_cli.arrays import Mask
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.documents import (
     read_class_folders,
@@ -26,7 +27,7 @@ from lstm_cli.data.files import sha256_of_file
 from lstm_cli.data.find import Source, find_sources
 from lstm_cli.data.hub import read_builtin, read_hub
 from lstm_cli.data.rows import Reading, Row
-from lstm_cli.data.split import Mask, folds, held_out_mask
+from lstm_cli.data.split import folds, held_out_mask
 from lstm_cli.data.tables import read_delimited, read_jsonl, read_parquet
 from lstm_cli.errors import DataError
 

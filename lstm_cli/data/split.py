@@ -10,10 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from lstm_cli.arrays import Int32, Mask
 from lstm_cli.data.rows import Row
-
-Mask = npt.NDArray[np.bool_]
-Int32 = npt.NDArray[np.int32]
 
 
 def held_out_mask(rows: Iterable[Row], fraction: float, seed: int) -> Mask:

@@ -18,12 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lstm_cli.arrays import Float32, Int32, Int64
 from lstm_cli.batch import UNK_ID
-from lstm_cli.durable import naming
-
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
-Float32 = npt.NDArray[np.float32]
+from lstm_cli.data.durable import naming
 
 _FILES = {
     "tokens": np.int32,

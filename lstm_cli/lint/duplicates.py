@@ -8,11 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-UInt16 = npt.NDArray[np.uint16]
-UInt32 = npt.NDArray[np.uint32]
-UInt64 = npt.NDArray[np.uint64]
-Int64 = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from lstm_cli.arrays import Int64, UInt16, UInt32, UInt64
 
 NUM_HASHES = 64
 """Of a signature: 128 bytes a row. The share that agrees estimates the resemblance within ±0.05 (one sigma at 0.8)."""

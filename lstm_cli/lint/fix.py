@@ -15,11 +15,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from lstm_cli.arrays import Mask
+from lstm_cli.data.durable import whole
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, open_rows
-from lstm_cli.durable import whole
 from lstm_cli.errors import ConfigError, DataError
-from lstm_cli.lint.duplicates import Mask, first_of
+from lstm_cli.lint.duplicates import first_of
 from lstm_cli.lint.labels import fold
 from lstm_cli.lint.scan import text_hash
 from lstm_cli.lint.text import repaired

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lstm_cli.arrays import Int64
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import did_you_mean
-from lstm_cli.lint.duplicates import Int64
 from lstm_cli.lint.findings import Example, Finding, of_rows
 from lstm_cli.lint.scan import Scan
 

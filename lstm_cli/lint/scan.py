@@ -10,10 +10,11 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from lstm_cli.arrays import Int64, Mask, UInt16
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import DataError
-from lstm_cli.lint.duplicates import NUM_HASHES, Int64, Mask, UInt16, signatures
+from lstm_cli.lint.duplicates import NUM_HASHES, signatures
 from lstm_cli.lint.text import Mark, marks, words
 
 _WORDS_AT_ONCE = 200_000

@@ -9,10 +9,10 @@ from itertools import compress, islice
 import numpy as np
 import numpy.typing as npt
 
-from lstm_cli.baselines import out_of_sample
+from lstm_cli.arrays import Int64
 from lstm_cli.data.rows import Row
-from lstm_cli.lint.duplicates import Int64
 from lstm_cli.lint.scan import Scan
+from lstm_cli.scoring.baselines import out_of_sample
 
 
 @dataclass(frozen=True, slots=True)

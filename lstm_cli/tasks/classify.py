@@ -16,16 +16,16 @@ from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from lstm_cli.batch import Batch
-from lstm_cli.calibration import fit_scales, scaled_probs, softmax
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import EncodedRows, TokenStore, cache_key, cached, cached_bytes
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.errors import CheckpointError
-from lstm_cli.metrics import Classification, classification
-from lstm_cli.ngrams import FORMAT as NGRAMS_FORMAT
-from lstm_cli.ngrams import Ngrams
+from lstm_cli.features.ngrams import FORMAT as NGRAMS_FORMAT
+from lstm_cli.features.ngrams import Ngrams
+from lstm_cli.metrics.calibration import fit_scales, scaled_probs, softmax
+from lstm_cli.metrics.classification import Classification, classification
 from lstm_cli.nn.adversarial import adversarial_loss
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.pooling import PoolingKind, build_pooling

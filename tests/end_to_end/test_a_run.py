@@ -145,7 +145,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_bytes_of_one_that_ran_
     long = ["--set", "train.epochs=40", "--set", "train.patience=0", "--no-baselines"]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     run("train", small_yaml, "--run", str(straight), *long)
-    command = [sys.executable, "-m", "lstm_cli", "train", small_yaml, "--run", str(stopped), *long]
+    command = [sys.executable, "-m", "lstm_cli.cli", "train", small_yaml, "--run", str(stopped), *long]
     for number, extra in ((signal.SIGTERM, []), (signal.SIGINT, ["--resume"])):
         before = _count_epochs(stopped)
         process = subprocess.Popen([*command, *extra], stderr=subprocess.PIPE, text=True)
@@ -305,7 +305,7 @@ def test_folders_and_several_files_are_read_in_order(trained: Path, tmp_path: Pa
 
 def test_a_reader_that_has_had_enough_ends_it_quietly(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "many.txt").write_text("fine\n" * 20_000, encoding="utf-8")
-    predict = [sys.executable, "-m", "lstm_cli", "predict", str(trained), str(tmp_path / "many.txt")]
+    predict = [sys.executable, "-m", "lstm_cli.cli", "predict", str(trained), str(tmp_path / "many.txt")]
     command = f"{shlex.join(predict)} | head -n 2"
     result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False

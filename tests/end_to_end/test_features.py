@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from lstm_cli.calibration import softmax
-from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.cli import app
-from lstm_cli.config import load_config
+from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import load_splits
-from lstm_cli.ngrams import Ngrams
+from lstm_cli.features.ngrams import Ngrams
+from lstm_cli.metrics.calibration import softmax
 from lstm_cli.nn.classifier import TextClassifier
+from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.runtime import RuntimeConfig, start
 
 BOTH = ("--set", "task.features=ngrams", "--set", "task.adversarial=2")

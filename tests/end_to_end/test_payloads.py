@@ -27,9 +27,9 @@ import torch
 import yaml
 from typer.testing import CliRunner, Result
 
-from lstm_cli.checkpoint import MANIFEST
 from lstm_cli.cli import app
 from lstm_cli.data.store import cache_folder
+from lstm_cli.runs.checkpoint import MANIFEST
 from tests.conftest import small_rows
 from tests.fuzzing import forged_manifest
 
@@ -537,7 +537,7 @@ def test_what_a_terminal_would_obey_is_shown_and_not_sent(trained: Path, tmp_pat
 def test_git_runs_nothing_that_a_repository_names(
     tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lstm_cli.rundir import _git_state
+    from lstm_cli.runs.folder import _git_state
 
     monkeypatch.chdir(tmp_path)
 

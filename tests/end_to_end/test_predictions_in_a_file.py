@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lstm_cli import prediction
 from lstm_cli.cli import app
 from lstm_cli.errors import Interrupted
-from lstm_cli.unfinished import Unfinished
+from lstm_cli.runs.output import Unfinished
+from lstm_cli.scoring import prediction
 from scripts.torture_predict import sha256, torture, write_rows
 
 RUN = str(Path(__file__).parents[1] / "golden" / "lstm")
@@ -165,7 +165,7 @@ def test_a_second_process_does_not_write_the_same_file(
 def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(tmp_path: Path) -> None:
     """One real kill while rows are written; `scripts/torture_predict.py` makes more of them."""
     write_rows(tmp_path / "in.csv", 10_000, seed=0)
-    command = [sys.executable, "-m", "lstm_cli", "predict", RUN, str(tmp_path / "in.csv"), "--quiet"]
+    command = [sys.executable, "-m", "lstm_cli.cli", "predict", RUN, str(tmp_path / "in.csv"), "--quiet"]
     whole, output = tmp_path / "whole.csv", tmp_path / "out.csv"
     assert predict(str(tmp_path / "in.csv"), "-o", str(whole)).exit_code == 0
     process = subprocess.Popen([*command, "-o", str(output)])

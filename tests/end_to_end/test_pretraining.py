@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
 from lstm_cli.errors import Interrupted
-from lstm_cli.rundir import RunDir
-from lstm_cli.training import fit
+from lstm_cli.runs.folder import RunFolder
+from lstm_cli.training.fit import fit
 from tests.conftest import small_rows
 from tests.end_to_end.test_a_run import lines, run
 
@@ -98,7 +98,7 @@ def test_a_pretraining_stopped_in_its_middle_goes_on_to_the_same_bytes(
             if step == 11:  # in the second epoch
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("lstm_cli.commands.loop.fit", stopped)
+    monkeypatch.setattr("lstm_cli.commands.training_loop.fit", stopped)
     save_often = ["--set", "train.save_every=1"]
     failed(130, "pretrain", small_yaml, "--run", other, *save_often)
     monkeypatch.undo()
@@ -234,7 +234,7 @@ def test_one_command_pretrains_and_trains_as_two_do(
     records = [file.read_text("utf-8") for file in first.rglob("metrics.jsonl")]
     epochs = [json.loads(line) for text in records for line in text.splitlines()]
     took = sum(epoch["seconds"] + epoch["dev_seconds"] for epoch in epochs)
-    assert RunDir(first).seconds() == pytest.approx(took)
+    assert RunFolder(first).seconds() == pytest.approx(took)
 
     shutil.rmtree(first / "pretrain")  # all that was taken over is in the run
     before = files(first / "checkpoints", but=set())
@@ -263,7 +263,7 @@ def test_one_command_stopped_goes_on_to_the_same_bytes(
             if here == place and step == 5:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("lstm_cli.commands.loop.fit", stops)
+    monkeypatch.setattr("lstm_cli.commands.training_loop.fit", stops)
     failed(130, "train", small_yaml, "--run", str(stopped), *FIRST)
     monkeypatch.undo()
     assert (stopped / "checkpoints").exists() == (place == "the training")
@@ -284,7 +284,7 @@ def test_a_stop_while_it_pretrains_says_how_the_training_goes_on(
             os.kill(os.getpid(), signal.SIGTERM)
             yield report
 
-    monkeypatch.setattr("lstm_cli.commands.loop.fit", asked_to_stop)
+    monkeypatch.setattr("lstm_cli.commands.training_loop.fit", asked_to_stop)
     said = failed(143, "train", small_yaml, *FIRST).stderr
     assert f"to go on: lstmcls train {tmp_path}/run --resume" in said
     assert "lstmcls pretrain" not in said

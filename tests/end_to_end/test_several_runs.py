@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
-from lstm_cli.rundir import RunDir, locked
+from lstm_cli.runs.folder import RunFolder, locked
 
 FOLDS = ("--set", "data.test=null", "--folds", "3")
 QUICK = ("--no-baselines", "--set", "train.epochs=1")
@@ -119,14 +119,14 @@ def test_folds_that_are_stopped_go_on_and_end_with_the_bytes_of_a_fold_that_ran_
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     run("train", small_yaml, "--run", str(straight), "--no-baselines", "--set", "data.test=fold:2/3")
 
-    def record(self: RunDir, line: dict[str, Any]) -> None:
+    def record(self: RunFolder, line: dict[str, Any]) -> None:
         recorded(self, line)
         if self.path.name == "fold-2" and line["epoch"] == 1:
             signal.raise_signal(number)
 
-    recorded = RunDir.record
+    recorded = RunFolder.record
     with monkeypatch.context() as patch:
-        patch.setattr(RunDir, "record", record)
+        patch.setattr(RunFolder, "record", record)
         arguments = ("train", small_yaml, "--run", str(stopped), "--no-baselines", *FOLDS)
         said = run(*arguments, exit_code=128 + number).stderr
     go_on = f"lstmcls train {stopped} --folds 3 --resume"
@@ -183,9 +183,9 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
     assert {path for path in after if before.get(path) != after[path]} <= set(group.rglob(".lock"))
 
     (group / "baselines").symlink_to(tmp_path)
-    assert RunDir(group / "seed-1").baseline("x") == group / "seed-1" / "baselines" / "x.json"
+    assert RunFolder(group / "seed-1").baseline("x") == group / "seed-1" / "baselines" / "x.json"
     (group / "baselines").unlink()
-    assert RunDir(group / "seed-1").baseline("x") == group / "baselines" / "x.json"
+    assert RunFolder(group / "seed-1").baseline("x") == group / "baselines" / "x.json"
 
     moved = tmp_path / "moved"
     group.rename(moved)

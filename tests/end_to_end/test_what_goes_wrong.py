@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.batch import Batch
-from lstm_cli.checkpoint import load_checkpoint
 from lstm_cli.cli import app
+from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.tasks import Classify, Loss
 from scripts import torture
 
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_saved_as_often_as_asked(small_yaml: str, tmp_path: Path
     for every, expected in (("5", 6), ("1000s", 3)):  # after steps 5, 8, 13, 16, 21, 24; after 8, 16, 24
         saved.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lstm_cli.commands.loop.save_last", count)
+            patch.setattr("lstm_cli.commands.training_loop.save_last", count)
             train(small_yaml, "--set", f"train.save_every={every}", "--run", str(tmp_path / every))
         assert saved == ["last"] * expected
 
@@ -121,7 +121,16 @@ def test_before_the_first_checkpoint_it_goes_back_to_the_beginning_and_the_secon
 
 
 def test_a_run_in_use_is_left_alone(small_yaml: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lstm_cli", "train", small_yaml, "--set", "train.epochs=5000", *PLAIN]
+    command = [
+        sys.executable,
+        "-m",
+        "lstm_cli.cli",
+        "train",
+        small_yaml,
+        "--set",
+        "train.epochs=5000",
+        *PLAIN,
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
@@ -145,7 +154,7 @@ def test_a_resume_where_no_run_is_starts_one_and_says_so(small_yaml: str, tmp_pa
 def test_a_model_that_will_not_fit_into_memory_is_announced(
     small_yaml: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstm_cli.commands.loop.available_memory", lambda: 1000)
+    monkeypatch.setattr("lstm_cli.commands.training_loop.available_memory", lambda: 1000)
     assert "the longest batch will take about 0.0 GB" in train(small_yaml).stderr
 
 
@@ -158,7 +167,7 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays_whole(small_yaml: str,
         (run / "config.yaml").read_text("utf-8").replace("epochs: 1", "epochs: 3"), encoding="utf-8"
     )
     answer = subprocess.run(
-        [sys.executable, "-m", "lstm_cli", "train", str(run), "--resume", "--quiet", *PLAIN],
+        [sys.executable, "-m", "lstm_cli.cli", "train", str(run), "--resume", "--quiet", *PLAIN],
         capture_output=True,
         text=True,
         env=os.environ,

@@ -1,0 +1,253 @@
+"""What every training does around `fit`: keeps its checkpoints, stops where asked to, and goes back where it must."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lstm_cli.config.load import RunConfig, load_config
+from lstm_cli.console import Screen, TrainingProgress
+from lstm_cli.data.corpus import Corpus
+from lstm_cli.data.sources import Rows
+from lstm_cli.errors import ConfigError, Interrupted, NotFiniteError
+from lstm_cli.reports.evaluation import TensorBoard
+from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint, save_best, save_last
+from lstm_cli.runs.folder import RunFolder, holds_a_run
+from lstm_cli.runs.signals import stop_requests
+from lstm_cli.runtime import Runtime, available_memory
+from lstm_cli.tasks import Task
+from lstm_cli.training.config import TrainConfig
+from lstm_cli.training.fit import (
+    EncodedSplits,
+    EpochReport,
+    Report,
+    ScoringReport,
+    StepReport,
+    fit,
+    memory_estimate,
+)
+from lstm_cli.training.state import TrainState
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training: what `fit` takes, the run that it is kept in, and the command by which it is gone on with.
+
+    `start` makes a fresh state; `metric` is the dev score that is shown.
+    """
+
+    command: str
+    run: RunFolder
+    task: Task
+    data: EncodedSplits
+    config: TrainConfig
+    runtime: Runtime
+    start: Callable[[], TrainState]
+    metric: str
+    tensorboard: bool
+    screen: Screen
+
+    def begin(self, last: Checkpoint | None) -> TrainState:
+        """The state to train from, fresh or that of `last`, once data and model are shown."""
+        state, screen = self.start(), self.screen
+        if last:
+            if last.passed_over:
+                screen.warn(f"{last.passed_over}; going on from {last.folder}")
+            last.restore(state)
+        screen.stages(state.model.stages())  # type: ignore[operator]
+        screen.say(f"run {self.run.path}, seed {state.seed}, on {self.runtime.why}")
+        if self.runtime.device.type == "cpu":
+            self._warn_of_memory(state)
+        return state
+
+    def train(self, state: TrainState) -> None:
+        """Train from where the state stands, keeping `best` and `last`.
+
+        Raises Interrupted, once saved, where asked to stop.
+        """
+        run, screen, progress = self.run, self.screen, state.progress
+        run.keep_records(progress.epoch)
+        saves = _SaveClock(self.config.save_every, progress.step)
+        writer = TensorBoard(run.tensorboard) if self.tensorboard else None
+        with (
+            stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
+            screen.training(self.config.epochs, progress.epoch, self.metric) as shown,
+        ):
+            parts = 1
+            for report in self._fit(state):
+                match report:
+                    case StepReport():
+                        shown.step(
+                            report.epoch,
+                            report.position,
+                            report.num_batches,
+                            report.loss,
+                            report.tokens_per_second,
+                        )
+                        if report.parts > parts:
+                            parts = report.parts
+                            screen.warn(
+                                f"out of memory: every batch goes in {parts} parts from here on, the gradient is the "
+                                f"same"
+                            )
+                    case ScoringReport():
+                        shown.scoring(report.num_done, report.num_rows)
+                    case EpochReport():
+                        record = _record(report)
+                        run.record(record)
+                        self._show_epoch(shown, record, report.warnings)
+                        if writer:
+                            writer.write(record)
+                        if report.improved:
+                            save_best(run.best, self.task, state)
+                step, stopping = state.progress.step, stop.signal_number is not None
+                if isinstance(report, EpochReport) or stopping or (saves.is_due(step) and state.is_good):
+                    save_last(run.last, self.task, state)
+                    saves.saved(step)
+                if stop.signal_number is not None:
+                    raise Interrupted(
+                        stop.signal_number,
+                        f"stopped and saved; to go on: lstmcls {self.command} {run.path} --resume",
+                    )
+
+    def _fit(self, state: TrainState) -> Iterator[Report]:
+        """`fit`, which on its first NotFiniteError goes back to the last checkpoint with half the learning rate."""
+        run = self.run
+        while True:
+            try:
+                yield from fit(state, self.task, self.data, self.config, self.runtime)
+                return
+            except NotFiniteError as fault:
+                if state.progress.went_back:
+                    raise
+                message = str(fault)
+            if exists(run.last):
+                last = load_checkpoint(run.last)
+                last.go_back(state)
+                where = f"the checkpoint of step {state.progress.step}"
+            else:
+                fresh = self.start()
+                state.go_back(fresh.training_tensors(), fresh.training_numbers())
+                where = "the beginning"
+            self.screen.warn(f"{message}; going back to {where} with half the learning rate, this once")
+            run.write_log(f"warning: {message}; went back to {where}")
+            run.keep_records(state.progress.epoch)
+
+    def _warn_of_memory(self, state: TrainState) -> None:
+        """On a CPU, where running out of memory ends the process without a word: say so before."""
+        needed, available = (
+            memory_estimate(state.model, self.data.train, self.config),
+            available_memory(),
+        )
+        if available is not None and needed > available:
+            self.screen.warn(
+                f"the longest batch will take about {needed / 2**30:.1f} GB of memory, {available / 2**30:.1f} GB are "
+                f"free; try a lower train.batch_tokens, train.batch_size or task.max_tokens"
+            )
+
+    def _show_epoch(
+        self, shown: TrainingProgress, record: Mapping[str, Any], warnings: Sequence[str]
+    ) -> None:
+        best = next((r["dev"][self.metric] for r in reversed(self.run.records()) if r["best"]), None)
+        shown.epoch(record, best)
+        self.run.write_log(
+            f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, dev {record['dev']}"
+        )
+        if record["skipped_steps"]:
+            warnings = [
+                *warnings,
+                f"{record['skipped_steps']} steps were skipped: their loss or gradient was not finite",
+            ]
+        for warning in warnings:
+            self.screen.warn(warning)
+            self.run.write_log(f"warning: {warning}")
+
+
+def open_run(
+    config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
+) -> tuple[RunFolder, bool]:
+    """The run's folder, and whether a training in it is gone on with."""
+    path = Path(config.run.dir)
+    if not resume:
+        return RunFolder.create(path, config.to_yaml(), overwrite=overwrite), False
+    if holds_a_run(path):
+        run = RunFolder.open(path)
+        refuse_changes(run, config, f"lstmcls {command} {run.path} --resume")
+        if exists(run.last):
+            return run, True
+    else:
+        run = RunFolder.create(path, config.to_yaml(), overwrite=False)
+    screen.say(f"{run.path}: no checkpoint was written yet, so the training starts from the beginning")
+    return run, False
+
+
+def refuse_changes(run: RunFolder, config: RunConfig, how_to_go_on: str) -> None:
+    """A training goes on as it began. Raises ConfigError with the difference."""
+    before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have been moved
+    then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
+    changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
+    if changes:
+        raise ConfigError(
+            f"{run.config}: the config has changed since this run began, so it cannot be resumed:\n"
+            + "\n".join(changes)
+            + f"\ntry the run's own config ({how_to_go_on}), or another --run"
+        )
+
+
+def keep_provenance(
+    run: RunFolder, made_from: Mapping[str, Rows | Corpus | None], going_on: bool, facts: Mapping[str, Any]
+) -> None:
+    """Write what the run is made from; on a resumed run, refuse where the data is no longer what it was."""
+    data = {
+        name: {"sha256": rows.digest(), "rows": len(rows), "sources": list(rows.sources)}
+        for name, rows in made_from.items()
+        if rows is not None
+    }
+    if going_on:
+        before = run.read_environment().get("data", {})
+        changed = [name for name in data if before.get(name, {}).get("sha256") != data[name]["sha256"]]
+        if changed:
+            raise ConfigError(
+                f"{run.environment}: the rows of {', '.join(changed)} are not those that this run began with, so it "
+                f"cannot be resumed; try the old files, or another --run"
+            )
+    else:
+        run.write_environment({**facts, "data": data})
+
+
+@dataclass(slots=True)
+class _SaveClock:
+    """Says when `train.save_every` has passed since the last save."""
+
+    every: int | str
+    step: int
+    time: float = field(default_factory=time.monotonic)
+
+    def is_due(self, step: int) -> bool:
+        if isinstance(self.every, int):
+            return step - self.step >= self.every
+        return time.monotonic() - self.time >= int(self.every.removesuffix("s"))
+
+    def saved(self, step: int) -> None:
+        self.step, self.time = step, time.monotonic()
+
+
+def _record(report: EpochReport) -> dict[str, Any]:
+    """A line of metrics.jsonl."""
+    return {
+        "epoch": report.epoch + 1,
+        "step": report.step,
+        "train_loss": report.train_loss,
+        "dev": report.dev.scalars(),
+        "best": report.improved,
+        "learning_rate": report.learning_rate,
+        "tokens_per_second": round(report.tokens_per_second, 1),
+        "padding_share": round(report.padding_share, 5),
+        "skipped_steps": report.skipped_steps,
+        "seconds": round(report.seconds, 3),
+        "dev_seconds": round(report.dev_seconds, 3),
+    }

@@ -1,0 +1,238 @@
+"""YAML and --set to one checked, frozen RunConfig, or to one ConfigError that lists every fault.
+
+Each room owns its own section; only this file knows the sum. A fault reads `file:line: dotted.path: what, got, try`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from lstm_cli.config.faults import KeyPath, describe, key_path
+from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
+from lstm_cli.data.sources import DataConfig
+from lstm_cli.errors import ConfigError, did_you_mean
+from lstm_cli.runtime import RuntimeConfig
+from lstm_cli.schema import Config
+from lstm_cli.tasks import TaskConfig
+from lstm_cli.training.config import PretrainConfig, TrainConfig
+
+_MAX_BYTES = 2**18
+
+
+class RunSection(RuntimeConfig):
+    """The `run:` section."""
+
+    dir: str = Field(
+        "runs/unnamed", min_length=1, description="the run's folder; left out: runs/NAME-OF-THIS-FILE"
+    )
+    seed: int = Field(0, ge=0, description="decides the weights, the order of rows, dropout and the dev rows")
+    tensorboard: bool = Field(
+        False, description="write curves for TensorBoard (pip install 'lstmcls[tensorboard]')"
+    )
+
+
+class RunConfig(Config):
+    """Everything that decides a run."""
+
+    data: DataConfig = Field(description="the labelled text")
+    task: TaskConfig = Field(TaskConfig(), description="what is learned, and the model")
+    train: TrainConfig = Field(TrainConfig(), description="how it is trained")
+    pretrain: PretrainConfig = Field(
+        PretrainConfig(), description="how `lstmcls pretrain` differs from train"
+    )
+    run: RunSection = Field(RunSection(), description="where it lives and runs")
+
+    def to_yaml(self) -> str:
+        """The resolved config: every key with the value that holds."""
+        text: str = yaml.safe_dump(
+            self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+        )
+        return text
+
+
+def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
+    """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the sum.
+
+    Raises ConfigError with every fault found.
+    """
+    text, name, default_dir, fixed_dir = _read(source)
+    raw, lines = parse(text, name)
+    faults: list[str] = []
+    origins: dict[KeyPath, tuple[str, str]] = {}  # where each override came from, and its value as typed
+    for override in overrides:
+        _apply(raw, override, origins, faults)
+    section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
+    if fixed_dir and ("run", "dir") not in origins:
+        section["dir"] = fixed_dir  # the folder may have been moved since
+    if run_dir is not None:
+        section["dir"] = run_dir
+    section.setdefault("dir", default_dir)
+    config = _validate(raw, name, lines, origins, faults)
+    if faults or config is None:
+        raise ConfigError(faults)
+    return config
+
+
+def _read(source: str) -> tuple[str, str, str, str | None]:
+    """(text, name for messages, the run's folder where none is named, the run's folder where CONFIG is one)"""
+    if source == "-":
+        text = sys.stdin.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ConfigError(f"stdin: more than {_MAX_BYTES} bytes are no config")
+        return text, "stdin", "runs/stdin", None
+    path = Path(source)
+    fixed = None
+    if path.is_dir():
+        path, fixed = path / "config.yaml", source
+        if not path.is_file():
+            raise ConfigError(
+                f"{source}: a folder without config.yaml, so no run; give a YAML file or a run's folder"
+            )
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{source}: {path.stat().st_size} bytes is no config (at most {_MAX_BYTES})")
+        return path.read_text(encoding="utf-8"), str(path), f"runs/{path.stem}", fixed
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        near = did_you_mean(path.name, sorted(file.name for file in folder.glob("*.yaml")))
+        raise ConfigError(f"{source}: no such config.{near} `lstmcls init -o my.yaml` writes one") from None
+    except OSError as fault:
+        raise ConfigError(f"{source}: cannot be read ({fault.strerror})") from None
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
+
+
+def _apply(
+    raw: dict[str, Any], override: str, origins: dict[KeyPath, tuple[str, str]], faults: list[str]
+) -> None:
+    """Put one `a.b=value` into `raw`."""
+    dotted, equals, typed = override.partition("=")
+    path = tuple(dotted.strip().split("."))
+    if not equals or not all(path):
+        faults.append(f"--set {override}: must read key=value, such as --set train.epochs=5")
+        return
+    if len(path) > MAX_LEVELS:
+        faults.append(f"--set {dotted:.60}…: {len(path)} levels, and no key lies so deep")
+        return
+    try:
+        value = values(typed)[1]
+    except yaml.YAMLError:
+        value = typed
+    section = raw
+    for part in path[:-1]:
+        if not isinstance(section.get(part), dict):
+            section[part] = {}
+        section = section[part]
+    section[path[-1]] = value
+    for below in [old for old in origins if old[: len(path)] == path]:
+        del origins[below]  # what an earlier override put there is gone
+    origins[path] = (f"--set {override}", typed)
+
+
+def _validate(
+    raw: dict[str, Any],
+    name: str,
+    lines: Mapping[KeyPath, int],
+    origins: Mapping[KeyPath, tuple[str, str]],
+    faults: list[str],
+) -> RunConfig | None:
+    """The checked config; what is wrong goes into `faults`, in the order of the file."""
+    try:
+        config = RunConfig.model_validate(raw)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        retyped = False
+        for detail in details:  # `--set run.dir=2024` means the text, whatever YAML makes of it
+            path = key_path(detail["loc"], raw)
+            if (
+                detail["type"] == "string_type"
+                and path in origins
+                and not isinstance(_at(raw, path[:-1]), list)
+                and not isinstance(_at(raw, path), dict)  # a later override put a section there
+            ):
+                _at(raw, path[:-1])[path[-1]] = origins[path][1]
+                retyped = True
+        if retyped:
+            return _validate(
+                raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults
+            )
+        found = describe(RunConfig, details, raw)
+    else:
+        found = [(path, message) for path, message in conflicts(config)]
+        if not found:
+            return config
+    placed = sorted((_line(path, lines, origins), path, message) for path, message in found)
+    for line, path, message in placed:
+        where = next((o for p, (o, _) in origins.items() if path[: len(p)] == p), None)
+        where = where or (f"{name}:{line}" if line else name)
+        faults.append(f"{where}: {'.'.join(path)}: {message}")
+    return None
+
+
+def _is_text(raw: dict[str, Any], path: KeyPath) -> bool:
+    return isinstance(_at(raw, path), str)
+
+
+def _at(raw: Any, path: KeyPath) -> Any:
+    for part in path:
+        raw = raw[int(part)] if isinstance(raw, list) else raw[part]
+    return raw
+
+
+def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, tuple[str, str]]) -> int:
+    """The line of the key, or of the nearest section above it; 0 where it was typed on the command line."""
+    if any(path[: len(origin)] == origin for origin in origins):
+        return 0
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
+
+
+def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Keys that are each right and together cannot be meant."""
+    encoder = config.task.encoder
+    if encoder.dropout and encoder.num_layers == 1:
+        yield (
+            ("task", "encoder", "dropout"),
+            f"works between layers and there is one, got {encoder.dropout}; try task.encoder.num_layers: 2, "
+            f"or task.dropout",
+        )
+    if config.task.pooling == "final-all-layers" and encoder.num_layers == 1:
+        yield (
+            ("task", "pooling"),
+            "final-all-layers is final where there is one layer; try final, or task.encoder.num_layers: 2",
+        )
+    if config.task.encoder.init_from is None:
+        for key, neutral in (("pretrained_rate", 1.0), ("frozen_epochs", 0.0)):
+            if (value := getattr(config.train, key)) != neutral:
+                yield (
+                    ("train", key),
+                    f"works on what task.encoder.init_from gave and there is none, got {value}; try {neutral}, or name "
+                    f"a run of lstmcls pretrain",
+                )
+    if config.run.precision == "fp16" and config.run.device == "cpu":
+        yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A leaf of the config: its path, what it means and its value."""
+
+    path: KeyPath
+    description: str
+    value: Any
+
+
+def keys(config: Config, above: KeyPath = ()) -> Iterator[Key]:
+    """Every leaf of a config in the order of the file."""
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Config):
+            yield from keys(value, (*above, name))
+        else:
+            yield Key((*above, name), field.description or "", value)

@@ -1,0 +1,1 @@
+"""What is learned from text without a network: n-grams, linear models."""

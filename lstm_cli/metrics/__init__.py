@@ -1,0 +1,1 @@
+"""Arrays of targets and predictions in, frozen scores out."""

@@ -1,0 +1,141 @@
+"""Learning curves, confusion and reliability as PNG files, drawn without matplotlib's global state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_cli.arrays import Float64, Int64
+from lstm_cli.metrics import classification as metrics
+
+_BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9772b", "#9a9a9a"
+_LONGEST_LABEL = 18
+_FONTS = (
+    "DejaVu Sans",  # matplotlib's own, always there
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+)
+"""Tried in this order for every letter of a label."""
+
+
+@contextmanager
+def _figure(path: Path, width: float, height: float, columns: int = 1) -> Iterator[Any]:
+    """Axes to draw on; the file is there, whole, when the block ends."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns)
+    yield axes
+    for ax in np.atleast_1d(axes):
+        ax.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)
+
+
+def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
+    """Train and dev loss, and the chosen dev metric, by epoch; the best epoch is marked."""
+    epochs = [record["epoch"] for record in records]
+    best = [record for record in records if record["best"]]
+    with _figure(path, 9, 3.6, columns=2) as (left, right):
+        left.plot(
+            epochs,
+            [record["train_loss"] for record in records],
+            "o-",
+            color=_BLUE,
+            label="train",
+            markersize=4,
+        )
+        left.plot(
+            epochs,
+            [record["dev"]["log_loss"] for record in records],
+            "o-",
+            color=_ORANGE,
+            label="dev",
+            markersize=4,
+        )
+        left.set_title("loss", loc="left")
+        left.legend(frameon=False)
+        values = [record["dev"][metric] for record in records]
+        right.plot(epochs, values, "o-", color=_ORANGE, markersize=4)
+        right.set_title(f"dev {metric}", loc="left")
+        if best:
+            epoch, value = best[-1]["epoch"], best[-1]["dev"][metric]
+            right.plot([epoch], [value], "o", color=_BLUE, markersize=8)
+            right.set_title(f"dev {metric}: best {value:.4f} in epoch {epoch}", loc="left")
+        for ax in (left, right):
+            ax.set_xlabel("epoch")
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            ax.grid(axis="y", alpha=0.3)
+
+
+def _drawable(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Fonts that are here, and the names as they can be drawn in them: shortened in the middle, and where no font
+    has a name's script, "class 3", counted from 0 in the order of confusion.csv."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    fonts = [font for font in _FONTS if font in here]
+    paths = [font_manager.findfont(font_manager.FontProperties(family=[font])) for font in fonts]
+    known = {code for path in paths for code in font_manager.get_font(path).get_charmap()}
+    shown = []
+    for i, name in enumerate(" ".join(name.split()) for name in names):
+        if len(name) > _LONGEST_LABEL:  # names of one family differ at their ends
+            half = _LONGEST_LABEL // 2
+            name = f"{name[: half - 1]}…{name[-half:]}"
+        shown.append(name if name and known.issuperset(map(ord, name)) else f"class {i}")
+    return fonts, shown
+
+
+def confusion(counts: Int64, names: Sequence[str], split: str, path: Path) -> None:
+    """(C, C) counts; the colour is the share of the true class, the numbers are rows."""
+    size = min(max(3.6, 1.6 + 0.55 * len(names)), 16)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fonts, shown = _drawable(names)
+    style = {"fontfamily": fonts, "parse_math": False}  # a dollar sign in a label is no formula
+    with _figure(path, size + 0.8, size) as ax:
+        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        upright = max(map(len, shown)) <= 8 and len(names) <= 8
+        ax.set_xticks(range(len(names)), shown, rotation=0 if upright else 90, **style)
+        ax.set_yticks(range(len(names)), shown, **style)
+        ax.set_xlabel("predicted")
+        ax.set_ylabel("true")
+        ax.set_title(f"{split}: rows of each class", loc="left", parse_math=False)
+        if len(names) <= 30:
+            font = 10 if len(names) <= 10 else 7
+            for i, j in np.ndindex(counts.shape):
+                if counts[i, j]:
+                    colour = "white" if shares[i, j] > 0.55 else "black"
+                    ax.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", color=colour, fontsize=font)
+
+
+def reliability(targets: Int64, probs: Float64, ece: float, path: Path) -> None:
+    """Accuracy against stated confidence; on the diagonal a model means what it says. Areas are rows."""
+    confidence, accuracy, count = metrics.reliability(targets, probs)
+    with _figure(path, 4.4, 4.4) as ax:
+        ax.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1)
+        ax.plot(confidence, accuracy, "-", color=_BLUE, alpha=0.4, linewidth=1)
+        ax.scatter(confidence, accuracy, s=12 + 300 * count / count.sum(), color=_BLUE, alpha=0.8, zorder=3)
+        lowest = 1 / probs.shape[1]
+        ax.set_xlim(max(0.0, lowest - 0.05), 1.02)
+        ax.set_ylim(min(max(0.0, lowest - 0.05), float(accuracy.min()) - 0.05), 1.02)
+        ax.set_xlabel("confidence of the prediction")
+        ax.set_ylabel("accuracy")
+        ax.set_title(f"reliability (calibration error {ece:.1%})", loc="left")
+        ax.grid(alpha=0.3)

@@ -1,0 +1,271 @@
+"""A checkpoint is a folder that is whole or ignored.
+
+Every file goes bytes → temporary name beside its own → fsync → rename (`durable.py`); the manifest, with the SHA-256
+of all others, is written last, and a folder whose manifest does not match is no checkpoint. The new folder is made
+under another name and then takes the place of the old one, which stays as `.previous` until the next is whole. Weights
+are safetensors, all else is JSON: nothing in a checkpoint can run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from lstm_cli.data.durable import naming, sync_folder, write_file
+from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
+from lstm_cli.tasks import Classify, Task, load_task
+from lstm_cli.training.state import Progress, TrainState
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_MODEL = "model.safetensors"
+_TRAINING = "training.safetensors"
+_NUMBERS = "training.json"
+_NAME = re.compile(r"[a-z_]{1,40}\.(json|safetensors)")
+_MAX_JSON_BYTES = {"tokenizer.json": 2**27, "labels.json": 2**24}
+_MAX_OTHER_JSON_BYTES = 2**20
+_JSON_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What reading a wrong JSON file comes to."""
+_MAX_HEADER_BYTES = 2**20  # of safetensors: a model of ten layers takes 10 kB
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that is whole: what it was saved with and its files' contents.
+
+    `passed_over` says what was wrong with a newer one of the same name, where there was one.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    passed_over: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Such as `best, epoch 3, sha256 0f3a…`."""
+        return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {self.digest[:12]}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the weights."""
+        return hashlib.sha256(self.files[_MODEL]).hexdigest()
+
+    def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
+        """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
+        try:
+            task = load_task(self.files)
+        except CheckpointError as fault:
+            raise CheckpointError(f"{self.folder}: {fault}") from None
+        return task, self.model_of(task).to(device).eval()
+
+    def model_of(self, task: Task) -> nn.Module:
+        """The task's model with the saved weights. Raises CheckpointError where they do not fit."""
+        try:
+            # on the meta device, so that no memory is taken before the weights are known to fit
+            with torch.device("meta"), _NothingDrawn():
+                model = task.build_model()
+            weights = _tensors(self.files[_MODEL])
+            _refuse_strange(weights)
+            model.load_state_dict(weights, assign=True)
+        except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(
+                f"{self.folder / _MODEL}: does not fit its own config.json ({str(fault)[:500]})"
+            ) from None
+        return model
+
+    def restore(self, state: TrainState) -> None:
+        """Put a training where this one was saved. Raises CheckpointError where it is another model's."""
+        self._put(state.restore)
+
+    def go_back(self, state: TrainState) -> None:
+        """`restore` after steps that were not finite."""
+        self._put(state.go_back)
+
+    def _put(self, receive: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]) -> None:
+        try:
+            tensors = _tensors(self.files[_TRAINING])
+            _refuse_strange({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
+            numbers = json.loads(self.files[_NUMBERS])
+            progress = TypeAdapter(Progress).validate_json(json.dumps(numbers["progress"]), strict=True)
+            if min(progress.epoch, progress.position, progress.step) < 0:
+                raise ValueError("a count below 0")
+            receive(tensors, numbers)
+        except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(
+                f"{self.folder}: training cannot go on from its {_TRAINING} and {_NUMBERS} ({str(fault)[:500]})"
+            ) from None
+
+
+def save_best(folder: Path, task: Task, state: TrainState) -> None:
+    """Write the model as it is scored now, for `eval` and `predict`."""
+    _write(folder, {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}, _about(state))
+
+
+def save_last(folder: Path, task: Task, state: TrainState) -> None:
+    """Write all that a resumed training needs."""
+    files = {
+        _MODEL: _bytes(state.scored_model.state_dict()),
+        _TRAINING: _bytes(state.training_tensors()),
+        _NUMBERS: json.dumps(state.training_numbers(), indent=2).encode(),
+        **task.files(),
+    }
+    _write(folder, files, _about(state))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The checkpoint of this name that is whole: the folder itself, else the newer one that was about to take its
+    place, else the one before it. Raises CheckpointError where there is none."""
+    faults: list[str] = []
+    for candidate in (folder, _unfinished(folder), _previous(folder)):
+        if not candidate.exists():
+            continue
+        try:
+            return dataclasses.replace(_read(candidate), passed_over="\n".join(faults) or None)
+        except CheckpointError as fault:
+            faults.append(str(fault))
+    if not faults:
+        raise CheckpointError(f"{folder}: no such checkpoint; has the training saved one yet?")
+    raise CheckpointError("\n".join(faults))
+
+
+def exists(folder: Path) -> bool:
+    """Whether anything was ever saved under this name, whole or not."""
+    return any(place.exists() for place in (folder, _unfinished(folder), _previous(folder)))
+
+
+def _about(state: TrainState) -> dict[str, Any]:
+    """The epoch being trained, from 1; right after an epoch it is the one just finished."""
+    progress = state.progress
+    return {"epoch": progress.epoch + (progress.position > 0), "step": progress.step}
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.new")
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.previous")
+
+
+def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
+    new, previous = _unfinished(folder), _previous(folder)
+    listed = {name: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for name, c in files.items()}
+    manifest: dict[str, Any] = {"format": _FORMAT, **about, "files": listed}
+    manifest["sha256"] = _digest_of(manifest)
+    with naming(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        try:
+            new.mkdir(parents=True)
+            for name, content in {**files, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
+                write_file(new / name, content)
+        except (OSError, StorageError):
+            shutil.rmtree(new, ignore_errors=True)  # on a full disk it would be in the way of all that comes
+            raise
+        if folder.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            folder.rename(previous)
+        new.rename(folder)
+        sync_folder(folder.parent)
+
+
+def _digest_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _read(folder: Path) -> Checkpoint:
+    try:
+        manifest = json.loads(_content(folder / MANIFEST))
+        listed = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+        if manifest["format"] != _FORMAT:
+            raise CheckpointError(
+                f"{folder}: format {manifest['format']!r:.100}, this lstmcls reads {_FORMAT}"
+            )
+        if manifest.pop("sha256") != _digest_of(manifest):
+            raise CheckpointError(f"{folder / MANIFEST}: damaged: its SHA-256 is not its own")
+        about = {"epoch": int(manifest["epoch"]), "step": int(manifest["step"])}
+    except _JSON_FAULTS as fault:
+        raise CheckpointError(f"{folder / MANIFEST}: damaged ({type(fault).__name__}: {fault})") from None
+    files = {}
+    for name, digest in listed.items():
+        if not _NAME.fullmatch(name):
+            raise CheckpointError(
+                f"{folder / MANIFEST}: names a file that is none of a checkpoint's: {name!r:.200}"
+            )
+        files[name] = _content(folder / name)
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise CheckpointError(f"{folder / name}: damaged: its SHA-256 is not the manifest's")
+    if _MODEL not in files:
+        raise CheckpointError(f"{folder / MANIFEST}: names no {_MODEL}")
+    return Checkpoint(folder, about, files)
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes. Raises CheckpointError for a link, a pipe or a device, and for more than its kind can have."""
+    try:
+        state = path.lstat()
+        if not stat.S_ISREG(state.st_mode):
+            raise CheckpointError(f"{path}: no regular file, and a checkpoint has no others")
+        if path.suffix == ".json" and state.st_size > _MAX_JSON_BYTES.get(path.name, _MAX_OTHER_JSON_BYTES):
+            raise CheckpointError(f"{path}: {state.st_size} bytes, more than such a file ever has")
+        return path.read_bytes()
+    except OSError as fault:
+        raise CheckpointError(f"{path}: cannot be read ({fault.strerror})") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: its {state.st_size} bytes do not fit into memory") from None
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Raises NotFiniteError: what is NaN once is never anything else again, so it must not replace what is not."""
+    broken = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if broken:
+        raise NotFiniteError(
+            f"not saved: {broken[0]} holds NaN or infinite values; the checkpoint before is whole. "
+            f"Try a lower train.learning_rate"
+        )
+    content: bytes = safetensors.torch.save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    )
+    return content
+
+
+def _tensors(content: bytes) -> dict[str, Tensor]:
+    """Raises KeyError, RuntimeError, ValueError or SafetensorError for what is not safetensors."""
+    if (header := int.from_bytes(content[:8], "little")) > _MAX_HEADER_BYTES:
+        raise ValueError(f"its header claims {header} bytes")
+    tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    return tensors
+
+
+def _refuse_strange(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for a weight that is no finite 32-bit number."""
+    for name, value in weights.items():
+        if value.dtype != torch.float32 or not value.isfinite().all():
+            raise ValueError(f"{name}: not all of it are finite numbers in float32")
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves tensors undrawn: on the meta device there is nothing to draw, and torch imports for 1.1 s to do it."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ == "normal_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

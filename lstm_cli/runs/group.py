@@ -1,0 +1,66 @@
+"""The folder of several runs of one config: which they are, and the files that are made of them all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lstm_cli.data.durable import write_file
+
+RECORD = "members.json"
+_SHOWN_MEMBERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunGroup:
+    """The runs `names` in folders below `path`; `by` is the option of `lstmcls train` that makes them."""
+
+    path: Path
+    by: Literal["seeds", "folds"]
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> RunGroup | None:
+        """The group in the folder `path`, or None where there is none."""
+        try:
+            content = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        match content:
+            case {"by": "seeds" | "folds" as by, "members": [_, *_] as names}:
+                return cls(path, by, tuple(map(str, names)))
+        return None
+
+    def write(self) -> None:
+        """Make the folder this group's, before its first run begins."""
+        content = {"by": self.by, "members": self.names}
+        write_file(self.path / RECORD, (json.dumps(content, indent=2) + "\n").encode())
+
+    @property
+    def option(self) -> str:
+        """Such as `--folds 3`."""
+        return f"--{self.by} {len(self.names)}"
+
+    @property
+    def how_to_go_on(self) -> str:
+        """The command that trains what is left to train."""
+        return f"lstmcls train {self.path} {self.option} --resume"
+
+    def choices(self) -> str:
+        """The members' folders, for a person to choose one from."""
+        shown = ", ".join(str(self.path / name) for name in self.names[:_SHOWN_MEMBERS])
+        return shown + (", …" if len(self.names) > _SHOWN_MEMBERS else "")
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "summary.md"
+
+    @property
+    def out_of_fold(self) -> Path:
+        return self.path / "out-of-fold.jsonl"

@@ -1,0 +1,149 @@
+"""Several runs of one config in numbers: mean, standard deviation, lowest and highest of every score."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lstm_cli.runs.group import RunGroup
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "ece": "ECE",
+    "roc_auc": "ROC AUC",
+}
+_VERDICTS = ("beats", "ties", "loses to")
+
+
+def summarize(
+    group: RunGroup, scored: Sequence[Mapping[str, Any]], seconds: Sequence[float]
+) -> dict[str, Any]:
+    """The content of summary.json: `scored` is each member's metrics.json, `seconds` what each has trained."""
+    verdicts = [metrics["verdict"] for metrics in scored]
+    return {
+        "by": group.by,
+        "split": scored[0]["split"],
+        "scores": _spreads(scored),
+        "baselines": {
+            name: _spreads([metrics["baselines"][name] for metrics in scored])
+            for name in scored[0]["baselines"]
+        },
+        "parts": {
+            name: _spreads([metrics["parts"][name] for metrics in scored]) for name in scored[0]["parts"]
+        },
+        "verdicts": {verdict: verdicts.count(verdict) for verdict in _VERDICTS},
+        "seconds": round(sum(seconds), 3),
+        "members": {
+            name: {
+                **{key: metrics[key] for key in ("n", *_NAMES, "verdict") if key in metrics},
+                "seconds": round(trained, 3),
+            }
+            for name, metrics, trained in zip(group.names, scored, seconds, strict=True)
+        },
+    }
+
+
+def _spreads(scored: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Every score that all of them have; the standard deviation is a sample's (n - 1)."""
+    found = {}
+    for name in _NAMES:
+        values = [metrics[name] for metrics in scored if name in metrics]
+        if len(values) == len(scored):
+            found[name] = {
+                "mean": statistics.fmean(values),
+                "sd": statistics.stdev(values),
+                "min": min(values),
+                "max": max(values),
+            }
+    return found
+
+
+def table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows: the scores, then those of each baseline."""
+    rows = [_row(_NAMES[name], spread) for name, spread in summary["scores"].items()]
+    for rival, spreads in summary["baselines"].items():
+        rows += [_row(f"{rival} {_NAMES[name]}", spread) for name, spread in spreads.items()]
+    return ["", "mean ± sd", "min", "max"], rows
+
+
+def _row(name: str, spread: Mapping[str, float]) -> list[str]:
+    return [
+        name,
+        _mean(spread),
+        f"{spread['min']:.4f}",
+        f"{spread['max']:.4f}",
+    ]
+
+
+def _mean(spread: Mapping[str, float]) -> str:
+    return f"{spread['mean']:.4f} ± {spread['sd']:.4f}"
+
+
+def title(summary: Mapping[str, Any]) -> str:
+    """Such as `test over 5 seeds`."""
+    return f"{summary['split']} over {len(summary['members'])} {summary['by']}"
+
+
+def conclusions(summary: Mapping[str, Any]) -> list[str]:
+    """What the numbers come to, a sentence each."""
+    said = []
+    verdicts = summary["verdicts"]
+    if any(verdicts.values()):
+        said.append(
+            f"of {len(summary['members'])} runs {verdicts['beats']} beat the best baseline, {verdicts['ties']} tie, "
+            f"{verdicts['loses to']} lose"
+        )
+    if pooled := summary.get("out_of_fold"):
+        said.append(
+            f"each of {pooled['n']:,} rows scored by the run that did not learn from it: accuracy "
+            f"{pooled['accuracy']:.4f}, macro F1 {pooled['macro_f1']:.4f}, log loss {pooled['log_loss']:.4f}"
+        )
+    if left_out := summary.get("rows_in_no_fold"):
+        said.append(
+            f"{left_out:,} rows are in no fold: without them some training would not know their label at all"
+        )
+    return said
+
+
+def page(summary: Mapping[str, Any]) -> str:
+    """The content of summary.md."""
+    columns, rows = table(summary)
+    names = {key: name for key, name in _NAMES.items() if key in summary["scores"]}
+    parts = {**summary["parts"], "this model": summary["scores"]}
+    measured = [key for key in names if all(key in spreads for spreads in parts.values())]
+    lines = [
+        f"# {title(summary)}",
+        "",
+        *_markdown(columns, rows),
+        "",
+        *(f"- {sentence}" for sentence in conclusions(summary)),
+        f"- {summary['seconds']:,.0f} s of training in all",
+        "",
+        *_markdown(
+            ["", *(names[key] for key in measured)],
+            [[part, *(_mean(spreads[key]) for key in measured)] for part, spreads in parts.items()],
+        ),
+        "",
+        *_markdown(
+            ["run", "rows", *names.values(), "against the best baseline", "seconds"],
+            [
+                [
+                    run,
+                    f"{scores['n']:,}",
+                    *(f"{scores[key]:.4f}" for key in names),
+                    scores["verdict"] or "",
+                    f"{scores['seconds']:,.0f}",
+                ]
+                for run, scores in summary["members"].items()
+            ],
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (columns, ["---"] * len(columns), *rows)]

@@ -1,0 +1,1 @@
+"""A trained model against rows: predictions, evaluation, baselines, verification."""

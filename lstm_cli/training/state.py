@@ -1,0 +1,170 @@
+"""What a training was asked for, and where it stands: everything that a resumed one needs."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lstm_cli.runtime import Runtime
+from lstm_cli.tasks.base import Task
+from lstm_cli.training.config import TrainConfig
+from lstm_cli.training.optimizer import adamw
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything about a training that is a number: where it stands and what it has seen. All of it is saved."""
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    rate_scale: float = 1.0
+    best_score: float | None = None
+    best_epoch: int | None = None
+    epochs_since_best: int = 0
+    epochs_since_cut: int = 0
+    bad_in_a_row: int = 0
+    went_back: bool = False
+    # of the running epoch
+    skipped_steps: int = 0
+    loss_total: float = 0.0
+    loss_count: int = 0
+    tokens: int = 0
+    positions: int = 0
+    seconds: float = 0.0
+    # (train loss, dev loss) of every epoch that is over
+    losses: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What a step will say once the device has come to it: (2,) loss summed over `count`, and gradient norm."""
+
+    figures: Tensor
+    count: int
+
+
+@dataclass(slots=True)
+class TrainState:
+    """The one mutable object of a training. `averaged` holds the averaged weights where `train.ema` is set.
+
+    `unread` are steps that are taken but not yet counted in `progress`; there are none on a CPU. `parts` is how many
+    pieces a batch is computed in, found out anew by every process.
+    """
+
+    model: nn.Module
+    averaged: nn.Module | None
+    optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
+    seed: int
+    progress: Progress
+    unread: list[Unread] = field(default_factory=list)
+    parts: int = 1
+
+    @classmethod
+    def start(
+        cls,
+        task: Task,
+        config: TrainConfig,
+        runtime: Runtime,
+        seed: int,
+        pretrained: Mapping[str, Tensor] | None = None,
+    ) -> TrainState:
+        """A model on its device with a fresh optimizer; the seed decides every weight that is not `pretrained`."""
+        torch.manual_seed(seed)
+        model = task.build_model()
+        model.load_state_dict({**model.state_dict(), **(pretrained or {})})
+        model.to(runtime.device)
+        optimizer = adamw(model, config.weight_decay, pretrained or ())
+        scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
+        averaged = copy.deepcopy(model) if config.ema else None
+        return cls(model, averaged, optimizer, scaler, seed, Progress())
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The model that is scored, and kept as the best."""
+        return self.averaged or self.model
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is worth going back to: the last step was finite, and so is every weight."""
+        self.settle()
+        return not self.progress.bad_in_a_row and all(
+            bool(value.isfinite().all()) for value in self.training_tensors().values()
+        )
+
+    def go_back(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """`restore` after steps that were not finite: from here on with half the learning rate."""
+        self.unread.clear()
+        self.restore(tensors, numbers)
+        self.progress.rate_scale *= 0.5
+        self.progress.bad_in_a_row = 0
+        self.progress.went_back = True
+
+    def training_tensors(self) -> dict[str, Tensor]:
+        """All tensors that a resumed training needs, by name."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.averaged is not None:
+            tensors |= {f"averaged.{name}": value for name, value in self.averaged.state_dict().items()}
+        for parameter, slots in self.optimizer.state.items():
+            tensors |= {f"optimizer.{names[id(parameter)]}.{slot}": value for slot, value in slots.items()}
+        return tensors
+
+    def training_numbers(self) -> dict[str, Any]:
+        """All numbers that a resumed training needs."""
+        self.settle()
+        return {
+            "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def settle(self) -> None:
+        """Count the unread steps in `progress`, waiting for the device once."""
+        if not self.unread:
+            return
+        progress = self.progress
+        figures = torch.stack([step.figures for step in self.unread]).tolist()
+        for step, (loss, norm) in zip(self.unread, figures, strict=True):
+            if math.isfinite(loss) and math.isfinite(norm):
+                progress.loss_total += loss
+                progress.loss_count += step.count
+                progress.bad_in_a_row = 0
+            else:
+                progress.skipped_steps += 1
+                progress.bad_in_a_row += 1
+        self.unread.clear()
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Stand where `training_tensors` and `training_numbers` were taken. Raises KeyError, RuntimeError, TypeError
+        or ValueError where they are of another model."""
+        self.model.load_state_dict(_under("model.", tensors))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(_under("averaged.", tensors))
+        self.optimizer.state.clear()
+        for name, parameter in self.model.named_parameters():
+            slots = _under(f"optimizer.{name}.", tensors)
+            if slots:  # none before the first step
+                if {slot: value.shape for slot, value in slots.items()} != _slot_shapes(parameter):
+                    raise ValueError(f"optimizer.{name} is that of another parameter")
+                self.optimizer.state[parameter] = {
+                    slot: value.to(value.device if slot == "step" else parameter.device)
+                    for slot, value in slots.items()
+                }
+        self.scaler.load_state_dict(dict(numbers["scaler"]))
+        self.progress = Progress(**numbers["progress"])
+
+
+def _slot_shapes(parameter: Tensor) -> dict[str, torch.Size]:
+    """Of AdamW."""
+    return {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

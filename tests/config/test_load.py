@@ -1,0 +1,268 @@
+"""The border: every fault at once, each with its line, its path, what was got and what to try."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lstm_cli.config.load import load_config
+from lstm_cli.errors import ConfigError
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "my.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def faults(folder: Path, text: str, *overrides: str) -> list[str]:
+    path = write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return [fault.replace(path, "my.yaml") for fault in caught.value.faults]
+
+
+MINIMAL = "data:\n  train: rows.csv\n"
+
+
+def test_a_config_needs_nothing_but_its_training_rows(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL))
+    assert config.data.train == "rows.csv"
+    assert config.data.dev == 0.1
+    assert config.task.pooling == "final"
+    assert config.run.dir == "runs/my"
+
+
+def test_the_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, MINIMAL), ["task.tokenizer.kind=bpe", "data.text_column=[title, body]"]
+    )
+    again = tmp_path / "again.yaml"
+    again.write_text(config.to_yaml(), encoding="utf-8")
+    assert load_config(str(again)) == config
+
+
+def test_every_fault_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
+    text = (
+        "data:\n"
+        "  train: rows.csv\n"
+        "  text_colum: review\n"
+        "task:\n"
+        "  pooling: maximum\n"
+        "  encoder:\n"
+        "    hidden_size: many\n"
+        "    cell: lst\n"
+        "train:\n"
+        "  epochs: 0\n"
+        "runs: {}\n"
+    )
+    found = faults(tmp_path, text)
+    assert [fault.split(": ")[:2] for fault in found] == [
+        ["my.yaml:3", "data.text_colum"],
+        ["my.yaml:5", "task.pooling"],
+        ["my.yaml:7", "task.encoder.hidden_size"],
+        ["my.yaml:8", "task.encoder.cell"],
+        ["my.yaml:10", "train.epochs"],
+        ["my.yaml:11", "runs"],
+    ]
+    assert 'Did you mean "text_column"?' in found[0]
+    assert "got 'maximum'" in found[1]
+    assert "mean+max" in found[1]
+    assert "valid integer" in found[2]
+    assert "got 'many'" in found[2]
+    assert 'Did you mean "lstm"?' in found[3]
+    assert "greater than or equal to 1, got 0" in found[4]
+    assert 'Did you mean "run"?' in found[5]
+
+
+def test_a_missing_key_is_named_where_its_section_is(tmp_path: Path) -> None:
+    assert faults(tmp_path, "train:\n  epochs: 3\ndata:\n  dev: 0.2\n") == [
+        "my.yaml:3: data.train: required, but not given"
+    ]
+
+
+def test_a_section_that_is_no_section_is_said_to_be_none(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL + "task: lstm\n")
+    assert fault == "my.yaml:3: task: must be a section with keys of its own, got 'lstm'"
+
+
+def test_an_unknown_tokenizer_names_those_there_are(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL + "task:\n  tokenizer:\n    kind: words\n")
+    assert fault.startswith(
+        "my.yaml:5: task.tokenizer.kind: must be one of word, bpe, unigram, char, got 'words'"
+    )
+    assert 'Did you mean "word"?' in fault
+
+
+def test_a_key_of_another_tokenizer_kind_is_unknown(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL + "task:\n  tokenizer:\n    kind: unigram\n    min_count: 3\n")
+    assert fault.startswith("my.yaml:6: task.tokenizer.min_count: unknown key; known here: kind, lowercase")
+
+
+def test_a_tokenizer_without_a_kind_is_of_words(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL), ["task.tokenizer.min_count=7"])
+    assert config.task.tokenizer.kind == "word"
+    assert config.task.tokenizer.min_count == 7
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    assert faults(tmp_path, "data:\n  train: a.csv\n  train: b.csv\n") == [
+        "my.yaml:3: data.train: given twice"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty"),
+        ("- a\n- b\n", "must be sections"),
+        ("data: {train: a.csv\n", "my.yaml:2: not YAML"),
+        ("data:\n\ttrain: a.csv\n", "my.yaml:2: not YAML"),
+        ("data: !!python/object/apply:os.system [echo]\n", "my.yaml:1: not YAML"),
+        ("\x00", "not YAML"),
+        ("[" * 5_000, "not YAML"),
+    ],
+)
+def test_what_is_no_config_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (fault,) = faults(tmp_path, text)
+    assert said in fault
+
+
+def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
+    overrides = [
+        "train.learning_rate=1e-3",
+        "run.dir=2024",
+        "data.label_column=yes",
+        "data.dev=0.25",
+        "data.columns=[label, text]",
+        "task.encoder.bidirectional=false",
+        "data.test=null",
+    ]
+    config = load_config(write(tmp_path, MINIMAL), overrides)
+    assert config.train.learning_rate == 1e-3
+    assert config.run.dir == "2024"
+    assert config.data.label_column == "yes"
+    assert config.data.dev == 0.25
+    assert config.data.columns == ["label", "text"]
+    assert config.task.encoder.bidirectional is False
+    assert config.data.test is None
+
+
+def test_a_fault_of_an_override_names_the_override(tmp_path: Path) -> None:
+    found = faults(tmp_path, MINIMAL, "train.epoch=3", "train.batch_size=x", "epochs", ".=1")
+    assert found[0] == "--set epochs: must read key=value, such as --set train.epochs=5"
+    assert found[1].startswith("--set .=1: must read key=value")
+    assert found[2].startswith("--set train.batch_size=x: train.batch_size: must be a valid integer")
+    assert found[3].startswith("--set train.epoch=3: train.epoch: unknown key")
+    assert found[3].endswith('Did you mean "epochs"?')
+
+
+def test_impossible_combinations_are_faults(tmp_path: Path) -> None:
+    text = MINIMAL + (
+        "task:\n  pooling: final-all-layers\n  encoder: {dropout: 0.5}\nrun:\n  device: cpu\n  precision: fp16\n"
+    )
+    found = faults(tmp_path, text)
+    assert [fault.split(": ")[1] for fault in found] == [
+        "task.pooling",
+        "task.encoder.dropout",
+        "run.precision",
+    ]
+
+
+@pytest.mark.parametrize("dev", ["0.0", "1.5", "-0.1", "1"])
+def test_a_dev_share_lies_between_zero_and_one(tmp_path: Path, dev: str) -> None:
+    (fault,) = faults(tmp_path, f"data:\n  train: a.csv\n  dev: {dev}\n")
+    assert fault.startswith("my.yaml:3: data.dev: ")
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    with pytest.raises(ConfigError, match=r'no such config\. Did you mean "my\.yaml"\?'):
+        load_config(str(tmp_path / "mi.yaml"))
+
+
+def test_a_config_can_come_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(MINIMAL))
+    assert load_config("-").run.dir == "runs/stdin"
+
+
+def test_a_runs_folder_is_a_config_and_knows_where_it_is_now(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL), run_dir="runs/elsewhere")
+    run = tmp_path / "moved"
+    run.mkdir()
+    (run / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    assert load_config(str(run)).run.dir == str(run)
+    with pytest.raises(ConfigError, match=r"a folder without config\.yaml"):
+        load_config(str(tmp_path))
+
+
+def test_a_huge_file_is_no_config(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, "# " + "x" * 2**20)
+    assert "is no config" in fault
+
+
+def test_the_resolved_config_is_plain_yaml(tmp_path: Path) -> None:
+    assert yaml.safe_load(load_config(write(tmp_path, MINIMAL)).to_yaml())["run"]["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["run.dir.a=1", "run.dir=2024", "run.seed=x"], "run.seed"),
+        (["run.dir=2024", "run.dir.a=1"], "run.dir: must be a valid string, got {'a': 1}"),
+    ],
+)
+def test_overrides_of_one_key_and_of_what_is_below_it_are_read_in_their_order(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    (fault,) = faults(tmp_path, MINIMAL, *overrides)
+    assert said in fault
+
+
+_LAUGHS = "".join(f"- &b{i} [{','.join([f'*b{i - 1}' if i else 'x'] * 9)}]\n" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_LAUGHS, "10,000 values"),
+        ("a: &a [*a]", "nested too deep"),
+        ("run: {seed: " + ":".join("1" * 3_000) + "}", "4,096 characters"),
+        ("a: " + "[" * 100_000, "nested too deep"),
+        ("run: {seed: !!int ''}", "not of the type"),
+        ("run: {seed: !!bool x}", "not of the type"),
+        ("run: {seed: !!timestamp x}", "not of the type"),
+        ("run: {seed: 2001-99-99}", "not of the type"),
+        (MINIMAL + "run: {seed: 0x" + "f" * 4_000 + "}", "run.seed: must be a number of at most"),
+        ("# " + "x" * 2**18, "is no config"),
+    ],
+)
+def test_yaml_that_would_grow_or_that_its_library_trips_over_is_a_fault(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_config(write(tmp_path, text))
+    assert len(str(caught.value)) < 2_000
+
+
+def test_a_value_is_shown_in_a_length_that_a_person_reads(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL + "run: {device: " + "x" * 4_000 + "}\n")
+    assert len(fault) < 500
+
+
+@pytest.mark.parametrize("override", [".".join("k" * 400) + "=1", "task.tokenizer=" + "{a: " * 50 + "}" * 50])
+def test_what_no_key_can_lie_in_is_refused_before_it_is_checked(small_yaml: str, override: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        load_config(small_yaml, [override])
+    assert len(str(fault.value)) < 1000
+    assert "levels" in str(fault.value) or "task.tokenizer" in str(fault.value)
+
+
+def test_a_config_nested_out_of_all_proportion_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("data: " + "[" * 30 + "]" * 30, encoding="utf-8")
+    with pytest.raises(ConfigError, match="nested too deep"):
+        load_config(str(path))

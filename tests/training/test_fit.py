@@ -1,0 +1,407 @@
+"""The loop: it learns, it repeats itself to the byte, it goes on where it stopped, it steps over what is not finite."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lstm_cli.batch import Batch
+from lstm_cli.config.load import load_config
+from lstm_cli.data.batching import collate
+from lstm_cli.data.sources import load_splits
+from lstm_cli.errors import LstmclsError, NotFiniteError
+from lstm_cli.runtime import Runtime, start
+from lstm_cli.tasks import Classify, Loss
+from lstm_cli.training.config import TrainConfig
+from lstm_cli.training.fit import (
+    EncodedSplits,
+    EpochReport,
+    Report,
+    StepReport,
+    _step,
+    fit,
+    learning_rate,
+    memory_estimate,
+)
+from lstm_cli.training.state import TrainState
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Setting:
+    """Everything that `fit` takes, and shorthands for running it."""
+
+    def __init__(self, small_yaml: str, overrides: Sequence[str] = ()) -> None:
+        config = load_config(small_yaml, overrides)
+        self.runtime: Runtime = start(config.run)
+        splits = load_splits(config.data, config.run.seed)
+        self.task: Classify = config.task.fit(splits.train)
+        self.data = EncodedSplits(self.task.encode(splits.train), self.task.encode(splits.dev))
+        self.train: TrainConfig = config.train
+        self.seed = config.run.seed
+
+    def state(self) -> TrainState:
+        return TrainState.start(self.task, self.train, self.runtime, self.seed)
+
+    def fit(self, state: TrainState) -> Iterator[Report]:
+        return fit(state, self.task, self.data, self.train, self.runtime)
+
+    def trained(self) -> TrainState:
+        state = self.state()
+        for _ in self.fit(state):
+            pass
+        return state
+
+
+def epochs(reports: Iterator[Report]) -> list[EpochReport]:
+    return [report for report in reports if isinstance(report, EpochReport)]
+
+
+def assert_equal(ours: Tensors, theirs: Tensors) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def numbers(state: TrainState) -> dict[str, object]:
+    """All numbers but the clock's."""
+    assert not state.unread
+    return {k: v for k, v in dataclasses.asdict(state.progress).items() if k != "seconds"}
+
+
+def test_a_small_task_is_learned(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.epochs=20", "train.patience=0", "train.learning_rate=0.02"])
+    reports = epochs(setting.fit(setting.state()))
+    assert reports[-1].train_loss < 0.5 * reports[0].train_loss
+    assert max(report.dev.scalars()["accuracy"] for report in reports) > 0.9  # 8 seeds: 0.98 at least
+
+
+def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) -> None:
+    first, second = Setting(small_yaml).trained(), Setting(small_yaml).trained()
+    assert_equal(first.training_tensors(), second.training_tensors())
+    other = Setting(small_yaml, ["run.seed=1"]).trained()
+    assert not torch.equal(first.model.head.weight, other.model.head.weight)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 10, 15, 19])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["train.ema=0.9", "train.schedule=plateau", "train.accumulate=2"],
+        ["task.features=ngrams", "task.adversarial=2", "train.ema=0.9"],
+    ],
+)
+def test_stopping_anywhere_and_going_on_equals_going_straight_through(
+    small_yaml: str, stop_after: int, overrides: list[str]
+) -> None:
+    setting = Setting(small_yaml, overrides)
+    straight = setting.trained()
+
+    stopped = setting.state()
+    for _ in itertools.islice(setting.fit(stopped), stop_after):
+        pass
+    tensors = {name: value.clone() for name, value in stopped.training_tensors().items()}
+    saved = stopped.training_numbers()
+    torch.manual_seed(12345)  # whatever happens to the global generators in between must not matter
+    np.random.seed(12345)
+    random.seed(12345)
+
+    resumed = setting.state()
+    resumed.restore(tensors, saved)
+    for _ in setting.fit(resumed):
+        torch.rand(3)
+    assert_equal(resumed.training_tensors(), straight.training_tensors())
+    assert numbers(resumed) == numbers(straight)
+
+
+def test_a_state_of_another_model_is_not_restored(small_yaml: str) -> None:
+    small, wide = Setting(small_yaml).trained(), Setting(small_yaml, ["task.encoder.hidden_size=9"]).state()
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        wide.restore(small.training_tensors(), small.training_numbers())
+
+
+def test_an_optimizer_of_other_shapes_is_not_restored(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    trained = setting.trained()
+    name = "optimizer.head.weight.exp_avg"
+    for other in (torch.zeros(3), None):
+        tensors = trained.training_tensors()
+        tensors.pop(name) if other is None else tensors.update({name: other})
+        with pytest.raises(ValueError, match=r"optimizer\.head\.weight is that of another"):
+            setting.state().restore(tensors, trained.training_numbers())
+
+
+def test_the_mean_loss_does_not_depend_on_the_batch_size(small_yaml: str) -> None:
+    off = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
+    frozen = ["train.learning_rate=1e-12", "train.epochs=1", "train.weight_decay=0", "run.precision=fp32"]
+    losses = [
+        epochs(setting.fit(setting.state()))[0].train_loss
+        for size in (1, 7, 120)
+        for setting in [Setting(small_yaml, [*off, *frozen, f"train.batch_size={size}"])]
+    ]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_accumulated_gradients_are_those_of_the_joined_batch(
+    small_yaml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_dropout = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
+    setting = Setting(small_yaml, [*no_dropout, "train.clip_norm=1000", "run.precision=fp32"])
+
+    def gradients(groups: list[np.ndarray]) -> Tensors:
+        state = setting.state()
+        monkeypatch.setattr(state.optimizer, "zero_grad", lambda set_to_none: None)
+        batches = [collate(setting.data.train, rows) for rows in groups]
+        _step(state, setting.task, batches, 30, 0.01, setting.train, setting.runtime)
+        return {name: value.grad for name, value in state.model.named_parameters() if value.grad is not None}
+
+    rows = np.arange(30)
+    joined, cut = gradients([rows]), gradients([rows[:7], rows[7:12], rows[12:]])
+    plain = setting.state().model
+    loss = setting.task.loss(plain, collate(setting.data.train, rows))
+    (loss.total / loss.count).backward()  # type: ignore[no-untyped-call]
+    for name, parameter in plain.named_parameters():
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, joined[name], rtol=1e-4, atol=1e-7), name
+    for name, value in joined.items():
+        assert value.abs().max() > 0
+        assert torch.allclose(value, cut[name], rtol=1e-4, atol=1e-7), name
+
+
+class Poisoned(Classify):
+    """A task whose loss is not finite on the steps asked for."""
+
+    __slots__ = ()
+    bad_calls: frozenset[int] = frozenset()
+    calls = 0
+    poison = math.nan
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        loss = Classify.loss(self, model, batch)
+        type(self).calls += 1
+        if type(self).calls in type(self).bad_calls:
+            return Loss(loss.total * type(self).poison, loss.count)
+        return loss
+
+
+def poisoned(setting: Setting, calls: set[int], poison: float = math.nan) -> None:
+    Poisoned.bad_calls, Poisoned.calls, Poisoned.poison = frozenset(calls), 0, poison
+    setting.task = Poisoned(setting.task.config, setting.task.tokenizer, setting.task.labels)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_step_that_is_not_finite_is_skipped_and_counted(small_yaml: str, poison: float) -> None:
+    setting = Setting(small_yaml)
+    poisoned(setting, {2, 3, 11}, poison)
+    state = setting.state()
+    reports = epochs(setting.fit(state))
+    assert [report.skipped_steps for report in reports] == [2, 1, 0]
+    assert all(bool(torch.isfinite(value).all()) for value in state.training_tensors().values())
+    assert all(math.isfinite(report.train_loss) for report in reports)
+
+
+def test_a_skipped_step_changes_no_weight(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    poisoned(setting, {1})
+    state = setting.state()
+    before = {name: value.clone() for name, value in state.model.state_dict().items()}
+    next(setting.fit(state))
+    assert_equal(before, dict(state.model.state_dict()))
+
+
+def test_losses_that_are_read_late_change_nothing(small_yaml: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(small_yaml, ["train.ema=0.9"])
+    poisoned(setting, {3, 11})
+    at_once = setting.trained()
+    monkeypatch.setattr("lstm_cli.training.fit._STEPS_UNREAD", {"cpu": 5})
+    poisoned(setting, {3, 11})
+    late = setting.state()
+    for report in setting.fit(late):
+        assert isinstance(report, StepReport) or not late.unread
+        if late.progress.step == 12:
+            assert len(late.unread) == 4
+            late.training_numbers()  # as a save in the middle of an epoch does
+            assert not late.unread
+    assert_equal(late.training_tensors(), at_once.training_tensors())
+    assert numbers(late) == numbers(at_once)
+
+
+def test_many_bad_steps_in_a_row_stop_the_training_by_name(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.max_bad_steps=4"])
+    poisoned(setting, {3, 4, 5, 7, 8, 9, 10})
+    with pytest.raises(
+        LstmclsError, match=r"epoch 2, step 10: the loss was NaN or infinite 4 steps in a row"
+    ):
+        list(setting.fit(setting.state()))
+
+
+def test_bad_steps_that_are_read_late_still_stop_the_training(
+    small_yaml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstm_cli.training.fit._STEPS_UNREAD", {"cpu": 1000})  # more than an epoch has
+    setting = Setting(small_yaml, ["train.max_bad_steps=4"])
+    poisoned(setting, set(range(3, 100)))
+    with pytest.raises(LstmclsError, match=r"epoch 1, .*: the loss was NaN or infinite 6 steps in a row"):
+        list(setting.fit(setting.state()))
+
+
+def test_weights_that_are_not_finite_are_never_scored(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.epochs=1"])
+    state = setting.state()
+    *_, last = itertools.takewhile(lambda report: report.position < report.num_batches, setting.fit(state))  # type: ignore[union-attr]
+    assert isinstance(last, StepReport)
+    torch.nn.init.constant_(state.model.head.weight, math.nan)  # type: ignore[union-attr, arg-type]
+    with pytest.raises(LstmclsError, match="outputs are NaN"):
+        list(setting.fit(state))
+
+
+def test_a_training_that_goes_back_starts_there_with_half_the_rate(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    state, straight = setting.state(), setting.state()
+    for _ in itertools.islice(setting.fit(straight), 5):
+        pass
+    tensors = {name: value.clone() for name, value in straight.training_tensors().items()}
+    saved = straight.training_numbers()
+    poisoned(setting, set(range(7, 100)))
+    with pytest.raises(NotFiniteError):
+        list(setting.fit(state))
+    state.go_back(tensors, saved)
+    assert_equal(state.training_tensors(), straight.training_tensors())
+    assert (state.progress.step, state.progress.rate_scale, state.progress.went_back) == (5, 0.5, True)
+    poisoned(setting, set())
+    report = epochs(setting.fit(state))[0]
+    highest = learning_rate(setting.train, report.step / (3 * report.step), 1.0)
+    assert report.learning_rate < 0.6 * highest
+    fresh = setting.state()
+    state.go_back(fresh.training_tensors(), fresh.training_numbers())  # nothing of the old optimizer is left
+    assert_equal(state.training_tensors(), fresh.training_tensors())
+
+
+class Cramped(Classify):
+    """A task whose device has room for five rows."""
+
+    __slots__ = ()
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        if batch.num_rows > 5:
+            raise torch.OutOfMemoryError("out of memory")
+        return Classify.loss(self, model, batch)
+
+
+def test_out_of_memory_computes_the_same_step_in_parts(small_yaml: str) -> None:
+    off = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
+    setting = Setting(small_yaml, [*off, "run.precision=fp32"])
+    whole = epochs(setting.fit(setting.state()))
+    setting.task = Cramped(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    state = setting.state()
+    reports = list(setting.fit(state))
+    assert {report.parts for report in reports if isinstance(report, StepReport)} == {4}  # 16 rows in 4 parts
+    for ours, theirs in zip(epochs(iter(reports)), whole, strict=True):
+        assert ours.step == theirs.step
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+        assert ours.dev.scalars()["log_loss"] == pytest.approx(theirs.dev.scalars()["log_loss"], rel=1e-3)
+
+
+def test_one_row_that_does_not_fit_ends_the_training_by_name(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+
+    class Full(Cramped):
+        def loss(self, model: nn.Module, batch: Batch) -> Loss:
+            raise torch.OutOfMemoryError("no room\nmore of it")
+
+    setting.task = Full(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    with pytest.raises(LstmclsError, match=r"single row in a batch \(no room\); try a lower"):
+        list(setting.fit(setting.state()))
+
+
+def test_the_memory_of_the_largest_batch_is_estimated_from_its_positions(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    model = setting.state().model
+    whole = memory_estimate(model, setting.data.train, setting.train)
+    longest = int(setting.data.train.lengths.max())
+    assert whole == 50 * 2 * 4 * 8 * 16 * longest  # two directions, four gates of 8 units, 16 rows
+    few = setting.train.model_copy(update={"batch_tokens": longest})
+    assert memory_estimate(model, setting.data.train, few) == whole // 16
+
+
+def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(small_yaml: str) -> None:
+    for metric, best in (("macro_f1", max), ("log_loss", min)):
+        setting = Setting(small_yaml, [f"train.select_by={metric}", "train.epochs=6", "train.patience=0"])
+        state = setting.state()
+        reports = epochs(setting.fit(state))
+        scores = [report.dev.scalars()[metric] for report in reports]
+        assert state.progress.best_score == best(scores)
+        assert state.progress.best_epoch == scores.index(best(scores))
+        assert [report.improved for report in reports] == [
+            i == 0 or best([*scores[:i], score]) == score != best(scores[:i])
+            for i, score in enumerate(scores)
+        ]
+
+
+def test_patience_ends_a_training_that_no_longer_improves_also_when_it_is_resumed(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.learning_rate=1e-12", "train.epochs=9", "train.patience=2"])
+    state = setting.state()
+    assert len(epochs(setting.fit(state))) == 3
+    assert list(setting.fit(state)) == []
+
+
+def test_a_plateau_cuts_the_rate(small_yaml: str) -> None:
+    overrides = ["train.learning_rate=1e-12", "train.epochs=6", "train.patience=0", "train.warmup=0"]
+    plateau = ["train.schedule=plateau", "train.plateau_patience=1", "train.plateau_factor=0.5"]
+    setting = Setting(small_yaml, overrides + plateau)
+    rates = [report.learning_rate for report in epochs(setting.fit(setting.state()))]
+    assert rates == [1e-12, 1e-12, 1e-12, 5e-13, 5e-13, 2.5e-13]
+
+
+def test_the_rate_warms_up_and_falls_along_its_schedule() -> None:
+    cosine = TrainConfig(learning_rate=1.0, warmup=0.1, schedule="cosine")
+    assert learning_rate(cosine, 0.0, 1.0) == 0.01
+    assert learning_rate(cosine, 0.05, 1.0) == pytest.approx(0.5)
+    assert learning_rate(cosine, 0.1, 1.0) == pytest.approx(1.0)
+    assert learning_rate(cosine, 0.55, 1.0) == pytest.approx(0.5)
+    assert learning_rate(cosine, 1.0, 1.0) == pytest.approx(0.0)
+    constant = TrainConfig(learning_rate=1.0, warmup=0.0, schedule="constant")
+    assert {learning_rate(constant, done, 1.0) for done in (0.0, 0.3, 1.0)} == {1.0}
+
+
+def test_weight_decay_is_for_matrices_only(small_yaml: str) -> None:
+    groups = Setting(small_yaml).state().optimizer.param_groups
+    for group in groups:
+        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
+    assert sum(len(group["params"]) for group in groups) == len(
+        list(Setting(small_yaml).state().model.parameters())
+    )
+
+
+def test_averaged_weights_trail_behind_the_trained_ones_and_are_scored(small_yaml: str) -> None:
+    state = Setting(small_yaml, ["train.ema=0.99"]).trained()
+    assert state.scored_model is state.averaged
+    start_weights = Setting(small_yaml).state().model.head.weight  # type: ignore[union-attr]
+    trained, averaged = state.model.head.weight, state.averaged.head.weight  # type: ignore[union-attr]
+    assert 0 < (averaged - start_weights).norm() < (trained - start_weights).norm()  # type: ignore[operator]
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one_when_asked(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["task.class_weights=balanced"])
+    task = dataclasses.replace(setting.task, labels=dataclasses.replace(setting.task.labels, counts=(30, 90)))
+    weights = task._class_weights(torch.device("cpu"))
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([2.0, 2 / 3])
+
+
+def test_a_metric_that_these_rows_cannot_give_is_named(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.select_by=roc_auc"])
+    only_one = setting.data.dev.targets.copy()
+    only_one[:] = 0
+    setting.data = EncodedSplits(setting.data.train, dataclasses.replace(setting.data.dev, targets=only_one))
+    with pytest.raises(LstmclsError, match=r"train\.select_by: roc_auc cannot be computed"):
+        list(setting.fit(setting.state()))
