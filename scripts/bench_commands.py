@@ -30,7 +30,7 @@ import sys, time
 from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import load_splits
 config = load_config(sys.argv[1], ["data.train=" + sys.argv[2]])
-rows = load_splits(config.data, 0).train
+rows = load_splits(config.data, 0, content=Text).train
 began = time.perf_counter(); task = config.task.fit(rows); learned = time.perf_counter()
 task.encode(rows)
 print(learned - began, time.perf_counter() - learned)
@@ -49,7 +49,7 @@ from lstm_cli.runtime import start
 config = load_config(sys.argv[1], [])
 runtime = start(config.run, trains=False)
 task, model = load_checkpoint(RunFolder.open(Path(sys.argv[1])).checkpoint("best")).load(runtime.device)
-rows = list(open_rows(sys.argv[2], config.data, "predict", labelled=False))
+rows = list(open_rows(sys.argv[2], config.data, "predict", labelled=False, content=Text))
 stores = [pack(task.encode_window(rows[i : i + 8192])) for i in range(0, len(rows), 8192)]
 began = time.perf_counter()
 for store in stores:

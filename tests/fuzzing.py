@@ -25,8 +25,8 @@ import torch
 from lstm_cli.config.load import load_config
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
-from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import open_rows
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import (
     BpeConfig,
     CharConfig,
@@ -144,10 +144,21 @@ def read_rows(case: bytes, folder: Path) -> None:
             continue
         try:
             rows = open_rows(
-                str(path), config, "train", labelled, not labelled, "raise" if labelled else "row"
+                str(path),
+                config,
+                "train",
+                labelled,
+                not labelled,
+                "raise" if labelled else "row",
+                content=Text,
             )
             for row in rows:
-                written = {"text": row.text, "label": row.label, "error": row.error, **(row.fields or {})}
+                written = {
+                    "text": row.content.text,
+                    "label": row.content.label,
+                    "error": row.error,
+                    **(row.fields or {}),
+                }
                 json.dumps(written, ensure_ascii=False).encode()
         except LstmclsError as fault:
             refused = fault
@@ -190,11 +201,11 @@ class Checkpoints:
     """A good checkpoint of a few weights, and the reading of it with one file replaced."""
 
     def __init__(self) -> None:
-        rows = [Row(text, label, "x", 1) for text, label in (("fine film", "pos"), ("bad film", "neg"))]
+        rows = [text_row(text, label, "x", 1) for text, label in (("fine film", "pos"), ("bad film", "neg"))]
         config = ClassifyConfig.model_validate(
             {"tokenizer": {"min_count": 1}, "encoder": {"embedding_size": 2, "hidden_size": 2}}
         )
-        tokenizer = TextTokenizer.learn(config.tokenizer, [row.text for row in rows])
+        tokenizer = TextTokenizer.learn(config.tokenizer, [row.content.text for row in rows])
         task = Classify(config, tokenizer, Labels.learn(rows))
         self.runtime = start(RuntimeConfig(threads=1, device="cpu"), trains=False)
         self.state = TrainState.start(task, TrainConfig(), self.runtime, 0)
@@ -231,7 +242,7 @@ class Checkpoints:
         saved = load_checkpoint(last)
         assert forged or name == MANIFEST or content == self.files[name], "a damaged file was not noticed"
         task, model = saved.load(torch.device("cpu"))
-        rows = [Row(text, None, "x", 1) for text in TEXTS]
+        rows = [text_row(text, None, "x", 1) for text in TEXTS]
         for result in predict_rows(model, task, rows, self.runtime):
             assert result.output is not None
             assert abs(result.output.sum() - 1) < 1e-6

@@ -18,6 +18,7 @@ from lstm_cli.commands.init import presets
 from lstm_cli.config.load import RunConfig, keys, load_config
 from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
+from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runs.pretrained import load_pretrained
@@ -40,7 +41,7 @@ def test_a_shipped_config_trains_a_step_on_tiny_rows(path: Path, small_yaml: str
     ]
     config = load_config(str(path), small)
     runtime = start(config.run)
-    splits = load_splits(config.data, 0)
+    splits = load_splits(config.data, 0, content=Text)
     task = config.task.fit(splits.train)
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
     state = TrainState.start(task, config.train, runtime, 0)
@@ -253,7 +254,7 @@ def _of_pretraining(raw: dict[str, Any], folder: Path) -> str:
     raw.setdefault("pretrain", {}).setdefault("epochs", 1)
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     config = load_config(str(path))
-    corpus = load_corpus(config.data, load_splits(config.data, 0), 0)
+    corpus = load_corpus(config.data, load_splits(config.data, 0, content=Text), 0)
     task = Pretrain.learn(config.task, corpus, config.pretrain.sampled_tokens)
     data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
     settings = config.pretrain.settings(config.train, len(data.train.tokens))
@@ -273,9 +274,9 @@ def _of_training(raw: dict[str, Any], folder: Path) -> str:
     try:
         config = load_config(str(path))
         runtime = start(config.run)
-        splits = load_splits(config.data, config.run.seed)
+        splits = load_splits(config.data, config.run.seed, content=Text)
         for rows in (splits.train, splits.dev, splits.test):
-            seen.append([(row.text, row.label) for row in rows] if rows is not None else None)
+            seen.append([(row.content.text, row.content.label) for row in rows] if rows is not None else None)
         load_pretrained(config.task)
         task = config.task.fit(splits.train)
         data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))

@@ -23,6 +23,7 @@ from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import load_splits, open_rows
 from lstm_cli.data.store import cache_folder
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.runs.checkpoint import load_checkpoint, save_best
@@ -64,7 +65,7 @@ BOTH = list(zip(TASKS, MODELS, strict=True))
 
 
 def outputs(task: Classify, model: torch.nn.Module, texts: list[str]) -> np.ndarray:
-    rows = [Row(text, None, "test", i + 1) for i, text in enumerate(texts)]
+    rows = [text_row(text, None, "test", i + 1) for i, text in enumerate(texts)]
     results = list(predict_rows(model, task, rows, CPU))
     assert [result.row for result in results] == rows
     return np.stack([result.output for result in results if result.output is not None])
@@ -96,7 +97,11 @@ def test_outputs_are_probabilities(which: int) -> None:
 
 
 def test_rows_that_could_not_be_read_keep_their_place() -> None:
-    rows = [Row("a", None, "f", 1), Row("", None, "f", 2, error="broken"), Row("b", None, "f", 3)]
+    rows = [
+        text_row("a", None, "f", 1),
+        text_row("", None, "f", 2, error="broken"),
+        text_row("b", None, "f", 3),
+    ]
     results = list(predict_rows(MODELS[0], TASKS[0], rows, CPU))
     assert [result.output is None for result in results] == [False, True, False]
     assert [result.row.line for result in results] == [1, 2, 3]
@@ -108,11 +113,11 @@ def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.Mon
     monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
     read = 0
 
-    def endless() -> Iterator[Row]:
+    def endless() -> Iterator[Row[Text]]:
         nonlocal read
         while True:
             read += 1
-            yield Row(f"text {read}", None, "stream", read)
+            yield text_row(f"text {read}", None, "stream", read)
 
     stream = predict_rows(MODELS[0], TASKS[0], endless(), CPU)
     for _ in range(15):
@@ -131,10 +136,10 @@ def test_the_first_outputs_wait_for_a_few_rows_and_no_window_outgrows_its_limit(
     monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
     taken: list[int] = []
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Row[Text]]:
         for i in range(40):
             taken.append(i)
-            yield Row(f"text {i}", None, "stream", i + 1)
+            yield text_row(f"text {i}", None, "stream", i + 1)
 
     read = [(result.row.line, len(taken)) for result in predict_rows(MODELS[0], TASKS[0], rows(), CPU)]
     assert [line for line, _ in read] == list(range(1, 41))
@@ -145,8 +150,8 @@ def test_the_first_outputs_wait_for_a_few_rows_and_no_window_outgrows_its_limit(
 def test_a_task_reads_back_from_its_files(task: Classify) -> None:
     again = load_task(task.files())
     assert again.files() == task.files()
-    assert [row.tolist() for row in again.encode_window([Row("word1 good", None, "f", 1)]).tokens] == [
-        row.tolist() for row in task.encode_window([Row("word1 good", None, "f", 1)]).tokens
+    assert [row.tolist() for row in again.encode_window([text_row("word1 good", None, "f", 1)]).tokens] == [
+        row.tolist() for row in task.encode_window([text_row("word1 good", None, "f", 1)]).tokens
     ]
 
 
@@ -174,7 +179,7 @@ def test_long_rows_keep_the_ends_that_were_asked_for(truncation: str) -> None:
     )
     ids = task.tokenizer.encode([" ".join(f"word{i}" for i in range(12))])[0].tolist()
     window = task.encode_window(
-        [Row(" ".join(f"word{i}" for i in range(12)), None, "f", 1), Row("good", None, "f", 2)]
+        [text_row(" ".join(f"word{i}" for i in range(12)), None, "f", 1), text_row("good", None, "f", 2)]
     )
     expected = {"head": ids[:5], "tail": ids[-5:], "head+tail": ids[:3] + ids[-2:]}
     assert window.tokens[0].tolist() == expected[truncation]
@@ -184,12 +189,12 @@ def test_long_rows_keep_the_ends_that_were_asked_for(truncation: str) -> None:
 def test_nothing_of_dev_or_test_reaches_vocabulary_or_labels(small_yaml: str, tmp_path: Path) -> None:
     """Dev and test are poisoned with words of their own: the task must not know them, nor change for them."""
     config = DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv", test=f"{tmp_path}/test.csv")
-    clean = ClassifyConfig().fit(load_splits(config, 0).train)
+    clean = ClassifyConfig().fit(load_splits(config, 0, content=Text).train)
     for name in ("dev", "test"):
         with (tmp_path / f"{name}.csv").open("a", encoding="utf-8") as file:
             file.write("poison poison poison,positive\n" * 50)
     shutil.rmtree(cache_folder())  # or the vocabulary would only be read back
-    poisoned = ClassifyConfig().fit(load_splits(config, 0).train)
+    poisoned = ClassifyConfig().fit(load_splits(config, 0, content=Text).train)
     assert poisoned.files() == clean.files()
     assert set(poisoned.tokenizer.encode(["poison"])[0].tolist()) == {UNK_ID}
 
@@ -203,7 +208,10 @@ def test_a_kept_vocabulary_is_that_of_the_same_rows_and_settings_only(
     cases = [(ClassifyConfig(), train), (ClassifyConfig(), other), (rare, train)]
 
     def vocabularies() -> list[bytes]:
-        return [config.fit(load_splits(data, 0).train).files()["tokenizer.json"] for config, data in cases]
+        return [
+            config.fit(load_splits(data, 0, content=Text).train).files()["tokenizer.json"]
+            for config, data in cases
+        ]
 
     learned = vocabularies()
     assert len(set(learned)) == 3
@@ -220,9 +228,9 @@ def test_nothing_of_a_cut_off_dev_share_reaches_the_vocabulary(tmp_path: Path) -
         "text,label\n" + "".join(f"{word} {word} common,{rng.choice('ab')}\n" for word in words),
         encoding="utf-8",
     )
-    splits = load_splits(DataConfig(train=str(path), dev=0.2), 0)
+    splits = load_splits(DataConfig(train=str(path), dev=0.2), 0, content=Text)
     task = ClassifyConfig().fit(splits.train)
-    held_out = [row.text.split()[0] for row in splits.dev]
+    held_out = [row.content.text.split()[0] for row in splits.dev]
     assert 30 <= len(held_out) <= 50
     assert all(task.tokenizer.encode([word])[0].tolist() == [UNK_ID] for word in held_out)
 
@@ -230,7 +238,7 @@ def test_nothing_of_a_cut_off_dev_share_reaches_the_vocabulary(tmp_path: Path) -
 def test_the_cache_knows_rows_tokenizer_and_truncation_apart(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text,label\nword1 good bad,negative\nword2,positive\n", encoding="utf-8")
-    rows = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True)
+    rows = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True, content=Text)
     other = TASKS[0].config.model_copy(update={"max_tokens": 1})
     stores = [
         task.encode(rows).tokens.tolist()
@@ -240,12 +248,14 @@ def test_the_cache_knows_rows_tokenizer_and_truncation_apart(tmp_path: Path) -> 
     assert stores[0] != stores[1]
     assert len(stores[2]) == 2
     path.write_text("text,label\nword1 good,negative\n", encoding="utf-8")
-    changed = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True)
+    changed = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True, content=Text)
     assert len(TASKS[0].encode(changed)) == 1
 
 
 def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, tmp_path: Path) -> None:
-    splits = load_splits(DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv"), 0)
+    splits = load_splits(
+        DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv"), 0, content=Text
+    )
     config = RunConfig.model_validate({"data": {"train": "x"}, "task": {**SMALL}, "train": {"epochs": 1}})
     task = config.task.fit(splits.train)
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
@@ -257,10 +267,10 @@ def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, t
     np.testing.assert_array_equal(here, outputs(task, state.model, TEXTS))
     program = (
         "import json, sys; from pathlib import Path; from lstm_cli.runs.checkpoint import load_checkpoint; "
-        "from lstm_cli.scoring.prediction import predict_rows; from lstm_cli.data.rows import Row; "
+        "from lstm_cli.scoring.prediction import predict_rows; from lstm_cli.data.text import text_row; "
         "from lstm_cli.runtime import RuntimeConfig, start; runtime = start(RuntimeConfig(device='cpu', threads=1)); "
         f"task, model = load_checkpoint(Path({str(tmp_path / 'best')!r})).load(runtime.device); "
-        "rows = [Row(text, None, 'f', 1) for text in json.load(sys.stdin)]; "
+        "rows = [text_row(text, None, 'f', 1) for text in json.load(sys.stdin)]; "
         "print(json.dumps([result.output.tolist() for result in predict_rows(model, task, rows, runtime)]))"
     )
     there = subprocess.run(

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lstm_cli.arrays import Mask
 from lstm_cli.config.load import RunConfig, load_config
@@ -82,21 +83,25 @@ def check(
     screen.say("config and data are usable")
 
 
-def _open(config: RunConfig, dev_seed: int) -> tuple[dict[str, Rows | DataError], Splits | DataError]:
+def _open(
+    config: RunConfig, dev_seed: int
+) -> tuple[dict[str, Rows[Any] | DataError], Splits[Any] | DataError]:
     """Every source with its rows, those that cannot be read too, and the splits that a training would make of them."""
-    sources: dict[str, Rows | DataError] = {}
+    sources: dict[str, Rows[Any] | DataError] = {}
     for role, paths in config.data.sources().items():
         try:
-            sources[role] = open_rows(paths, config.data, role, labelled=True, on_error="row")
+            sources[role] = open_rows(
+                paths, config.data, role, labelled=True, on_error="row", content=config.task.content
+            )
         except DataError as fault:
             sources[role] = fault
     try:
-        return sources, load_splits(config.data, dev_seed, on_error="row")
+        return sources, load_splits(config.data, dev_seed, on_error="row", content=config.task.content)
     except DataError as fault:
         return sources, fault
 
 
-def _parts(splits: Splits | DataError) -> dict[str, Mask]:
+def _parts(splits: Splits[Any] | DataError) -> dict[str, Mask]:
     """Which rows of train's source each split has, where they are not all of a source of its own."""
     if isinstance(splits, DataError):
         return {}
@@ -110,7 +115,7 @@ def _parts(splits: Splits | DataError) -> dict[str, Mask]:
 
 def _encode(
     config: RunConfig,
-    splits: Splits | DataError,
+    splits: Splits[Any] | DataError,
     tokenizer: TextTokenizer | None,
     unlabelled_is_missing: bool,
     screen: Screen,

@@ -47,18 +47,22 @@ def run_eval(
     config = load_config(source, overrides, run_dir)
     run = RunFolder.open(Path(config.run.dir))
     runtime = start(config.run, trains=False)
-    train: Rows | None = None
+    train: Rows[Any] | None = None
     if data is not None:
         name, rows = (
             f"file-{Path(data).name.split('.')[0]}",
-            open_rows(data, config.data, "test", labelled=True),
+            open_rows(data, config.data, "test", labelled=True, content=config.task.content),
         )
         try:
-            train = load_splits(config.data, run.dev_seed(config.run.seed)).train if baselines else None
+            train = (
+                load_splits(config.data, run.dev_seed(config.run.seed), content=config.task.content).train
+                if baselines
+                else None
+            )
         except DataError as fault:
             screen.warn(f"no baselines: the training rows cannot be read ({fault})")
     else:
-        splits = load_splits(config.data, run.dev_seed(config.run.seed))
+        splits = load_splits(config.data, run.dev_seed(config.run.seed), content=config.task.content)
         if split == "test" and splits.test is None:
             raise ConfigError("--split test: the config names no data.test; try --split dev, or --data FILE")
         name, rows = ("dev", splits.dev) if split == "dev" or splits.test is None else ("test", splits.test)
@@ -73,9 +77,9 @@ def run_eval(
 def evaluate_split(
     run: RunFolder,
     checkpoint: Literal["best", "last"],
-    rows: Rows,
+    rows: Rows[Any],
     split: str,
-    train: Rows | None,
+    train: Rows[Any] | None,
     runtime: Runtime,
     screen: Screen,
 ) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def evaluate_split(
 
 
 def _baselines(
-    run: RunFolder, task: Classify, train: Rows, rows: Rows, targets: np.ndarray, screen: Screen
+    run: RunFolder, task: Classify, train: Rows[Any], rows: Rows[Any], targets: np.ndarray, screen: Screen
 ) -> list[Baseline]:
     """The baselines' predictions of `rows`, fitted on `train`; kept in the run, since fitting takes its time."""
     made_from = [_BASELINE_FORMAT, train.digest(), rows.digest(), task.labels.names]
@@ -123,9 +127,9 @@ def _baselines(
     fitted = [
         majority(train_targets, len(targets), len(task.labels.names)),
         tfidf_logreg(
-            [row.text for row in train],
+            [row.content.text for row in train],
             train_targets,
-            [row.text for row in rows],
+            [row.content.text for row in rows],
             len(task.labels.names),
             seed=0,
         ),

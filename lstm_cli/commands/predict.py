@@ -18,7 +18,7 @@ import torch
 from lstm_cli import __version__
 from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.rows import Row
+from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
 from lstm_cli.runs.checkpoint import Checkpoint, load_checkpoint
@@ -65,7 +65,12 @@ def predict(
     if saved.passed_over:
         screen.warn(f"{saved.passed_over}; predicting with {saved.folder}")
     task, model = saved.load(runtime.device)
-    rows = _rows(files, config.data, any(override.startswith("data.format=") for override in overrides))
+    rows = _rows(
+        files,
+        config.data,
+        config.task.content,
+        any(override.startswith("data.format=") for override in overrides),
+    )
     made_from = None
     if output and isinstance(rows, Rows):
         how = {"format": format, "top_k": top_k, "probs": probs, "quote_formulas": quote_formulas}
@@ -90,14 +95,18 @@ def predict(
         )
 
 
-def _rows(files: Sequence[str], data: DataConfig, format_is_meant: bool) -> Iterable[Row]:
+def _rows(
+    files: Sequence[str], data: DataConfig, content: type[Content], format_is_meant: bool
+) -> Iterable[Row[Any]]:
     if not format_is_meant:
         data = data.model_copy(update={"format": "auto"})  # the training files' format says nothing of these
     if list(files) == ["-"]:
-        return stream_rows(sys.stdin.buffer, data)
+        return stream_rows(sys.stdin.buffer, data, content=content)
     if "-" in files:
         raise ConfigError("-: stdin is read alone; give either - or files")
-    return open_rows(list(files), data, "predict", labelled=False, keep_fields=True, on_error="row")
+    return open_rows(
+        list(files), data, "predict", labelled=False, keep_fields=True, on_error="row", content=content
+    )
 
 
 def _model_facts(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:

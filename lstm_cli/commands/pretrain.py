@@ -45,7 +45,7 @@ def pretrain_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: 
         last = load_checkpoint(run.last) if going_on else None
         tokenizer = load_pretraining(last).tokenizer if last else None
         seed = config.run.seed
-        splits = load_splits(config.data, seed)
+        splits = load_splits(config.data, seed, content=config.task.content)
         corpus = load_corpus(config.data, splits, seed)
         made_from = {"train": splits.train, "dev": splits.dev, "test": splits.test, "text": corpus.whole}
         keep_provenance(run, made_from, going_on, {"seed": seed, "dev_seed": seed, **runtime.facts()})

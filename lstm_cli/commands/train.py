@@ -53,7 +53,7 @@ def train_run(
         with _says_how_to_go_on(run, config):
             # what the language model has not read must stay what dev is
             dev_seed = pretrained.dev_seed if pretrained else config.run.seed
-            splits = load_splits(config.data, dev_seed)
+            splits = load_splits(config.data, dev_seed, content=config.task.content)
             if config.task.encoder.pretrains_first and not going_on:
                 _refuse_other_labels(splits)
                 pretrained = _pretrain_first(config, run, screen)
@@ -108,7 +108,7 @@ def _says_how_to_go_on(run: RunFolder, config: RunConfig) -> Iterator[None]:
         ) from None
 
 
-def _refuse_other_labels(splits: Splits) -> None:
+def _refuse_other_labels(splits: Splits[Any]) -> None:
     """Raise DataError now for what would else be found after the text was read, which may take hours."""
     labels = Labels.learn(splits.train)
     for row in chain(splits.dev, splits.test or ()):
@@ -130,7 +130,7 @@ def _pretrain_first(config: RunConfig, run: RunFolder, screen: Screen) -> Pretra
 
 
 def _score(
-    run: RunFolder, splits: Splits, select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
+    run: RunFolder, splits: Splits[Any], select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
 ) -> dict[str, Any]:
     """Draw the curves and score the best model. Returns what metrics.json says."""
     try:

@@ -118,7 +118,7 @@ def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]]
 
 def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
     """Write what each training row was predicted as by the run that did not learn from it, and score them together."""
-    rows = open_rows(config.data.train, config.data, "train", labelled=True)
+    rows = open_rows(config.data.train, config.data, "train", labelled=True, content=config.task.content)
     part = folds(rows, len(group.names))
     names: list[str] = []
     targets, probs = [], []

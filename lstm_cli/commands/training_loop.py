@@ -199,7 +199,10 @@ def refuse_changes(run: RunFolder, config: RunConfig, how_to_go_on: str) -> None
 
 
 def keep_provenance(
-    run: RunFolder, made_from: Mapping[str, Rows | Corpus | None], going_on: bool, facts: Mapping[str, Any]
+    run: RunFolder,
+    made_from: Mapping[str, Rows[Any] | Corpus | None],
+    going_on: bool,
+    facts: Mapping[str, Any],
 ) -> None:
     """Write what the run is made from; on a resumed run, refuse where the data is no longer what it was."""
     data = {

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -129,19 +130,19 @@ def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
         if rows is None:
             return _Sample(split, "the config names none")
         indices = dict.fromkeys(np.linspace(0, len(rows) - 1, _SAMPLE_ROWS).astype(int).tolist())
-        texts = [row.text for i, row in enumerate(rows) if i in indices]
+        texts = [row.content.text for i, row in enumerate(rows) if i in indices]
         return _Sample(split, None, rows.digest(), len(rows), list(indices), texts)
     except DataError as fault:
         return _Sample(split, f"its rows cannot be read ({fault})")
 
 
-def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows | None:
+def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     data = config.data
     if (test := data.sources().get("test")) is not None:  # dev does not need it, nor it the others
         if split == "test":
-            return open_rows(test, data, "test", labelled=True)
+            return open_rows(test, data, "test", labelled=True, content=config.task.content)
         data = data.model_copy(update={"test": None})
-    splits = load_splits(data, run.dev_seed(config.run.seed))
+    splits = load_splits(data, run.dev_seed(config.run.seed), content=config.task.content)
     return splits.test if split == "test" else splits.dev
 
 

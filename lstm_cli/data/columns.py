@@ -1,28 +1,22 @@
-"""Which columns of a table are the text and the label, and the row that their values make."""
+"""Which columns of a table a content is read from, and the row that their values make."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from lstm_cli.data.files import ESCAPE, readable, text_fault
-from lstm_cli.data.rows import Reading, Row
+from lstm_cli.data.files import ESCAPE, readable
+from lstm_cli.data.rows import Reading, Row, RowError
 from lstm_cli.errors import DataError, did_you_mean
 
 _SHOWN_COLUMNS = 20
 _SHOWN_CHARS = 40
 
 
-class _RowError(ValueError):
-    """Why one row cannot be used; it becomes the row's `error`."""
-
-
 def missing_columns(names: Sequence[str], reading: Reading) -> str | None:
-    """What the table lacks, what it has and which key to set, or None where it has the text and the label."""
-    wanted = [("text_column", name) for name in reading.config.text_columns]
-    if reading.labelled:
-        wanted.append(("label_column", reading.config.label_column))
-    lacking = [(key, name) for key, name in wanted if name not in names]
+    """What the table lacks, what it has and which key to set, or None where it has all that is read."""
+    lacking = [(key, name) for key, name in reading.content.columns(reading) if name not in names]
     if not lacking:
         return None
     shown = ", ".join(
@@ -50,7 +44,7 @@ def _header_hint(names: Sequence[str], reading: Reading) -> str:
 def as_text(value: object) -> str:
     """A cell as the text that it would be in a CSV file: null is empty, true is "true", a list is JSON.
 
-    Raises _RowError for a value that JSON could read and cannot write.
+    Raises RowError for a value that JSON could read and cannot write.
     """
     match value:
         case str():
@@ -63,57 +57,35 @@ def as_text(value: object) -> str:
             try:
                 return json.dumps(value, ensure_ascii=False, default=str)
             except RecursionError:
-                raise _RowError("a value is nested too deep to be written out") from None
+                raise RowError("a value is nested too deep to be written out") from None
         case _:  # dates, decimals
             return str(value)
 
 
 class Columns:
-    """The columns of one table. Raises DataError, naming `where`, if the text or label is not there."""
+    """The columns of one table. Raises DataError, naming `where`, if one that is read is not there."""
 
     def __init__(
         self, names: Sequence[str], reading: Reading, path: str, where: str, escapes: bool = False
     ) -> None:
         if fault := missing_columns(names, reading):
             raise DataError(f"{where}: {fault}")
-        config = reading.config
         self._path = path
-        self._join = config.join
-        self._encoding = None if escapes else config.encoding
-        self._texts = [(names.index(name), name) for name in config.text_columns]
-        self._label = (names.index(config.label_column), config.label_column) if reading.labelled else None
-        used = {at for at, _ in self._texts} | ({self._label[0]} if self._label else set())
-        kept = [(at, readable(name)) for at, name in enumerate(names) if at not in used]
+        self._reading = reading
+        self._encoding = None if escapes else reading.config.encoding
+        self._read = [names.index(name) for _, name in reading.content.columns(reading)]
+        kept = [(at, readable(name)) for at, name in enumerate(names) if at not in self._read]
         self._kept = kept if reading.keep_fields else None
 
-    def row(self, values: Sequence[object], line: int) -> Row:
+    def row(self, values: Sequence[object], line: int) -> Row[Any]:
         """The row of these values, in the order of `names`; a row that cannot be used carries its `error`."""
         fields = None
         try:
             if self._kept is not None:
                 fields = {name: readable(as_text(values[at])) for at, name in self._kept}
-            texts = [self._string(values[at], name) for at, name in self._texts]
-            label = self._label_of(values)
-        except _RowError as fault:
-            return Row("", None, self._path, line, fields, str(fault))
-        return Row(texts[0] if len(texts) == 1 else self._join.join(texts), label, self._path, line, fields)
-
-    def _label_of(self, values: Sequence[object]) -> str | None:
-        if self._label is None:
-            return None
-        at, name = self._label
-        if isinstance(values[at], list):
-            raise _RowError(f'column "{name}" holds a list: more than one label a text is not supported yet')
-        label = self._string(values[at], name)
-        if not label:
-            raise _RowError(f'the label (column "{name}") is empty. Give the row a label or take it out')
-        return label
-
-    def _string(self, value: object, name: str) -> str:
-        if not isinstance(value, str):
-            if isinstance(value, list | dict):
-                raise _RowError(f'column "{name}" holds a {type(value).__name__} where a text is needed')
-            value = as_text(value)
-        if fault := text_fault(value, f'column "{name}"', self._encoding):
-            raise _RowError(fault)
-        return value
+            content = self._reading.content.from_values(
+                [values[at] for at in self._read], self._reading, self._encoding
+            )
+        except RowError as fault:
+            return self._reading.broken(self._path, line, str(fault), fields)
+        return Row(content, self._path, line, fields)

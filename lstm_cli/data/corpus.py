@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,8 @@ import numpy as np
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, Splits, open_rows
-from lstm_cli.data.split import held_out_mask, text_hashes
+from lstm_cli.data.split import content_hashes, held_out_mask
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
 _HELD_OUT, _FEWEST_HELD_OUT, _MOST_HELD_OUT = 0.01, 8, 300
@@ -26,9 +26,9 @@ words takes as long for one text as twenty of training."""
 class Corpus:
     """The rows of several sources, one source after the other; nothing is held in memory."""
 
-    parts: tuple[Rows, ...]
+    parts: tuple[Rows[Text], ...]
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Row[Text]]:
         return chain.from_iterable(self.parts)
 
     def __len__(self) -> int:
@@ -56,12 +56,13 @@ class CorpusSplits:
     num_left_out: int
 
 
-def open_unlabelled(config: DataConfig, paths: str | Sequence[str]) -> Rows:
+def open_unlabelled(config: DataConfig, paths: str | Sequence[str]) -> Rows[Text]:
     """The rows of `data.unlabelled`; the training files' format says nothing of these. Raises DataError."""
-    return open_rows(paths, config.model_copy(update={"format": "auto"}), "unlabelled", labelled=False)
+    plain = config.model_copy(update={"format": "auto"})
+    return open_rows(paths, plain, "unlabelled", labelled=False, content=Text)
 
 
-def load_corpus(config: DataConfig, splits: Splits, seed: int) -> CorpusSplits:
+def load_corpus(config: DataConfig, splits: Splits[Text], seed: int) -> CorpusSplits:
     """The training rows, and those of `data.unlabelled`. Copies of one text are held out together.
 
     Raises DataError.
@@ -70,13 +71,12 @@ def load_corpus(config: DataConfig, splits: Splits, seed: int) -> CorpusSplits:
     if config.unlabelled is not None:
         unlabelled = open_unlabelled(config, config.unlabelled)
         scored = chain(splits.dev, splits.test or ())
-        kept = ~np.isin(text_hashes(unlabelled), np.unique(text_hashes(scored)))
+        kept = ~np.isin(content_hashes(unlabelled), np.unique(content_hashes(scored)))
         parts.append(unlabelled.select(kept))
         num_left_out = int((~kept).sum())
     whole = Corpus(tuple(parts))
     wanted = max(min(_FEWEST_HELD_OUT, len(whole) // 2), min(_HELD_OUT * len(whole), _MOST_HELD_OUT))
-    unlabelled_rows = (dataclasses.replace(row, label=None) for row in whole)
-    held_out = held_out_mask(unlabelled_rows, wanted / max(len(whole), 1), seed)
+    held_out = held_out_mask(whole, wanted / max(len(whole), 1), seed, stratified=False)
     if not held_out.any():
         raise DataError(
             f"{', '.join(whole.sources)}: {len(whole)} texts, too few that differ to hold any of them out; "

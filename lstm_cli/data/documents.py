@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from lstm_cli.data.files import (
     MAX_TEXT_CHARS,
@@ -26,25 +26,25 @@ LABEL_PREFIX = "__label__"
 _LABELS = re.compile(rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII)  # ASCII: a no-break space is no separator
 
 
-def read_stream(stream: BinaryIO, name: str, encoding: str) -> Iterator[Row]:
+def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row a line of `stream`, as the lines come and in constant memory; `stream` stays open."""
-    text = decode(stream, encoding)
+    text = decode(stream, reading.config.encoding)
     try:
         with naming(name):
-            yield from _lines(text, name, encoding)
+            yield from _lines(text, name, reading)
     finally:
         text.detach()
 
 
-def read_lines(path: str, reading: Reading) -> Iterator[Row]:
+def read_lines(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row a line, the empty ones too. Only `\\n` and `\\r\\n` end a line."""
     with open_text(path, reading.config.encoding) as stream:
-        yield from _lines(stream, path, reading.config.encoding)
+        yield from _lines(stream, path, reading)
 
 
-def _lines(stream: TextIO, path: str, encoding: str) -> Iterator[Row]:
+def _lines(stream: TextIO, path: str, reading: Reading) -> Iterator[Row[Any]]:
     for line, text in enumerate(bounded_lines(stream), 1):
-        yield _row(text.removesuffix("\n").removesuffix("\r"), None, path, line, "the line", encoding)
+        yield _row(text.removesuffix("\n").removesuffix("\r"), None, path, line, "the line", reading)
 
 
 def _row(
@@ -53,12 +53,12 @@ def _row(
     path: str,
     line: int,
     place: str,
-    encoding: str,
+    reading: Reading,
     fields: dict[str, str] | None = None,
-) -> Row:
-    if fault := text_fault(text, place, encoding):
-        return Row("", None, path, line, fields, fault)
-    return Row(text, label, path, line, fields)
+) -> Row[Any]:
+    if fault := text_fault(text, place, reading.config.encoding):
+        return reading.broken(path, line, fault, fields)
+    return reading.row_of_text(text, label, path, line, fields)
 
 
 def starts_with_label(path: str, encoding: str) -> bool:
@@ -68,7 +68,7 @@ def starts_with_label(path: str, encoding: str) -> bool:
     return first.lstrip().startswith(LABEL_PREFIX)
 
 
-def read_fasttext(path: str, reading: Reading) -> Iterator[Row]:
+def read_fasttext(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of lines like `__label__positive a fine film`; blank lines are no rows."""
     encoding = reading.config.encoding
     with open_text(path, encoding) as stream:
@@ -77,12 +77,12 @@ def read_fasttext(path: str, reading: Reading) -> Iterator[Row]:
                 continue
             text = raw.removesuffix("\n").removesuffix("\r")
             if fault := text_fault(text, "the line", encoding) or (reading.labelled and _label_fault(text)):
-                yield Row("", None, path, line, error=fault)
+                yield reading.broken(path, line, fault)
                 continue
             found = _LABELS.match(text)
             assert found is not None, "the pattern matches every line"
             label = found[1].strip().removeprefix(LABEL_PREFIX) if reading.labelled else None
-            yield Row(text[found.end() :], label, path, line)
+            yield reading.row_of_text(text[found.end() :], label, path, line)
 
 
 def _label_fault(text: str) -> str | None:
@@ -95,7 +95,7 @@ def _label_fault(text: str) -> str | None:
     return "the label is empty" if labels[0] == LABEL_PREFIX else None
 
 
-def read_class_folders(path: str, reading: Reading) -> Iterator[Row]:
+def read_class_folders(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row a file of `path`/CLASS/**, in the order of their names, without hidden files and folders."""
     classes = sorted(child.name for child in Path(path).iterdir() if child.is_dir() and child.name[0] != ".")
     if not classes:
@@ -109,17 +109,16 @@ def read_class_folders(path: str, reading: Reading) -> Iterator[Row]:
             yield _document(folder / name, readable(label), reading, None)
 
 
-def read_documents(path: str, reading: Reading) -> Iterator[Row]:
+def read_documents(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row a file below `path`, in the order of their names, with its relative path as the field `id`."""
     for name in files_below(path):
         yield _document(Path(path) / name, None, reading, {"id": readable(name)})
 
 
-def _document(path: Path, label: str | None, reading: Reading, fields: dict[str, str] | None) -> Row:
-    encoding = reading.config.encoding
-    with open_text(str(path), encoding, newline="") as stream:
+def _document(path: Path, label: str | None, reading: Reading, fields: dict[str, str] | None) -> Row[Any]:
+    with open_text(str(path), reading.config.encoding, newline="") as stream:
         text = stream.read(MAX_TEXT_CHARS + 1)
-    return _row(text, label, str(path), 1, "the file", encoding, fields)
+    return _row(text, label, str(path), 1, "the file", reading, fields)
 
 
 def files_below(folder: str) -> list[str]:

@@ -17,7 +17,7 @@ _SPLIT_OF_ROLE = {"train": "train", "dev": "validation", "test": "test", "unlabe
 _BATCH_ROWS = 1000
 
 
-def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row]:
+def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of `hub:NAME[:CONFIG][@SPLIT]`; `line` is the row's number, class numbers become their names.
 
     The split is by default that of the role: train, validation for dev, test. NAME may be a local folder of
@@ -61,14 +61,14 @@ def _load(source: str, name: str, config: str | None, split: str) -> Any:
         ) from fault
 
 
-def read_builtin(source: str, role: str) -> Iterator[Row]:
+def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of the corpus that comes with the package; `line` is the row's number."""
     from lstm_cli.data import builtin
 
     role = "train" if role == "unlabelled" else role
     split = cast(Literal["train", "dev", "test"], role if role in _SPLIT_OF_ROLE else "test")
     for line, (text, label) in enumerate(builtin.reviews(split), 1):
-        yield Row(text, label, f"{source}@{split}", line)
+        yield reading.row_of_text(text, label, f"{source}@{split}", line)
 
 
 def check_builtin(source: str) -> None:

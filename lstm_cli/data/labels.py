@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lstm_cli.data.rows import Row
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError, did_you_mean
 
 _SHOWN_LABELS = 20
@@ -30,14 +31,14 @@ class Labels:
         object.__setattr__(self, "_numbers", {name: number for number, name in enumerate(self.names)})
 
     @classmethod
-    def learn(cls, rows: Iterable[Row]) -> Labels:
+    def learn(cls, rows: Iterable[Row[Text]]) -> Labels:
         """The labels of `rows`. Raises DataError where there are fewer than two."""
         counter: Counter[str] = Counter()
         path = "the training data"
         for row in rows:
-            if row.label is None:
+            if row.content.label is None:
                 raise DataError(f"{row.where()}: the row has no label")
-            counter[row.label] += 1
+            counter[row.content.label] += 1
             path = row.path
         if len(counter) < 2:
             only = "".join(f', all "{name}"' for name in counter)
@@ -50,9 +51,9 @@ class Labels:
             names.sort(key=int)  # stable: 1 before 01 as the letters have it
         return cls(tuple(names), tuple(counter[name] for name in names))
 
-    def index(self, row: Row) -> int:
+    def index(self, row: Row[Text]) -> int:
         """The number of the row's label. Raises DataError, with the nearest name, for one train lacks."""
-        label = row.label or ""  # which no training row has
+        label = row.content.label or ""  # which no training row has
         number = self._numbers.get(label)
         if number is None:
             more = (

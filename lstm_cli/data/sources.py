@@ -1,4 +1,4 @@
-"""Labelled text from wherever it lies, as rows that know their file and line, and the splits of a run.
+"""Rows from wherever they lie, each with its file and line, and the splits of a run.
 
 Nothing is held in memory: whoever wants the rows again reads the files again.
 """
@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, assert_never
+from typing import Any, BinaryIO, Generic, Literal, assert_never
 
 import numpy as np
 
@@ -26,15 +26,16 @@ from lstm_cli.data.documents import (
 from lstm_cli.data.files import sha256_of_file
 from lstm_cli.data.find import Source, find_sources
 from lstm_cli.data.hub import read_builtin, read_hub
-from lstm_cli.data.rows import Reading, Row
+from lstm_cli.data.rows import C, Reading, Row
 from lstm_cli.data.split import folds, held_out_mask
 from lstm_cli.data.tables import read_delimited, read_jsonl, read_parquet
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
-__all__ = ["DataConfig", "Row", "Rows", "Splits", "load_splits", "open_rows", "stream_rows"]
+__all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_rows"]
 
 
-class Rows:
+class Rows(Generic[C]):
     """A sequence of rows that is read from its sources anew in every iteration, always in the same order."""
 
     def __init__(
@@ -63,7 +64,7 @@ class Rows:
         """(N,) which of the sources' rows these are, or None where they are all."""
         return self._mask
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Row[C]]:
         """Raises DataError for a source that cannot be read and, unless on_error is "row", for such a row."""
         rows = self._all_rows()
         if self._mask is None:
@@ -80,7 +81,7 @@ class Rows:
                 f"Do not change the files while they are in use"
             )
 
-    def _all_rows(self) -> Iterator[Row]:
+    def _all_rows(self) -> Iterator[Row[C]]:
         for source in self._sources:
             for row in _read(source, self._role, self._reading):
                 if row.error is not None and self._on_error == "raise":
@@ -93,7 +94,7 @@ class Rows:
             self._count = sum(1 for _ in self) if self._mask is None else int(self._mask.sum())
         return self._count
 
-    def select(self, mask: Mask) -> Rows:
+    def select(self, mask: Mask) -> Rows[C]:
         """The rows where `mask` (N,) is True, as a view."""
         if mask.dtype != np.bool_ or mask.shape != (len(self),):
             raise ValueError(f"mask must be bool of shape ({len(self)},), not {mask.dtype} of {mask.shape}")
@@ -101,7 +102,7 @@ class Rows:
         if self._mask is not None:
             whole = self._mask.copy()
             whole[np.flatnonzero(self._mask)] = mask
-        view = Rows(self._sources, self._role, self._reading, self._on_error, whole)
+        view = Rows[C](self._sources, self._role, self._reading, self._on_error, whole)
         view._digests = self._digests
         return view
 
@@ -118,7 +119,9 @@ class Rows:
             case "hub" | "builtin":  # no files of the user's: what they give is what counts
                 digest = hashlib.sha256()
                 for row in _read(source, self._role, self._reading):
-                    digest.update(json.dumps([row.text, row.label, row.fields, row.error]).encode())
+                    digest.update(
+                        json.dumps([*row.content.as_json().values(), row.fields, row.error]).encode()
+                    )
                 return digest.hexdigest()
             case _:
                 return sha256_of_file(source.path)
@@ -139,10 +142,12 @@ class Rows:
             "keep_fields": self._reading.keep_fields,
             "mask": None if self._mask is None else hashlib.sha256(self._mask.tobytes()).hexdigest(),
         }
+        if self._reading.content is not Text:  # left out for texts: their digest is that of version 0.1
+            made_from["content"] = self._reading.content.__name__
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
-def _read(source: Source, role: str, reading: Reading) -> Iterator[Row]:
+def _read(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
     match source.kind:
         case "csv":
             return read_delimited(source.path, reading, ",")
@@ -163,7 +168,7 @@ def _read(source: Source, role: str, reading: Reading) -> Iterator[Row]:
         case "hub":
             return read_hub(source.path, role, reading)
         case "builtin":
-            return read_builtin(source.path, role)
+            return read_builtin(source.path, role, reading)
         case never:
             assert_never(never)
 
@@ -175,7 +180,9 @@ def open_rows(
     labelled: bool,
     keep_fields: bool = False,
     on_error: Literal["raise", "row"] = "raise",
-) -> Rows:
+    *,
+    content: type[C],
+) -> Rows[C]:
     """The rows of `paths` (files, folders, globs, data sets) as the `data:` section says they are read.
 
     `role` is train, dev, test, unlabelled or predict: it names the key in errors and the split of a data set.
@@ -183,32 +190,36 @@ def open_rows(
     that are not read as text or label stay as `Row.fields`. `on_error` "row": a row that cannot be read comes with
     its `error`, so that every row in gives one out. Raises DataError.
     """
-    reading = Reading(config, labelled, keep_fields)
+    reading = Reading(config, content, labelled, keep_fields)
     return Rows(find_sources(paths, role, reading), role, reading, on_error)
 
 
-def stream_rows(stream: BinaryIO, config: DataConfig, name: str = "stdin") -> Iterator[Row]:
+def stream_rows(
+    stream: BinaryIO, config: DataConfig, name: str = "stdin", *, content: type[C]
+) -> Iterator[Row[C]]:
     """One row a line of a binary stream, in constant memory; a line that is no text carries its `error`."""
-    return read_stream(stream, name, config.encoding)
+    return read_stream(stream, name, Reading(config, content, labelled=False))
 
 
 @dataclass(frozen=True, slots=True)
-class Splits:
+class Splits(Generic[C]):
     """The rows to learn from, those that choose the best epoch, and those of the final score, if any."""
 
-    train: Rows
-    dev: Rows
-    test: Rows | None
+    train: Rows[C]
+    dev: Rows[C]
+    test: Rows[C] | None
 
 
-def load_splits(config: DataConfig, seed: int, on_error: Literal["raise", "row"] = "raise") -> Splits:
+def load_splits(
+    config: DataConfig, seed: int, on_error: Literal["raise", "row"] = "raise", *, content: type[C]
+) -> Splits[C]:
     """The splits of the `data:` section; a fold or fraction for test is cut from train, then a fraction for dev from
     what is left. Raises DataError.
 
     `on_error` as in `open_rows`.
     """
     found = {
-        split: open_rows(paths, config, split, labelled=True, on_error=on_error)
+        split: open_rows(paths, config, split, labelled=True, on_error=on_error, content=content)
         for split, paths in config.sources().items()
     }
     train, test, dev = found["train"], found.get("test"), found.get("dev")
@@ -222,13 +233,13 @@ def load_splits(config: DataConfig, seed: int, on_error: Literal["raise", "row"]
     return Splits(train, dev, test)
 
 
-def _cut(rows: Rows, held_out: Mask) -> tuple[Rows, Rows]:
+def _cut(rows: Rows[C], held_out: Mask) -> tuple[Rows[C], Rows[C]]:
     """The rows that stay, and those that `held_out` (N,) takes away."""
     rows._count = len(held_out)
     return rows.select(~held_out), rows.select(held_out)
 
 
-def _share(rows: Rows, fraction: float, seed: int, split: str) -> Mask:
+def _share(rows: Rows[C], fraction: float, seed: int, split: str) -> Mask:
     held_out = held_out_mask(rows, fraction, seed)
     if not held_out.any():
         raise DataError(
@@ -238,7 +249,7 @@ def _share(rows: Rows, fraction: float, seed: int, split: str) -> Mask:
     return held_out
 
 
-def _in_fold(rows: Rows, number: int, count: int) -> Mask:
+def _in_fold(rows: Rows[C], number: int, count: int) -> Mask:
     part = folds(rows, count)
     if empty := count - len(np.unique(part[part > 0])):
         raise DataError(

@@ -8,29 +8,31 @@ from array import array
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-from lstm_cli.arrays import Int32, Mask
-from lstm_cli.data.rows import Row
+from lstm_cli.arrays import Int32, Mask, UInt64
+from lstm_cli.data.rows import Content, Row
 
 
-def held_out_mask(rows: Iterable[Row], fraction: float, seed: int) -> Mask:
-    """(N,) True for the rows to hold out: `fraction` of every label, rounded, and never the last row train has of it.
+def held_out_mask(
+    rows: Iterable[Row[Content]], fraction: float, seed: int, *, stratified: bool = True
+) -> Mask:
+    """(N,) True for the rows to hold out: `fraction` of every stratum (of a text: its label), rounded, and never the
+    last row of one. Not `stratified`: `fraction` of them all.
 
-    Rows whose texts are equal but for case and white space go to one side together. Which side depends on the
-    seed and on the rows, not on their order. Costs 12 bytes a row while reading and at most 50 after it.
+    Copies of one content are held out together or not at all. Which rows are held out depends on the seed and on the
+    rows, not on their order. Costs 12 bytes a row while reading and at most 50 after it.
     """
-    return _choose(*_read(rows, key=str(seed).encode()), fraction)
+    return _choose(*_read(rows, str(seed).encode(), stratified), fraction)
 
 
-def folds(rows: Iterable[Row], count: int) -> Int32:
-    """(N,) the part that each row is in, from 1 to `count`: every label is spread over all parts, evenly.
+def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
+    """(N,) the part that each row is in, from 1 to `count`: every stratum (of a text: its label) is spread evenly.
 
-    Rows whose texts are equal but for case and white space are in one part. Which one depends on the rows alone,
-    not on their order. A label that lies in one part whole would be lost to the training that is scored on that
-    part: one of its texts is in no part (0), so that every training learns from it.
+    Copies of one content are in one part. Which one depends on the rows alone, not on their order. A stratum that lies
+    in one part whole would be lost to the training that is scored on that part: one of its contents is in no part (0),
+    so that every training learns from it.
     """
-    hashes, labels = _read(rows, key=b"")
+    hashes, labels = _read(rows, b"", True)
     group_of, sizes, stratum = _strata(hashes, labels)
     part = np.zeros(len(sizes), np.int32)
     count = min(count, len(sizes))  # more parts than texts: those above stay empty
@@ -53,14 +55,15 @@ def folds(rows: Iterable[Row], count: int) -> Int32:
     return part[group_of]
 
 
-def _read(rows: Iterable[Row], key: bytes) -> tuple[npt.NDArray[np.uint64], Int32]:
-    """(N,) a hash of each row's text under `key`, (N,) its label's number."""
+def _read(rows: Iterable[Row[Content]], key: bytes, stratified: bool) -> tuple[UInt64, Int32]:
+    """(N,) a hash of each row's content under `key`, (N,) the number of its stratum, 0 for all if not `stratified`."""
     hashes = bytearray()
     codes = array("i")
     code_of: dict[str | None, int] = {}
     for row in rows:
-        hashes += _hash(row.text, key)
-        codes.append(code_of.setdefault(row.label, len(code_of)))
+        hashes += _hash(row.content.key(), key)
+        stratum = row.content.stratum() if stratified else None
+        codes.append(code_of.setdefault(stratum, len(code_of)))
     # numbered from the rarest on, then by name, so that the order of the rows decides nothing
     known = np.bincount(np.frombuffer(codes, np.int32), minlength=len(code_of))
     in_order = sorted(code_of, key=lambda label: (known[code_of[label]], str(label)))
@@ -69,20 +72,19 @@ def _read(rows: Iterable[Row], key: bytes) -> tuple[npt.NDArray[np.uint64], Int3
     return np.frombuffer(hashes, np.uint64), rank[np.frombuffer(codes, np.int32)]
 
 
-def text_hashes(rows: Iterable[Row]) -> npt.NDArray[np.uint64]:
-    """(N,) the same for texts that are equal but for case and white space, else as good as never."""
+def content_hashes(rows: Iterable[Row[Content]]) -> UInt64:
+    """(N,) equal for copies of one content; two that differ are equal once in 2**64 pairs."""
     hashes = bytearray()
     for row in rows:
-        hashes += _hash(row.text, b"")
+        hashes += _hash(row.content.key(), b"")
     return np.frombuffer(hashes, np.uint64)
 
 
-def _hash(text: str, key: bytes) -> bytes:
-    folded = " ".join(text.split()).casefold()
-    return hashlib.blake2b(folded.encode(), digest_size=8, key=key).digest()
+def _hash(content: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=8, key=key).digest()
 
 
-def _choose(hashes: npt.NDArray[np.uint64], labels: Int32, fraction: float) -> Mask:
+def _choose(hashes: UInt64, labels: Int32, fraction: float) -> Mask:
     """Groups of equal hash, in the order of the hash (the seed has keyed it), until each label is full."""
     num_labels = int(labels.max(initial=-1)) + 1
     group_of, sizes, stratum = _strata(hashes, labels)
@@ -97,7 +99,7 @@ def _choose(hashes: npt.NDArray[np.uint64], labels: Int32, fraction: float) -> M
     return mask
 
 
-def _strata(hashes: npt.NDArray[np.uint64], labels: Int32) -> tuple[Int32, Int32, Int32]:
+def _strata(hashes: UInt64, labels: Int32) -> tuple[Int32, Int32, Int32]:
     """As `_groups`, and (G,) each group's label: of a text under several labels it is the rarest of them."""
     group_of, sizes = _groups(hashes)
     stratum = np.full(len(sizes), labels.max(initial=0), np.int32)
@@ -105,7 +107,7 @@ def _strata(hashes: npt.NDArray[np.uint64], labels: Int32) -> tuple[Int32, Int32
     return group_of, sizes, stratum
 
 
-def _groups(hashes: npt.NDArray[np.uint64]) -> tuple[Int32, Int32]:
+def _groups(hashes: UInt64) -> tuple[Int32, Int32]:
     """(N,) -> (N,) the rank of each row's hash, (G,) the rows of each: np.unique in half of its memory."""
     order = np.argsort(hashes).astype(np.int32)
     in_order = hashes[order]

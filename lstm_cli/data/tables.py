@@ -25,7 +25,7 @@ _BUFFER_BYTES = 2**16
 _ONE_A_LINE = ". Write each row as one object on one line, with no array around them"
 
 
-def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -> Iterator[Row]:
+def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -> Iterator[Row[Any]]:
     """Rows of a CSV or TSV file. A row with too few or too many fields carries its `error`.
 
     Raises DataError for a file without a header, without the columns that are needed, or with an unbalanced
@@ -48,7 +48,7 @@ def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -
             if len(record) == len(names):
                 yield columns.row(record, line)
             else:
-                yield Row("", None, path, line, error=_wrong_width(len(record), len(names), reading, quoted))
+                yield reading.broken(path, line, _wrong_width(len(record), len(names), reading, quoted))
 
 
 class _RecordLines:
@@ -125,7 +125,7 @@ def _wrong_width(found: int, wanted: int, reading: Reading, quoted: bool) -> str
     return f"{fields} where {named} {wanted}. {hint}"
 
 
-def read_jsonl(path: str, reading: Reading) -> Iterator[Row]:
+def read_jsonl(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of a file with one JSON object a line; blank lines are no rows.
 
     Raises DataError where already the first line is no object with the columns that are needed; a later one
@@ -148,7 +148,7 @@ def read_jsonl(path: str, reading: Reading) -> Iterator[Row]:
             elif columns is None and fault is not None:
                 raise DataError(f"{path}:{line}: {fault}")
             else:
-                yield Row("", None, path, line, error=fault)
+                yield reading.broken(path, line, str(fault))
 
 
 def _json_object(text: str, encoding: str) -> tuple[dict[str, Any], str | None]:
@@ -166,7 +166,7 @@ def _json_object(text: str, encoding: str) -> tuple[dict[str, Any], str | None]:
     return {}, f"a JSON {type(item).__name__} where an object is needed{_ONE_A_LINE}"
 
 
-def read_parquet(path: str, reading: Reading) -> Iterator[Row]:
+def read_parquet(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of a Parquet file, every value as text; `line` is the row's number.
 
     Raises DataError for what is no Parquet file or lacks the columns that are needed.
@@ -186,13 +186,12 @@ def read_parquet(path: str, reading: Reading) -> Iterator[Row]:
         raise DataError(f"{path}: not a whole Parquet file: {fault}") from None
 
 
-def _parquet_rows(file: Any, path: str, reading: Reading) -> Iterator[Row]:
+def _parquet_rows(file: Any, path: str, reading: Reading) -> Iterator[Row[Any]]:
     import pyarrow as pa
 
     wanted = None
     if not reading.keep_fields:
-        labels = [reading.config.label_column] if reading.labelled else []
-        wanted = list(dict.fromkeys([*reading.config.text_columns, *labels]))
+        wanted = list(dict.fromkeys(name for _, name in reading.content.columns(reading)))
     line = 0
     for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
         columns = Columns(batch.schema.names, reading, path, path)

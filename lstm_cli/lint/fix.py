@@ -19,6 +19,7 @@ from lstm_cli.arrays import Mask
 from lstm_cli.data.durable import whole
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, open_rows
+from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError, DataError
 from lstm_cli.lint.duplicates import first_of
 from lstm_cli.lint.labels import fold
@@ -114,17 +115,19 @@ def fix(config: DataConfig, out: Path) -> Fixed:
     return Fixed(len(plan.fates), plan.fates.count(KEPT), dict(changes))
 
 
-def _train(config: DataConfig) -> Iterable[Row]:
+def _train(config: DataConfig) -> Iterable[Row[Text]]:
     """The training rows with all their columns: several text columns are repaired each on its own."""
     one_text = config.model_copy(update={"text_column": config.text_columns[0]})
-    return open_rows(config.train, one_text, "train", labelled=True, keep_fields=True, on_error="row")
+    return open_rows(
+        config.train, one_text, "train", labelled=True, keep_fields=True, on_error="row", content=Text
+    )
 
 
-def _texts(row: Row, config: DataConfig) -> list[str]:
+def _texts(row: Row[Text], config: DataConfig) -> list[str]:
     fields, others = row.fields or {}, config.text_columns[1:]
     if row.error is None and (lacking := [name for name in others if name not in fields]):
         raise DataError(f'{row.where()}: no column "{lacking[0]}". Set data.text_column')
-    return [row.text, *(fields.get(name, "") for name in others)]
+    return [row.content.text, *(fields.get(name, "") for name in others)]
 
 
 def _plan(config: DataConfig) -> _Plan:
@@ -135,11 +138,11 @@ def _plan(config: DataConfig) -> _Plan:
     for row in _train(config):
         texts = _texts(row, config)
         whole = config.join.join(repaired(text)[0] for text in texts)
-        fates.append(UNREADABLE if row.label is None else KEPT if whole.strip() else EMPTY)
+        fates.append(UNREADABLE if row.content.label is None else KEPT if whole.strip() else EMPTY)
         raw.append(text_hash(config.join.join(texts).encode()))
         clean.append(text_hash(whole.encode()))
         columns |= dict.fromkeys(row.fields or ())
-        label = row.label or ""
+        label = row.content.label or ""
         names[label] += 1
         labels.append(text_hash(fold(label).encode()) >> 1)
     fate, keys = np.frombuffer(fates, np.uint8).copy(), np.frombuffer(clean, np.uint64)
@@ -160,11 +163,11 @@ def _held_out(config: DataConfig) -> tuple[Any, set[str]]:
     hashes, spelled = array("Q"), set()
     for role, paths in config.sources().items():
         if role != "train":
-            for row in open_rows(paths, config, role, labelled=True, on_error="row"):
-                if row.label is not None and row.text.strip():
-                    hashes.append(text_hash(row.text.encode()))
-                    hashes.append(text_hash(repaired(row.text)[0].encode()))
-                    spelled.add(row.label)
+            for row in open_rows(paths, config, role, labelled=True, on_error="row", content=Text):
+                if row.content.label is not None and row.content.text.strip():
+                    hashes.append(text_hash(row.content.text.encode()))
+                    hashes.append(text_hash(repaired(row.content.text)[0].encode()))
+                    spelled.add(row.content.label)
     return np.frombuffer(hashes, np.uint64), spelled
 
 
@@ -182,7 +185,7 @@ def _spelling(names: Counter[str], spelled: set[str]) -> dict[str, str]:
 
 
 def _record(
-    row: Row, config: DataConfig, plan: _Plan
+    row: Row[Text], config: DataConfig, plan: _Plan
 ) -> tuple[dict[str, str], list[tuple[str, str, str | None]]]:
     """The columns of the row as they are to be written, and (what, before, after) of each change."""
     record: dict[str, str] = {}
@@ -191,7 +194,7 @@ def _record(
         record[name], what = repaired(text)
         if what:
             changes.append((" and ".join(what), text, record[name]))
-    label = row.label or ""
+    label = row.content.label or ""
     record[config.label_column] = plan.spelling[label]
     if plan.spelling[label] != label:
         changes.append(("label", label, plan.spelling[label]))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lstm_cli.arrays import Int64, Mask, UInt16
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 from lstm_cli.lint.duplicates import NUM_HASHES, signatures
 from lstm_cli.lint.text import Mark, marks, words
@@ -78,7 +79,7 @@ class Scan:
 
 
 def scan(
-    sources: Mapping[str, Iterable[Row] | DataError],
+    sources: Mapping[str, Iterable[Row[Text]] | DataError],
     config: DataConfig,
     parts: Mapping[str, Mask] | None = None,
 ) -> Scan:
@@ -136,13 +137,13 @@ class _Kept:
         self._rows: list[tuple[int, ...]] = []
         self._hashes: list[int] = []
 
-    def add(self, row: Row, source: int) -> None:
+    def add(self, row: Row[Text], source: int) -> None:
         if row.error is not None:
             self.num_unreadable += 1
             if len(self.unreadable) < _SHOWN_FAULTS:
                 self.unreadable.append((row.where(), row.error))
-        content = row.text.encode("utf-8", "surrogatepass")
-        found = words(row.text)
+        content = row.content.text.encode("utf-8", "surrogatepass")
+        found = words(row.content.text)
         exact = text_hash(content)
         self._rows.append(
             (
@@ -150,7 +151,9 @@ class _Kept:
                 text_hash(b" ".join(found)) if found else exact,
                 row.line,
                 self.paths.setdefault(row.path, len(self.paths)),
-                -1 if row.label is None else self.labels.setdefault(row.label, len(self.labels)),
+                -1
+                if row.content.label is None
+                else self.labels.setdefault(row.content.label, len(self.labels)),
                 len(found),
                 self._marks(row, len(found)),
                 source,
@@ -160,11 +163,11 @@ class _Kept:
         if len(self._hashes) > _WORDS_AT_ONCE or len(self._rows) > _WORDS_AT_ONCE // 10:
             self.flush()
 
-    def _marks(self, row: Row, num_words: int) -> int:
+    def _marks(self, row: Row[Text], num_words: int) -> int:
         if row.error is not None:
             return int(Mark.UNREADABLE)
-        found = marks(row.text, num_words)
-        if row.label == self._config.label_column and row.text in self._config.text_columns:
+        found = marks(row.content.text, num_words)
+        if row.content.label == self._config.label_column and row.content.text in self._config.text_columns:
             found |= Mark.HEADER
         return int(found)
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lstm_cli.arrays import Int64
 from lstm_cli.data.rows import Row
+from lstm_cli.data.text import Text
 from lstm_cli.lint.scan import Scan
 from lstm_cli.scoring.baselines import out_of_sample
 
@@ -34,14 +35,14 @@ class Suspects:
     note: str
 
 
-def suspects(scan: Scan, rows: Iterable[Row], seed: int) -> Suspects:
+def suspects(scan: Scan, rows: Iterable[Row[Text]], seed: int) -> Suspects:
     """The rows of data.train whose label is probably wrong; `rows` are all of data.train."""
     readable = scan.readable("train")
     of_train = scan.table["source"] == scan.sources.index("train")
     chosen = np.zeros(int(of_train.sum()), np.bool_)
     chosen[readable] = True
     texts = [
-        row.text for row in compress(islice(rows, len(chosen)), chosen)
+        row.content.text for row in compress(islice(rows, len(chosen)), chosen)
     ]  # no further than it could be read
     given = scan.table["label"][readable].astype(np.int64)
     scored = out_of_sample(texts, given, len(scan.labels), seed)

@@ -15,6 +15,7 @@ import numpy as np
 from lstm_cli.arrays import Float64, Int64
 from lstm_cli.data.durable import write_file
 from lstm_cli.data.rows import Row
+from lstm_cli.data.text import Text
 from lstm_cli.errors import LstmclsError
 from lstm_cli.metrics.classification import (
     Classification,
@@ -44,7 +45,7 @@ class Evaluation:
     scores: Classification
     targets: Int64
     probs: Float64
-    rows: Iterable[Row]
+    rows: Iterable[Row[Text]]
     num_truncated: int
     baselines: Sequence[Baseline]
     parts: Mapping[str, Classification] = field(default_factory=dict)
@@ -129,7 +130,7 @@ def _write_rows(folder: Path, evaluation: Evaluation) -> int:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             if i in mistakes:
                 known = {key: line[key] for key in ("row", "label", "score", "target")}
-                mistakes[i] = {**known, "where": row.where(), "text": row.text}
+                mistakes[i] = {**known, "where": row.where(), "text": row.content.text}
     temporary.replace(predictions)
     _replace(
         folder / "mistakes.jsonl",

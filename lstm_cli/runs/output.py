@@ -33,7 +33,7 @@ class Done:
     num_errors: int = 0
     first_error: str | None = None
 
-    def count(self, row: Row) -> None:
+    def count(self, row: Row[Any]) -> None:
         """One more row is written."""
         self.rows += 1
         if row.error is not None:

@@ -36,7 +36,7 @@ class Pretrained:
         """What a run that starts from it should remember."""
         return {"run": self.path, "checkpoint": self.checkpoint}
 
-    def announce(self, splits: Splits, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def announce(self, splits: Splits[Any], say: Callable[[str], None], warn: Callable[[str], None]) -> None:
         """Say what is taken over, and warn where dev rows may have been read."""
         cut = "" if splits.dev.selected is None else f"; dev is cut from train by its seed, {self.dev_seed}"
         say(f"starting from {self.path} ({len(self.weights)} tensors){cut}")

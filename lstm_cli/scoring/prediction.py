@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ small, so that whoever reads the outputs does not wait for thousands of rows, an
 class RowOutput:
     """What the model said of one row; `output` is None where the row could not be read (`row.error`)."""
 
-    row: Row
+    row: Row[Any]
     output: npt.NDArray[np.float64] | None
     truncated: bool
 
@@ -73,14 +74,16 @@ def predict_batches(
         model.train(was_training)
 
 
-def predict_rows(model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime) -> Iterator[RowOutput]:
+def predict_rows(
+    model: nn.Module, task: Task, rows: Iterable[Row[Any]], runtime: Runtime
+) -> Iterator[RowOutput]:
     """One output for every row in, in the order they come, in memory that does not grow with their number."""
     for window in predict_windows(model, task, rows, runtime):
         yield from window
 
 
 def predict_windows(
-    model: nn.Module, task: Task, rows: Iterable[Row], runtime: Runtime, skip: int = 0
+    model: nn.Module, task: Task, rows: Iterable[Row[Any]], runtime: Runtime, skip: int = 0
 ) -> Iterator[list[RowOutput]]:
     """`predict_rows`, a window at a time, without the first windows that hold `skip` rows together: they are only read.
 
@@ -99,7 +102,9 @@ def predict_windows(
         raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
 
 
-def _predict_window(model: nn.Module, task: Task, window: list[Row], runtime: Runtime) -> list[RowOutput]:
+def _predict_window(
+    model: nn.Module, task: Task, window: list[Row[Any]], runtime: Runtime
+) -> list[RowOutput]:
     readable = [row for row in window if row.error is None]
     if not readable:
         return [RowOutput(row, None, False) for row in window]
@@ -110,12 +115,12 @@ def _predict_window(model: nn.Module, task: Task, window: list[Row], runtime: Ru
     ]
 
 
-def _windows(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    window: list[Row] = []
+def _windows(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
+    window: list[Row[Any]] = []
     num_rows, num_chars = min(_FIRST_WINDOW_ROWS, _WINDOW_ROWS), 0
     for row in rows:
         window.append(row)
-        num_chars += len(row.text)
+        num_chars += len(row.content.text)
         if len(window) == num_rows or num_chars >= _WINDOW_CHARS:
             yield window
             window, num_rows, num_chars = [], min(2 * num_rows, _WINDOW_ROWS), 0

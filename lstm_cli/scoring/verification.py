@@ -15,8 +15,8 @@ import torch
 
 from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate
-from lstm_cli.data.rows import Row
 from lstm_cli.data.store import EncodedRows, pack
+from lstm_cli.data.text import text_row
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
 from lstm_cli.nn.recurrent import Path
@@ -49,7 +49,7 @@ def checks(task: Classify, model: TextClassifier, texts: Sequence[str], runtime:
 
     The model must be in eval mode; it and the number of threads are left as they were.
     """
-    rows = _within(task.encode_window([Row(text, None, "", 1) for text in texts]), _MOST_TOKENS)
+    rows = _within(task.encode_window([text_row(text) for text in texts]), _MOST_TOKENS)
     texts = texts[: len(rows.tokens)]
     given = predicted(task, model, texts, runtime)
     num = f"{len(texts)} texts"
@@ -69,7 +69,7 @@ def checks(task: Classify, model: TextClassifier, texts: Sequence[str], runtime:
 
 def predicted(task: Classify, model: TextClassifier, texts: Sequence[str], runtime: Runtime) -> Outputs:
     """(N, C) probabilities, as `lstmcls predict` computes them."""
-    rows = [Row(text, None, "", 1) for text in texts]
+    rows = [text_row(text) for text in texts]
     return np.stack(
         [row.output for row in predict_rows(model, task, rows, runtime) if row.output is not None]
     )

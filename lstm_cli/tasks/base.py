@@ -41,12 +41,12 @@ class Task(Protocol):
         """A freshly initialised model. What it draws comes from torch's global generator."""
         ...
 
-    def encode(self, rows: Rows, scored: bool = True) -> TokenStore:
+    def encode(self, rows: Rows[Any], scored: bool = True) -> TokenStore:
         """All rows as token ids and targets, cached on disk by what they were made from; not `scored`, without what
         scoring alone needs."""
         ...
 
-    def encode_window(self, rows: Iterable[Row]) -> EncodedRows:
+    def encode_window(self, rows: Iterable[Row[Any]]) -> EncodedRows:
         """A few rows, without their targets."""
         ...
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import EncodedRows, TokenStore, cache_key, cached, cached_bytes
+from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.features.ngrams import FORMAT as NGRAMS_FORMAT
@@ -40,6 +41,8 @@ _STORE_FORMAT = 2
 
 class ClassifyConfig(Config):
     """The `task:` section of a classifier."""
+
+    content: ClassVar[type[Text]] = Text
 
     kind: Literal["classify"] = Field("classify", description="what is learned; classify: one label a text")
     tokenizer: TokenizerConfig = Field(WordConfig(kind="word"), description="text to tokens")
@@ -73,13 +76,13 @@ class ClassifyConfig(Config):
     def _words_unless_said(cls, value: object) -> object:
         return {"kind": "word", **value} if isinstance(value, dict) else value
 
-    def fit(self, rows: Rows, tokenizer: TextTokenizer | None = None) -> Classify:
+    def fit(self, rows: Rows[Text], tokenizer: TextTokenizer | None = None) -> Classify:
         """Learn labels and vocabulary from the training rows, and from nothing else; a given `tokenizer` is kept."""
         labels = Labels.learn(rows)
         learned = tokenizer or learn_tokenizer(self.tokenizer, rows)
         return Classify(self, learned, labels, self._learn_features(rows, labels))
 
-    def _learn_features(self, rows: Rows, labels: Labels) -> Ngrams | None:
+    def _learn_features(self, rows: Rows[Text], labels: Labels) -> Ngrams | None:
         if self.features == "none":
             return None
 
@@ -94,10 +97,10 @@ class ClassifyConfig(Config):
 class _Texts:
     """The texts of rows, to be gone through as often as wanted."""
 
-    rows: Rows
+    rows: Rows[Text]
 
     def __iter__(self) -> Iterator[str]:
-        return (row.text for row in self.rows)
+        return (row.content.text for row in self.rows)
 
 
 def _logits(probs: Outputs) -> Outputs:
@@ -120,7 +123,7 @@ class Classify:
         pooling = build_pooling(self.config.pooling, encoder.output_size, self.config.encoder.num_layers)
         return TextClassifier(encoder, pooling, len(self.labels.names), self.config.dropout)
 
-    def encode(self, rows: Rows, scored: bool = True) -> TokenStore:
+    def encode(self, rows: Rows[Text], scored: bool = True) -> TokenStore:
         if not scored:  # the network is trained without its features, which take as long as the tokens
             return replace(self, ngrams=None).encode(rows)
         made_from = {
@@ -134,13 +137,13 @@ class Classify:
         }
         return cached(cache_key(made_from), self._encode_chunks(rows))
 
-    def _encode_chunks(self, rows: Rows) -> Iterator[EncodedRows]:
+    def _encode_chunks(self, rows: Rows[Text]) -> Iterator[EncodedRows]:
         for chunk in chunks(rows):
             window = self.encode_window(chunk)
             yield replace(window, targets=[self.labels.index(row) for row in chunk])
 
-    def encode_window(self, rows: Iterable[Row]) -> EncodedRows:
-        texts = [row.text for row in rows]
+    def encode_window(self, rows: Iterable[Row[Text]]) -> EncodedRows:
+        texts = [row.content.text for row in rows]
         tokens = self.tokenizer.encode(texts)
         truncated = [len(ids) > self.config.max_tokens for ids in tokens]
         side_logits = self.ngrams.logits(texts) if self.ngrams else None

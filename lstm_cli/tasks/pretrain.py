@@ -20,6 +20,7 @@ from lstm_cli.data.corpus import Corpus, CorpusSplits
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import EncodedRows, TokenStore, cache_key, cached
+from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import CheckpointError, DataError
 from lstm_cli.nn.language import LanguageModel, draw
@@ -103,7 +104,7 @@ class Pretrain:
             encoder.build(self.tokenizer.vocab_size, encoder.num_pretrained_layers), self.shares
         )
 
-    def encode(self, rows: Rows | Corpus, scored: bool = True) -> TokenStore:  # noqa: ARG002
+    def encode(self, rows: Rows[Text] | Corpus, scored: bool = True) -> TokenStore:  # noqa: ARG002
         made_from = {
             "format": _STORE_FORMAT,
             "kind": KIND,
@@ -119,10 +120,10 @@ class Pretrain:
             )
         return store
 
-    def encode_window(self, rows: Iterable[Row]) -> EncodedRows:
+    def encode_window(self, rows: Iterable[Row[Text]]) -> EncodedRows:
         """Every text in pieces of at most `max_tokens`, a piece a row; one token alone foretells nothing and is left
         out."""
-        texts = self.tokenizer.encode([row.text for row in rows])
+        texts = self.tokenizer.encode([row.content.text for row in rows])
         pieces = [piece for ids in texts for piece in self._pieces(ids) if len(piece) > 1]
         return EncodedRows(pieces, [-1] * len(pieces), [False] * len(pieces))
 

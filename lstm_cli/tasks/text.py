@@ -12,6 +12,7 @@ from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import cache_key, cached_bytes
+from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig
 from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.schema import Config
@@ -77,21 +78,22 @@ class EncoderConfig(Config):
         )
 
 
-def learn_tokenizer(config: TokenizerConfig, rows: Rows | Corpus) -> TextTokenizer:
+def learn_tokenizer(config: TokenizerConfig, rows: Rows[Text] | Corpus) -> TextTokenizer:
     """The vocabulary of the rows' texts, kept on disk by what it was learned from."""
     made_from = [_TOKENIZER_FORMAT, tokenizers.__version__, rows.digest(), config.model_dump(mode="json")]
     learned = cached_bytes(
-        cache_key(made_from), lambda: TextTokenizer.learn(config, (row.text for row in rows)).to_json()
+        cache_key(made_from),
+        lambda: TextTokenizer.learn(config, (row.content.text for row in rows)).to_json(),
     )
     return TextTokenizer.from_json(learned, config)
 
 
-def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def chunks(rows: Iterable[Row[Text]]) -> Iterator[list[Row[Text]]]:
     """The rows some at a time, so that neither many nor long ones are held together."""
     chunk, chars = [], 0
     for row in rows:
         chunk.append(row)
-        chars += len(row.text)
+        chars += len(row.content.text)
         if len(chunk) == _ROWS_AT_ONCE or chars >= _CHARS_AT_ONCE:
             yield chunk
             chunk, chars = [], 0

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_cli.data.sources import DataConfig, stream_rows
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 from tests.data.conftest import Open
 
@@ -37,7 +38,7 @@ ODD_LINES = [
 def test_only_a_line_feed_ends_a_line_of_text(made: Made, opened: Open, line_end: str, last: bool) -> None:
     name = made("a.txt", line_end.join(ODD_LINES) + line_end * last)
     rows = list(opened(name, labelled=False))
-    assert [row.text for row in rows] == ODD_LINES
+    assert [row.content.text for row in rows] == ODD_LINES
     assert [row.line for row in rows] == list(range(1, len(ODD_LINES) + 1))
 
 
@@ -49,9 +50,9 @@ def test_an_empty_file_has_no_rows_and_a_blank_line_is_one(made: Made, pairs: Pa
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=10)))
 def test_a_stream_gives_a_row_a_line(lines: list[str]) -> None:
     stream = io.BytesIO("".join(line + "\n" for line in lines).encode())
-    rows = list(stream_rows(stream, DataConfig(train="-")))
+    rows = list(stream_rows(stream, DataConfig(train="-"), content=Text))
     expected = [line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)]
-    assert [row.text for row in rows] == expected
+    assert [row.content.text for row in rows] == expected
     assert not stream.closed
 
 
@@ -69,21 +70,23 @@ def test_a_stream_is_read_no_further_than_needed() -> None:
             return len(line)
 
     endless = Endless()
-    rows = stream_rows(io.BufferedReader(cast(io.RawIOBase, endless), 64), DataConfig(train="-"))
+    rows = stream_rows(
+        io.BufferedReader(cast(io.RawIOBase, endless), 64), DataConfig(train="-"), content=Text
+    )
     assert [next(rows).where() for _ in range(3)] == ["stdin:1", "stdin:2", "stdin:3"]
     assert endless.given < 10
 
 
 def test_a_line_of_a_stream_that_is_no_text_is_a_row_with_its_error() -> None:
-    rows = list(stream_rows(io.BytesIO(b"fine\ncaf\xe9\nfine"), DataConfig(train="-")))
-    assert [row.text for row in rows] == ["fine", "", "fine"]
+    rows = list(stream_rows(io.BytesIO(b"fine\ncaf\xe9\nfine"), DataConfig(train="-"), content=Text))
+    assert [row.content.text for row in rows] == ["fine", "", "fine"]
     assert (
         rows[1].error == "not valid UTF-8: byte 0xE9 at character 4 of the line. Try data.encoding: latin-1"
     )
     with pytest.raises(DataError, match=r"^stdin: UTF-16"):
-        list(stream_rows(io.BytesIO(b"text"), DataConfig(train="-", encoding="utf-16")))
-    latin = stream_rows(io.BytesIO(b"caf\xe9\n"), DataConfig(train="-", encoding="latin-1"))
-    assert [row.text for row in latin] == ["café"]
+        list(stream_rows(io.BytesIO(b"text"), DataConfig(train="-", encoding="utf-16"), content=Text))
+    latin = stream_rows(io.BytesIO(b"caf\xe9\n"), DataConfig(train="-", encoding="latin-1"), content=Text)
+    assert [row.content.text for row in latin] == ["café"]
 
 
 def test_plain_text_is_refused_where_labels_are_needed(made: Made, pairs: Pairs) -> None:
@@ -96,12 +99,12 @@ def test_fasttext_lines_are_recognised_and_split(made: Made, opened: Open) -> No
         "a.txt",
         "\n  __label__pos  a fine film\r\n\n__label__neg\t \u00a0bad \n__label__x\n__label__a__label__b y",
     )
-    rows = [(row.text, row.label, row.line) for row in opened(name)]
+    rows = [(row.content.text, row.content.label, row.line) for row in opened(name)]
     assert rows == [
         ("a fine film", "pos", 2), ("\u00a0bad ", "neg", 4), ("", "x", 5), ("y", "a__label__b", 6)
     ]  # fmt: skip
     first = next(iter(opened(name, labelled=False)))
-    assert (first.text, first.label) == ("a fine film", None)
+    assert (first.content.text, first.content.label) == ("a fine film", None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,9 @@ def test_the_folder_of_a_file_is_its_label(made: Made, opened: Open) -> None:
         made(name, f"{name}\nsecond line\n")
     rows = list(opened("d"))
     names = ["neg/deep/er/1.txt", "pos/a", "pos/b.txt"]
-    assert [(row.text, row.label) for row in rows] == [(f"d/{n}\nsecond line\n", n[:3]) for n in names]
+    assert [(row.content.text, row.content.label) for row in rows] == [
+        (f"d/{n}\nsecond line\n", n[:3]) for n in names
+    ]
     assert [row.where() for row in rows] == [f"d/{n}:1" for n in names]
 
 
@@ -153,7 +158,7 @@ def test_without_labels_every_file_of_a_folder_is_a_document(made: Made, opened:
     names = [row.path for row in opened("many", labelled=False)]
     assert names == [*(f"many/{number:02}" for number in range(20)), "many/x/1"]
     rows = list(opened("d", role="predict", labelled=False))
-    assert [(row.text, row.fields) for row in rows] == [
+    assert [(row.content.text, row.fields) for row in rows] == [
         ("d/a/z.log", {"id": "a/z.log"}),
         ("d/b.txt", {"id": "b.txt"}),
     ]

@@ -72,7 +72,7 @@ def test_a_latin_1_file_read_as_utf_8_names_file_line_and_key(made: Made, opened
         'a.csv:4: not valid UTF-8: byte 0xE9 at character 4 of column "text". Try data.encoding: latin-1'
     )
     rows = list(opened(name, on_error="row"))
-    assert [(row.text, row.error is None) for row in rows] == [
+    assert [(row.content.text, row.error is None) for row in rows] == [
         ("fine\nfine", True),
         ("", False),
         ("fine", True),

@@ -23,7 +23,7 @@ def test_globs_are_sorted_and_lists_keep_their_order(made: Made, opened: Open) -
     made("z.jsonl", '{"text": "z", "label": "x"}')
     rows = opened(["z.jsonl", "**/*.csv", "p/b.csv"])
     assert rows.sources == ("z.jsonl", "p/a.csv", "p/b.csv", "q/deep/c.csv", "p/b.csv")
-    assert [row.text for row in rows] == ["z", "p/a.csv", "p/b.csv", "q/deep/c.csv", "p/b.csv"]
+    assert [row.content.text for row in rows] == ["z", "p/a.csv", "p/b.csv", "q/deep/c.csv", "p/b.csv"]
     assert [row.path for row in rows] == list(rows.sources)
     assert opened(str(Path("p").absolute() / "*.csv")).sources == tuple(
         str(Path("p").absolute() / name) for name in ("a.csv", "b.csv")
@@ -103,10 +103,11 @@ def test_an_unknown_built_in_corpus_is_refused(opened: Open) -> None:
 
 def test_the_built_in_corpus_has_the_rows_of_the_role(opened: Open) -> None:
     splits = {
-        role: [row.text for row in opened("builtin:reviews", role=role)] for role in ("train", "dev", "test")
+        role: [row.content.text for row in opened("builtin:reviews", role=role)]
+        for role in ("train", "dev", "test")
     }
     assert min(len(texts) for texts in splits.values()) >= 100
     assert len(splits["train"]) > len(splits["test"])
     assert not set(splits["train"]) & set(splits["test"])
     first = next(iter(opened("builtin:reviews", role="dev")))
-    assert (first.where(), first.label is None) == ("builtin:reviews@dev:1", False)
+    assert (first.where(), first.content.label is None) == ("builtin:reviews@dev:1", False)

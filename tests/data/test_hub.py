@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lstm_cli.data.sources import DataConfig, load_splits
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 from tests.data.conftest import Open
 
@@ -70,12 +71,16 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_data_set_gives_the_split_of_the_role_and_the_names_of_its_classes(hub: str, opened: Open) -> None:
-    splits = load_splits(DataConfig(train=hub, dev=hub), seed=0)
-    assert [(row.text, row.label) for row in splits.train] == [("good", "pos"), ("bad", "neg"), ("NA", "pos")]
+    splits = load_splits(DataConfig(train=hub, dev=hub), seed=0, content=Text)
+    assert [(row.content.text, row.content.label) for row in splits.train] == [
+        ("good", "pos"),
+        ("bad", "neg"),
+        ("NA", "pos"),
+    ]
     assert [row.where() for row in splits.train] == [f"{hub}@train:{line}" for line in (1, 2, 3)]
-    assert [(row.text, row.label) for row in splits.dev] == [("so so", "neg")]
+    assert [(row.content.text, row.content.label) for row in splits.dev] == [("so so", "neg")]
     (row,) = opened(hub, role="test", labelled=False, keep_fields=True)
-    assert (row.text, row.fields) == ("kept back", {"id": "0", "label": ""})
+    assert (row.content.text, row.fields) == ("kept back", {"id": "0", "label": ""})
 
 
 def test_a_config_and_a_split_can_be_named(hub: str, pairs: Pairs) -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.errors import DataError
 
 
-def rows_of(*labels: str | None) -> list[Row]:
-    return [Row("text", label, "train.csv", line) for line, label in enumerate(labels, 2)]
+def rows_of(*labels: str | None) -> list[Row[Text]]:
+    return [text_row("text", label, "train.csv", line) for line, label in enumerate(labels, 2)]
 
 
 @pytest.mark.parametrize(
@@ -36,22 +37,22 @@ def test_labels_are_sorted_by_number_where_all_are_integers(found: list[str], na
 def test_an_unknown_label_is_named_with_its_row_and_what_it_may_mean() -> None:
     labels = Labels.learn(rows_of("positive", "negative"))
     with pytest.raises(DataError) as caught:
-        labels.index(Row("text", "postive", "train.csv", 17))
+        labels.index(text_row("text", "postive", "train.csv", 17))
     assert str(caught.value) == (
         'train.csv:17: label "postive" is not in the training data (have: negative, positive). '
         'Did you mean "positive"?'
     )
     with pytest.raises(DataError, match=r'label "" is not in the training data'):
-        labels.index(Row("text", None, "dev.csv", 2))
+        labels.index(text_row("text", None, "dev.csv", 2))
 
 
 def test_of_many_labels_a_few_are_shown() -> None:
     labels = Labels.learn(rows_of(*map(str, range(57))))
     with pytest.raises(DataError, match=r"\(have: 0, 1, .*, 19, … and 37 more\)"):
-        labels.index(Row("text", "x", "dev.csv", 2))
+        labels.index(text_row("text", "x", "dev.csv", 2))
     few = Labels.learn(rows_of(*map(str, range(20))))
     with pytest.raises(DataError, match=r", 18, 19\)"):
-        few.index(Row("text", "x", "dev.csv", 2))
+        few.index(text_row("text", "x", "dev.csv", 2))
 
 
 @pytest.mark.parametrize("found", [[], ["x", "x"]])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lstm_cli.data.sources import DataConfig, load_splits
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 from tests.data.conftest import Open
 
@@ -33,11 +34,11 @@ def test_rows_are_the_same_in_every_reading(made: Made, opened: Open) -> None:
 def test_a_selection_is_a_view_and_can_be_selected_from(made: Made, opened: Open) -> None:
     rows = opened(made("a.csv", csv_of(6)))
     odd = rows.select(np.array([False, True] * 3))
-    assert [row.text for row in odd] == ["text 1", "text 3", "text 5"]
+    assert [row.content.text for row in odd] == ["text 1", "text 3", "text 5"]
     assert [row.line for row in odd] == [3, 5, 7]
     assert len(odd) == 3
     last = odd.select(np.array([False, False, True]))
-    assert [row.text for row in last] == ["text 5"]
+    assert [row.content.text for row in last] == ["text 5"]
     assert len(rows) == 6
     with pytest.raises(ValueError, match="shape"):
         odd.select(np.ones(6, np.bool_))
@@ -94,8 +95,8 @@ def test_files_gives_the_hash_of_every_source(made: Made, opened: Open) -> None:
 
 
 def splits_of(**keys: Any) -> tuple[list[str], list[str]]:
-    splits = load_splits(DataConfig(**keys), seed=3)
-    return [row.text for row in splits.train], [row.text for row in splits.dev]
+    splits = load_splits(DataConfig(**keys), seed=3, content=Text)
+    return [row.content.text for row in splits.train], [row.content.text for row in splits.dev]
 
 
 def test_a_fraction_for_dev_is_cut_from_train(made: Made) -> None:
@@ -106,8 +107,8 @@ def test_a_fraction_for_dev_is_cut_from_train(made: Made) -> None:
     assert [int(text.split()[1]) for text in dev] == sorted(int(text.split()[1]) for text in dev)
     assert (train, dev) == splits_of(train=name, dev=0.2)
     assert (
-        load_splits(DataConfig(train=name), seed=0).dev.digest()
-        != load_splits(DataConfig(train=name), seed=1).dev.digest()
+        load_splits(DataConfig(train=name), seed=0, content=Text).dev.digest()
+        != load_splits(DataConfig(train=name), seed=1, content=Text).dev.digest()
     )
 
 
@@ -117,26 +118,26 @@ def test_splits_may_be_files_of_different_formats(made: Made) -> None:
         dev=made("b.txt", "__label__a fine\n"),
         test=[made("c.jsonl", '{"text": "last", "label": "b"}')],
     )
-    splits = load_splits(config, seed=0)
+    splits = load_splits(config, seed=0, content=Text)
     assert splits.test is not None
     assert [len(rows) for rows in (splits.train, splits.dev, splits.test)] == [4, 1, 1]
-    assert load_splits(config.model_copy(update={"test": None}), seed=0).test is None
+    assert load_splits(config.model_copy(update={"test": None}), seed=0, content=Text).test is None
 
 
 def test_a_fraction_that_leaves_no_dev_row_is_refused(made: Made) -> None:
     with pytest.raises(DataError, match=r"^data\.dev: 0\.1 of the 6 training rows.*Raise the fraction"):
-        load_splits(DataConfig(train=made("a.csv", csv_of(6))), seed=0)
+        load_splits(DataConfig(train=made("a.csv", csv_of(6))), seed=0, content=Text)
 
 
 def test_test_rows_are_cut_from_train_before_dev_is(made: Made) -> None:
     name = made("a.csv", csv_of(40))
-    splits = load_splits(DataConfig(train=name, dev=0.4, test=0.25), seed=3)
+    splits = load_splits(DataConfig(train=name, dev=0.4, test=0.25), seed=3, content=Text)
     assert splits.test is not None
-    parts = [[row.text for row in rows] for rows in (splits.train, splits.dev, splits.test)]
+    parts = [[row.content.text for row in rows] for rows in (splits.train, splits.dev, splits.test)]
     assert [len(part) for part in parts] == [18, 12, 10]  # dev: of the 30 rows that test leaves
     assert sorted(text for part in parts for text in part) == sorted(f"text {i}" for i in range(40))
-    other_dev = load_splits(DataConfig(train=name, dev=0.1, test=0.25), seed=3).test
-    other_seed = load_splits(DataConfig(train=name, test=0.25), seed=4).test
+    other_dev = load_splits(DataConfig(train=name, dev=0.1, test=0.25), seed=3, content=Text).test
+    other_seed = load_splits(DataConfig(train=name, test=0.25), seed=4, content=Text).test
     assert other_dev is not None
     assert other_seed is not None
     assert other_dev.digest() == splits.test.digest() != other_seed.digest()
@@ -147,13 +148,16 @@ def test_folds_make_up_train_whatever_the_seed_and_dev(made: Made) -> None:
     held_out = []
     for number in (1, 2, 3):
         config = DataConfig(train=name, dev=0.2, test=f"fold:{number}/3")
-        splits, again = load_splits(config, seed=0), load_splits(config, seed=number)
+        splits, again = (
+            load_splits(config, seed=0, content=Text),
+            load_splits(config, seed=number, content=Text),
+        )
         assert splits.test is not None
         assert again.test is not None
         assert splits.test.digest() == again.test.digest()
-        here = [row.text for row in splits.test]
+        here = [row.content.text for row in splits.test]
         assert len(splits.train) + len(splits.dev) + len(here) == 40
-        assert not {row.text for row in splits.train} & set(here)
+        assert not {row.content.text for row in splits.train} & set(here)
         held_out += here
     assert sorted(held_out) == sorted(f"text {i}" for i in range(40))
 
@@ -161,9 +165,9 @@ def test_folds_make_up_train_whatever_the_seed_and_dev(made: Made) -> None:
 def test_parts_of_train_without_a_row_are_refused(made: Made) -> None:
     name = made("a.csv", csv_of(6))
     with pytest.raises(DataError, match=r"^data\.test: 0\.1 of the 6 training rows.*Raise the fraction"):
-        load_splits(DataConfig(train=name, dev=0.5, test=0.1), seed=0)
+        load_splits(DataConfig(train=name, dev=0.5, test=0.1), seed=0, content=Text)
     for number in (1, 8):
         with pytest.raises(
             DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 of them without"
         ):
-            load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0)
+            load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0, content=Text)

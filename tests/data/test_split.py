@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from lstm_cli.data.rows import Row
 from lstm_cli.data.split import folds, held_out_mask
+from lstm_cli.data.text import Text, text_row
 
 
-def rows_of(pairs: list[tuple[str, str]]) -> list[Row]:
-    return [Row(text, label, "a.csv", line) for line, (text, label) in enumerate(pairs, 2)]
+def rows_of(pairs: list[tuple[str, str]]) -> list[Row[Text]]:
+    return [text_row(text, label, "a.csv", line) for line, (text, label) in enumerate(pairs, 2)]
 
 
 def same_text(text: str) -> str:

@@ -51,7 +51,7 @@ def test_what_csv_writes_is_read_back_row_by_row(
     out = io.StringIO()
     csv.writer(out, lineterminator=line_end, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
     name = made("train.csv", out.getvalue())
-    assert [(row.text, row.label) for row in opened(name)] == rows
+    assert [(row.content.text, row.content.label) for row in opened(name)] == rows
     assert len(opened(name)) == len(rows)
 
 
@@ -89,7 +89,7 @@ def test_texts_that_look_like_nothing_stay_texts(made: Made, pairs: Pairs) -> No
 
 def test_carriage_returns_alone_end_the_rows_of_a_csv_file_too(made: Made, opened: Open) -> None:
     rows = opened(made("a.csv", "text,label\ra,x\r\rb,y\r"))
-    assert [(row.text, row.label, row.line) for row in rows] == [("a", "x", 2), ("b", "y", 4)]
+    assert [(row.content.text, row.content.label, row.line) for row in rows] == [("a", "x", 2), ("b", "y", 4)]
 
 
 def test_blank_lines_of_a_table_are_no_rows(made: Made, pairs: Pairs) -> None:
@@ -99,7 +99,7 @@ def test_blank_lines_of_a_table_are_no_rows(made: Made, pairs: Pairs) -> None:
 
 def test_in_a_file_of_one_column_a_blank_line_is_an_empty_text(made: Made, opened: Open) -> None:
     rows = opened(made("a.csv", 'text\na\n\n""\nb\n\n\n'), labelled=False)
-    assert [(row.text, row.line) for row in rows] == [("a", 2), ("", 3), ("", 4), ("b", 5)]
+    assert [(row.content.text, row.line) for row in rows] == [("a", 2), ("", 3), ("", 4), ("b", 5)]
 
 
 def test_quotes_are_plain_characters_in_tsv_and_where_the_config_says_so(made: Made, pairs: Pairs) -> None:
@@ -127,7 +127,7 @@ def test_a_row_of_another_width_is_named_with_both_counts(made: Made, opened: Op
     with pytest.raises(DataError, match=r"^a\.csv:3: 3 fields where the header has 2\. .*data\.format"):
         pairs(name)
     rows = list(opened(name, on_error="row"))
-    assert [(row.line, row.text, row.error is None) for row in rows] == [
+    assert [(row.line, row.content.text, row.error is None) for row in rows] == [
         (2, "fine", True), (3, "", False), (4, "", False), (5, "last", True)
     ]  # fmt: skip
     with pytest.raises(
@@ -193,7 +193,7 @@ def test_values_that_are_no_text_become_the_text_they_would_be_in_csv(made: Made
     name = made(
         "a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False).replace("\\t", "\t") for row in rows)
     )
-    found = [(row.text, row.label) for row in opened(name)]
+    found = [(row.content.text, row.content.label) for row in opened(name)]
     assert found == [("", "1"), ("1.5", "true"), ("", "x")]
     kept = [row.fields for row in opened(name, labelled=False, keep_fields=True)]
     assert kept == [
@@ -208,7 +208,7 @@ def test_parquet_values_become_the_text_they_would_be_in_csv(made: Made, opened:
         "day": pa.array([0, 1], pa.date32()), "list": pa.array([[1], []]), "raw": pa.array([b"x\xff", b""]),
     }  # fmt: skip
     pq.write_table(pa.table(columns), name)
-    assert [(r.text, r.label, r.line, r.fields) for r in opened(name)] == [
+    assert [(r.content.text, r.content.label, r.line, r.fields) for r in opened(name)] == [
         ("a", "0", 1, None),
         ("", "1", 2, None),
     ]
@@ -224,7 +224,7 @@ def test_parquet_rows_are_numbered_across_batches(made: Made, opened: Open) -> N
     pq.write_table(
         pa.table({"label": ["x"] * 3000, "text": [str(i) for i in range(3000)]}), name, row_group_size=700
     )
-    assert [(int(row.text), row.line) for row in opened(name)] == [(i, i + 1) for i in range(3000)]
+    assert [(int(row.content.text), row.line) for row in opened(name)] == [(i, i + 1) for i in range(3000)]
 
 
 def test_a_parquet_file_is_not_held_in_memory(made: Made, opened: Open) -> None:
@@ -282,7 +282,7 @@ def test_a_json_line_that_is_none_is_named_and_the_others_are_read(
     with pytest.raises(DataError, match=rf"^a\.jsonl:3: .*{fault}"):
         list(opened(name))
     rows = list(opened(name, on_error="row"))
-    assert [(row.text, row.error is None) for row in rows] == [("a", True), ("", False), ("c", True)]
+    assert [(row.content.text, row.error is None) for row in rows] == [("a", True), ("", False), ("c", True)]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_first_json_line_without_the_columns_speaks_for_the_file(made: Made, o
 def test_several_text_columns_are_joined_in_the_order_of_the_config(made: Made, opened: Open) -> None:
     name = made("a.csv", "label,body,id,title\nx,good,7,Film\n")
     keys = {"text_column": ["title", "body"], "join": " | ", "keep_fields": True}
-    assert [(row.text, row.label, row.fields) for row in opened(name, **keys)] == [
+    assert [(row.content.text, row.content.label, row.fields) for row in opened(name, **keys)] == [
         ("Film | good", "x", {"id": "7"})
     ]
 
@@ -311,7 +311,7 @@ def test_several_text_columns_are_joined_in_the_order_of_the_config(made: Made, 
 def test_rows_without_labels_keep_every_other_column(made: Made, opened: Open) -> None:
     name = made("a.csv", "id,text,label\n1,good,\n")
     (row,) = opened(name, labelled=False, keep_fields=True)
-    assert (row.label, row.fields) == (None, {"id": "1", "label": ""})
+    assert (row.content.label, row.fields) == (None, {"id": "1", "label": ""})
     (bare,) = opened(name, labelled=False)
     assert bare.fields is None
 
@@ -319,7 +319,7 @@ def test_rows_without_labels_keep_every_other_column(made: Made, opened: Open) -
 def test_a_row_that_cannot_be_read_keeps_its_other_columns(made: Made, opened: Open) -> None:
     name = made("a.csv", b"id,text\n1\xe9,caf\xe9\n")
     (row,) = opened(name, labelled=False, keep_fields=True, on_error="row")
-    assert (row.text, row.fields) == ("", {"id": "1�"})
+    assert (row.content.text, row.fields) == ("", {"id": "1�"})
     assert row.error is not None
     assert 'byte 0xE9 at character 4 of column "text"' in row.error
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from lstm_cli.cli import app
 from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import load_splits
+from lstm_cli.data.text import Text
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.metrics.calibration import softmax
 from lstm_cli.nn.classifier import TextClassifier
@@ -98,8 +99,8 @@ def test_a_checkpoint_without_its_features_is_no_checkpoint(trained: Path) -> No
 
 def test_rows_that_are_trained_on_are_not_asked_for_their_features(trained: Path, tmp_path: Path) -> None:
     config = load_config(str(trained))
-    task = config.task.fit(load_splits(config.data, 0).train)
-    rows = load_splits(config.data, 0).dev
+    task = config.task.fit(load_splits(config.data, 0, content=Text).train)
+    rows = load_splits(config.data, 0, content=Text).dev
     assert task.encode(rows, scored=False).side_logits.shape == (40, 0)
     assert task.encode(rows).side_logits.shape == (40, 2)
 
@@ -113,6 +114,9 @@ def test_a_run_learns_vocabulary_and_ngrams_from_the_training_rows_alone(
     run("train", small_yaml, *BOTH, "--no-baselines", "--quiet")
     saved = load_checkpoint(tmp_path / "run" / "checkpoints" / "best")
     assert b"secret" not in saved.files["tokenizer.json"]
-    rows = list(load_splits(load_config(small_yaml).data, 0).train)
-    targets = np.array([row.label == "positive" for row in rows], np.int64)
-    assert saved.files["ngrams.safetensors"] == Ngrams.learn([row.text for row in rows], targets).to_bytes()
+    rows = list(load_splits(load_config(small_yaml).data, 0, content=Text).train)
+    targets = np.array([row.content.label == "positive" for row in rows], np.int64)
+    assert (
+        saved.files["ngrams.safetensors"]
+        == Ngrams.learn([row.content.text for row in rows], targets).to_bytes()
+    )

@@ -426,6 +426,7 @@ READ_BOMBS = """
 import pyarrow, resource, sys
 from pathlib import Path
 from lstm_cli.data.sources import DataConfig, open_rows
+from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 used = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line).split()[1]
 limit = int(used) * 1024 + 2**28
@@ -434,7 +435,8 @@ for path in sys.argv[1:]:
     for format in ("csv", "tsv", "jsonl", "text", "fasttext"):
         config = DataConfig(train=path, format=format, columns=["text"] if format in ("csv", "tsv") else None)
         try:
-            print(format, [row.error for row in open_rows(path, config, "predict", False, on_error="row")])
+            rows = open_rows(path, config, "predict", False, on_error="row", content=Text)
+            print(format, [row.error for row in rows])
         except DataError as fault:
             print(format, fault)
 """

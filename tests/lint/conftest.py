@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig
+from lstm_cli.data.text import text_row
 from lstm_cli.lint.copies import copies
 from lstm_cli.lint.damage import damage
 from lstm_cli.lint.findings import Finding, in_order
@@ -21,7 +21,7 @@ Found = Callable[..., dict[str, Finding]]
 def scanned(train: Pairs, dev: Pairs = (), test: Pairs = (), config: DataConfig | None = None) -> Scan:
     splits = {"train": train, "dev": dev, "test": test}
     rows = {
-        name: [Row(text, label, f"{name}.csv", line) for line, (text, label) in enumerate(pairs, 1)]
+        name: [text_row(text, label, f"{name}.csv", line) for line, (text, label) in enumerate(pairs, 1)]
         for name, pairs in splits.items()
     }
     return scan(

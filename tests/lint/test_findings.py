@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig
+from lstm_cli.data.text import text_row
 from lstm_cli.errors import DataError
 from lstm_cli.lint.damage import damage, likely_delimiter
 from lstm_cli.lint.scan import scan
@@ -98,8 +98,8 @@ def test_a_text_column_of_numbers_and_quotes_that_were_kept_are_suspected(found:
 def test_rows_that_cannot_be_read_are_counted_and_do_not_hide_the_rest() -> None:
     config = DataConfig(train="train.csv")
     rows = [
-        Row("some text", "a", "train.csv", 2),
-        *(Row("", None, "train.csv", n, error=f"no {n}") for n in range(3, 9)),
+        text_row("some text", "a", "train.csv", 2),
+        *(text_row("", None, "train.csv", n, error=f"no {n}") for n in range(3, 9)),
     ]
     table = scan({"train": rows, "dev": DataError("dev.csv:1: no column")}, config)
     train, dev = damage(table, config, strips_markup=False)

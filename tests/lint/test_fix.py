@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lstm_cli.data.sources import DataConfig, open_rows
+from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError, DataError
 from lstm_cli.lint.fix import check_target, fix, log_path
 
@@ -33,7 +34,10 @@ def logged(out: Path) -> list[tuple[str, str, str, str | None]]:
 
 def read(config: DataConfig, out: Path) -> Table:
     loaded = config.model_copy(update={"train": str(out)})
-    return [(row.text, str(row.label)) for row in open_rows(str(out), loaded, "train", labelled=True)]
+    return [
+        (row.content.text, str(row.content.label))
+        for row in open_rows(str(out), loaded, "train", labelled=True, content=Text)
+    ]
 
 
 @pytest.mark.parametrize("name", ["clean.csv", "clean.jsonl"])

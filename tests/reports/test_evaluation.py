@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstm_cli.data.rows import Row
+from lstm_cli.data.text import text_row
 from lstm_cli.metrics.classification import classification
 from lstm_cli.reports import evaluation as report
 from lstm_cli.reports import plots
@@ -30,7 +30,9 @@ def evaluation(n: int = 60, names: tuple[str, ...] = ("bad", "fine | so-so", "å¾
         scores=classification(targets, probs, names),
         targets=targets,
         probs=probs,
-        rows=[Row(f"text {i}\nof two lines", names[t], "test.csv", i + 2) for i, t in enumerate(targets)],
+        rows=[
+            text_row(f"text {i}\nof two lines", names[t], "test.csv", i + 2) for i, t in enumerate(targets)
+        ],
         num_truncated=3,
         baselines=[
             Baseline("majority", np.zeros(n, np.int64), "always bad"),
@@ -128,7 +130,7 @@ def test_any_label_can_be_drawn(tmp_path: Path, names: tuple[str, ...]) -> None:
 
 def test_half_a_surrogate_pair_is_written_as_json_spells_it(tmp_path: Path) -> None:
     given = evaluation()
-    given = dataclasses.replace(given, rows=[Row("bad \ud800", "bad", "test.jsonl", 1)] * 60)
+    given = dataclasses.replace(given, rows=[text_row("bad \ud800", "bad", "test.jsonl", 1)] * 60)
     write_evaluation(tmp_path, given)
     assert {row["text"] for row in lines(tmp_path / "mistakes.jsonl")} == {"bad \ud800"}
 

@@ -12,6 +12,7 @@ import torch
 from lstm_cli.config.load import load_config
 from lstm_cli.data.durable import write_file
 from lstm_cli.data.sources import load_splits
+from lstm_cli.data.text import Text
 from lstm_cli.errors import CheckpointError, LstmclsError, NotFiniteError
 from lstm_cli.runs import checkpoint
 from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save_best, save_last
@@ -29,7 +30,7 @@ class Saved:
     def __init__(self, small_yaml: str, epochs: int = 1) -> None:
         config = load_config(small_yaml, [f"train.epochs={epochs}", "train.ema=0.5"])
         runtime = start(config.run)
-        splits = load_splits(config.data, 0)
+        splits = load_splits(config.data, 0, content=Text)
         self.task: Classify = config.task.fit(splits.train)
         self.data = EncodedSplits(self.task.encode(splits.train), self.task.encode(splits.dev))
         self.state = TrainState.start(self.task, config.train, runtime, 0)

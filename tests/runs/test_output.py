@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lstm_cli.data.rows import Row
+from lstm_cli.data.text import text_row
 from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
 from lstm_cli.runs.output import Unfinished, unfinished
 
@@ -25,7 +25,7 @@ def write_on(output: Path, made_from: dict[str, Any] | None = MADE_FROM, *, resu
         kept = target.done.rows
         for window in WINDOWS[kept:]:
             target.stream.write(window)
-            target.done.count(Row(window, None, "in", target.done.rows + 1))
+            target.done.count(text_row(window, None, "in", target.done.rows + 1))
             target.keep()
     return kept
 
@@ -87,7 +87,7 @@ def stopped(tmp_path: Path) -> Path:
     def be_killed(target: Unfinished) -> None:
         for window in WINDOWS[:2]:
             target.stream.write(window)
-            target.done.count(Row(window, None, "in", 1, error="broken" if window == "d\n" else None))
+            target.done.count(text_row(window, None, "in", 1, error="broken" if window == "d\n" else None))
             target.keep()
         target.stream.write(WINDOWS[2][:3])
         raise Killed
@@ -111,7 +111,7 @@ def test_a_record_never_speaks_of_a_part_that_was_begun_anew(stopped: Path) -> N
 
 def test_rows_that_could_not_be_read_are_counted_over_all_starts(stopped: Path) -> None:
     with unfinished(stopped, MADE_FROM, resume=True) as target:
-        target.done.count(Row("", None, "in", 9, error="broken too"))
+        target.done.count(text_row("", None, "in", 9, error="broken too"))
         assert (target.done.rows, target.done.num_errors) == (3, 2)
         assert target.done.first_error == "in:1: broken"
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lstm_cli.data.labels import Labels
-from lstm_cli.data.rows import Row
 from lstm_cli.data.store import TokenStore, pack
+from lstm_cli.data.text import text_row
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.nn import recurrent
@@ -65,7 +65,7 @@ def trained(which: int) -> tuple[Classify, TextClassifier]:
     targets = [labels.names.index(label) for _, label in ROWS]
     ngrams = Ngrams.learn(TEXTS, np.array(targets)) if "features" in wanted else None
     task = Classify(config, TextTokenizer.learn(config.tokenizer, TEXTS), labels, ngrams)
-    encoded = task.encode_window([Row(text, label, "f", 1) for text, label in ROWS])
+    encoded = task.encode_window([text_row(text, label, "f", 1) for text, label in ROWS])
     store: TokenStore = pack(replace(encoded, targets=targets))
     how = TrainConfig(epochs=8, batch_size=16, learning_rate=0.02)
     state = TrainState.start(task, how, CPU, 0)

@@ -12,8 +12,8 @@ import torch
 
 from lstm_cli.config.load import load_config
 from lstm_cli.data.corpus import CorpusSplits, load_corpus
-from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Splits, load_splits
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.errors import CheckpointError, DataError
 from lstm_cli.runtime import start
 from lstm_cli.tasks import load_task
@@ -30,7 +30,7 @@ class Setting:
     def __init__(self, small_yaml: str, overrides: Sequence[str] = ()) -> None:
         config = load_config(small_yaml, ["pretrain.epochs=2", "pretrain.batch_size=16", *overrides])
         self.runtime = start(config.run)
-        self.splits: Splits = load_splits(config.data, config.run.seed)
+        self.splits: Splits[Text] = load_splits(config.data, config.run.seed, content=Text)
         self.corpus: CorpusSplits = load_corpus(config.data, self.splits, config.run.seed)
         self.task = Pretrain.learn(config.task, self.corpus, config.pretrain.sampled_tokens)
         self.data = EncodedSplits(self.task.encode(self.corpus.train), self.task.encode(self.corpus.held_out))
@@ -106,26 +106,28 @@ def test_no_text_of_dev_or_test_reaches_vocabulary_or_language_model(
     )
 
     known = words(setting)
-    texts = {row.text for row in setting.corpus.whole}
+    texts = {row.content.text for row in setting.corpus.whole}
     assert {"own", "its"} <= known
     for row in itertools.chain(setting.splits.dev, setting.splits.test or ()):
-        assert row.text not in texts
-        assert row.text.upper() not in texts
-        assert not [word for word in row.text.split() if word.startswith("only") and word in known]
+        assert row.content.text not in texts
+        assert row.content.text.upper() not in texts
+        assert not [word for word in row.content.text.split() if word.startswith("only") and word in known]
     assert not {"testword", "only"} & known
     assert "devword" not in known or "0" in dev[:1]
     in_dev = 20 if dev == "0.2" else 9
     assert setting.corpus.num_left_out == in_dev + 9
     assert len(setting.corpus.train) + len(setting.corpus.held_out) == len(setting.corpus.whole)
-    held_out = {row.text.casefold() for row in setting.corpus.held_out}
+    held_out = {row.content.text.casefold() for row in setting.corpus.held_out}
     assert held_out
-    assert not held_out & {row.text.casefold() for row in setting.corpus.train}
+    assert not held_out & {row.content.text.casefold() for row in setting.corpus.train}
 
 
 def test_a_long_text_is_cut_into_pieces_and_nothing_of_it_is_thrown_away(small_yaml: str) -> None:
     task = Setting(small_yaml, ["task.max_tokens=4"]).task
     text = " ".join(f"word{i % 30}" for i in range(14))
-    window = task.encode_window([Row(text, None, "x", 1), Row("word1", None, "x", 2), Row("", None, "x", 3)])
+    window = task.encode_window(
+        [text_row(text, None, "x", 1), text_row("word1", None, "x", 2), text_row("", None, "x", 3)]
+    )
     assert [len(piece) for piece in window.tokens] == [4, 4, 4, 2]
     assert np.array_equal(np.concatenate(window.tokens), task.tokenizer.encode([text])[0])
 

@@ -17,6 +17,7 @@ from lstm_cli.batch import Batch
 from lstm_cli.config.load import load_config
 from lstm_cli.data.batching import collate
 from lstm_cli.data.sources import load_splits
+from lstm_cli.data.text import Text
 from lstm_cli.errors import LstmclsError, NotFiniteError
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify, Loss
@@ -42,7 +43,7 @@ class Setting:
     def __init__(self, small_yaml: str, overrides: Sequence[str] = ()) -> None:
         config = load_config(small_yaml, overrides)
         self.runtime: Runtime = start(config.run)
-        splits = load_splits(config.data, config.run.seed)
+        splits = load_splits(config.data, config.run.seed, content=Text)
         self.task: Classify = config.task.fit(splits.train)
         self.data = EncodedSplits(self.task.encode(splits.train), self.task.encode(splits.dev))
         self.train: TrainConfig = config.train

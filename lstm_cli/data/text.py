@@ -1,0 +1,85 @@
+"""The content of a text classifier's rows: a text and its label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lstm_cli.data.columns import as_text
+from lstm_cli.data.files import text_fault
+from lstm_cli.data.rows import Reading, Row, RowError
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text and, where it is known, its label."""
+
+    text: str
+    label: str | None = None
+
+    @classmethod
+    def columns(cls, reading: Reading) -> list[tuple[str, str]]:
+        columns = [("text_column", name) for name in reading.config.text_columns]
+        return [*columns, ("label_column", reading.config.label_column)] if reading.labelled else columns
+
+    @classmethod
+    def from_values(cls, values: Sequence[object], reading: Reading, encoding: str | None) -> Text:
+        names = reading.config.text_columns
+        texts = [_string(value, name, encoding) for value, name in zip(values, names, strict=False)]
+        label = _label(values[-1], reading.config.label_column, encoding) if reading.labelled else None
+        return cls(texts[0] if len(texts) == 1 else reading.config.join.join(texts), label)
+
+    @classmethod
+    def from_text(cls, text: str, label: str | None) -> Text:
+        return cls(text, label)
+
+    @classmethod
+    def empty(cls) -> Text:
+        return cls("")
+
+    def key(self) -> bytes:
+        """The text without case and with single spaces."""
+        return " ".join(self.text.split()).casefold().encode()
+
+    def stratum(self) -> str | None:
+        """The label."""
+        return self.label
+
+    def size(self) -> int:
+        """Characters."""
+        return len(self.text)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text, "label": self.label}
+
+
+def text_row(
+    text: str,
+    label: str | None = None,
+    path: str = "",
+    line: int = 1,
+    fields: dict[str, str] | None = None,
+    error: str | None = None,
+) -> Row[Text]:
+    """A row of a text."""
+    return Row(Text(text, label), path, line, fields, error)
+
+
+def _label(value: object, name: str, encoding: str | None) -> str:
+    if isinstance(value, list):
+        raise RowError(f'column "{name}" holds a list: more than one label a text is not supported yet')
+    label = _string(value, name, encoding)
+    if not label:
+        raise RowError(f'the label (column "{name}") is empty. Give the row a label or take it out')
+    return label
+
+
+def _string(value: object, name: str, encoding: str | None) -> str:
+    if not isinstance(value, str):
+        if isinstance(value, list | dict):
+            raise RowError(f'column "{name}" holds a {type(value).__name__} where a text is needed')
+        value = as_text(value)
+    if fault := text_fault(value, f'column "{name}"', encoding):
+        raise RowError(fault)
+    return value
