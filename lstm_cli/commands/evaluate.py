@@ -16,12 +16,12 @@ from lstm_cli.console import Screen
 from lstm_cli.data.durable import write_file
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
+from lstm_cli.features.tfidf import Baseline, majority, tfidf_logreg
 from lstm_cli.metrics.classification import HIGHER_IS_BETTER, Classification
 from lstm_cli.reports.evaluation import Evaluation, write_evaluation
 from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runtime import Runtime, start
-from lstm_cli.scoring.baselines import Baseline, majority, tfidf_logreg
 from lstm_cli.scoring.evaluation import evaluate
 from lstm_cli.tasks import Classify
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from lstm_cli.arrays import Int64
 from lstm_cli.data.rows import Row
 from lstm_cli.data.text import Text
+from lstm_cli.features.tfidf import out_of_sample
 from lstm_cli.lint.scan import Scan
-from lstm_cli.scoring.baselines import out_of_sample
 
 
 @dataclass(frozen=True, slots=True)

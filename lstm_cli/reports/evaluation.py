@@ -17,6 +17,7 @@ from lstm_cli.data.durable import write_file
 from lstm_cli.data.rows import Row
 from lstm_cli.data.text import Text
 from lstm_cli.errors import LstmclsError
+from lstm_cli.features.tfidf import Baseline
 from lstm_cli.metrics.classification import (
     Classification,
     accuracy_and_macro_f1,
@@ -25,7 +26,6 @@ from lstm_cli.metrics.classification import (
     to_json,
 )
 from lstm_cli.reports import plots
-from lstm_cli.scoring.baselines import Baseline
 
 _MOST_MISTAKES = 10_000
 _ESCAPE = "backslashreplace"

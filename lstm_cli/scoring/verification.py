@@ -17,11 +17,11 @@ from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate
 from lstm_cli.data.store import EncodedRows, pack
 from lstm_cli.data.text import text_row
+from lstm_cli.nn import reference
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
 from lstm_cli.nn.recurrent import Path
 from lstm_cli.runtime import Runtime
-from lstm_cli.scoring import reference
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks import Classify, Outputs
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lstm_cli.features import tfidf as baselines
+from lstm_cli.features.tfidf import out_of_sample
 from lstm_cli.lint.suspects import rank
-from lstm_cli.scoring import baselines
-from lstm_cli.scoring.baselines import out_of_sample
 from tests.conftest import small_rows
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from lstm_cli.data.text import text_row
+from lstm_cli.features.tfidf import Baseline
 from lstm_cli.metrics.classification import classification
 from lstm_cli.reports import evaluation as report
 from lstm_cli.reports import plots
 from lstm_cli.reports.evaluation import Evaluation, write_evaluation
-from lstm_cli.scoring.baselines import Baseline
 
 
 def evaluation(n: int = 60, names: tuple[str, ...] = ("bad", "fine | so-so", "很好")) -> Evaluation:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lstm_cli.features import linear
-from lstm_cli.scoring import baselines
-from lstm_cli.scoring.baselines import majority, tfidf_logreg
+from lstm_cli.features import tfidf as baselines
+from lstm_cli.features.tfidf import majority, tfidf_logreg
 from tests.conftest import small_rows
 
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from lstm_cli.nn import Cell, Path, PoolingKind, RecurrentEncoder, TextClassifier, build_pooling
-from lstm_cli.scoring import reference
-from lstm_cli.scoring.reference import Array, Weights
+from lstm_cli.nn import Cell, Path, PoolingKind, RecurrentEncoder, TextClassifier, build_pooling, reference
+from lstm_cli.nn.reference import Array, Weights
 
 CELLS: tuple[Cell, ...] = get_args(Cell)
 KINDS: tuple[PoolingKind, ...] = get_args(PoolingKind)
