@@ -20,11 +20,12 @@ from lstm_cli.data.store import TokenStore, pack
 from lstm_cli.data.text import text_row
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.features.ngrams import Ngrams
-from lstm_cli.nn import recurrent, reference, verification
+from lstm_cli.nn import recurrent, reference
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.cpu import get_num_threads
 from lstm_cli.nn.side_by_side import side_by_side
 from lstm_cli.runtime import RuntimeConfig, start
+from lstm_cli.scoring import verification
 from lstm_cli.scoring.verification import checks
 from lstm_cli.tasks import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
