@@ -92,6 +92,11 @@ class Recurrent(nn.Module):
         """Width D*H of a state."""
         return len(self.suffixes) * self.hidden_size
 
+    @property
+    def num_gates(self) -> int:
+        """Gates of a cell, its candidate included."""
+        return _NUM_GATES[self.cell]
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights gate by gate: Xavier-uniform for inputs, orthogonal for states; biases are 0.
