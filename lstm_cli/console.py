@@ -19,7 +19,7 @@ from lstm_cli.errors import Interrupted, LstmclsError
 
 if TYPE_CHECKING:  # an error panel must not wait for torch
     from lstm_cli.data.store import TokenStore
-    from lstm_cli.nn.encoders import Stage
+    from lstm_cli.nn.model import Stage
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}

@@ -6,7 +6,7 @@ import pytest
 
 from lstm_cli.console import Screen
 from lstm_cli.errors import ConfigError
-from lstm_cli.nn.encoders import Stage
+from lstm_cli.nn.model import Stage
 
 RECORD = {
     "epoch": 3,

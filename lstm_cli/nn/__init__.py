@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import RecurrentEncoder, Stage
+from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.model import Model, Stage
 from lstm_cli.nn.pooling import Pooling, PoolingKind, build_pooling
 from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
 
 __all__ = [
     "Cell",
     "Encoded",
+    "Model",
     "Path",
     "Pooling",
     "PoolingKind",

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lstm_cli.nn.encoders import RecurrentEncoder, Stage
+from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.model import Model, Stage, num_parameters
 from lstm_cli.nn.pooling import Pooling
 from lstm_cli.nn.recurrent import Encoded
 
 
-class TextClassifier(nn.Module):
+class TextClassifier(Model):
     """Encoder -> pooling -> dropout -> linear; then `scales`, which are fitted on dev rows and not trained."""
 
     scales: Tensor
@@ -67,11 +68,9 @@ class TextClassifier(nn.Module):
         return [
             *self.encoder.stages(batch, time),
             Stage(
-                f"{self.pooling.kind} pooling", f"({batch}, {self.pooling.output_size})", _count(self.pooling)
+                f"{self.pooling.kind} pooling",
+                f"({batch}, {self.pooling.output_size})",
+                num_parameters(self.pooling),
             ),
-            Stage("head", f"({batch}, {self.head.out_features})", _count(self.head)),
+            Stage("head", f"({batch}, {self.head.out_features})", num_parameters(self.head)),
         ]
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

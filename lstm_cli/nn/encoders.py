@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from lstm_cli.nn.dropout import PAD_ID, drop_words, dropout
+from lstm_cli.nn.model import Stage
 from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
 
 _EMBEDDING_RANGE = 0.1  # torch's N(0, 1) costs several epochs
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One line of the table that describes a model: what it is, the shape it hands on, its parameters."""
-
-    name: str
-    shape: str
-    parameters: int
 
 
 class RecurrentEncoder(nn.Module):
@@ -97,6 +87,7 @@ class RecurrentEncoder(nn.Module):
                     f"{directions}{recurrent.cell} layer {layer + 1}",
                     f"({batch}, {time}, {recurrent.output_size})",
                     sum(parameter.numel() for parameter in recurrent.layer_parameters(layer)),
+                    recurrent.num_gates * recurrent.output_size,
                 )
                 for layer in range(recurrent.num_layers)
             ),

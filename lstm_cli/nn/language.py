@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from lstm_cli.nn.cpu import get_num_threads
 from lstm_cli.nn.dropout import PAD_ID
-from lstm_cli.nn.encoders import RecurrentEncoder, Stage
+from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.masks import valid_mask
+from lstm_cli.nn.model import Model, Stage, num_parameters
 from lstm_cli.nn.side_by_side import side_by_side
 
 _LOGITS_AT_ONCE = {"cpu": 2**20}
@@ -26,7 +27,7 @@ _LOGITS_AT_ONCE_ELSEWHERE = 2**26
 Slices of 8 MB took half as long again."""
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Model):
     """Encoder -> a projection for each direction -> the embedding again as output layer, with a bias for every token.
 
     `shares` (V,) are those of the tokens in the text: without having read anything, the model says each with its own.
@@ -88,7 +89,7 @@ class LanguageModel(nn.Module):
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
         """What the model is made of, in order; the parameter counts sum to the model's."""
-        own = sum(p.numel() for p in self.projections.parameters()) + self.bias.numel()
+        own = num_parameters(self.projections) + self.bias.numel()
         shape = f"({len(self.projections)}, {batch}, {time}, {len(self.bias)})"
         return [*self.encoder.stages(batch, time), Stage("next and previous token", shape, own)]
 

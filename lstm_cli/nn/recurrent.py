@@ -35,7 +35,24 @@ _KERNELS: dict[Cell, Callable[..., tuple[Tensor, ...]]] = {
     "lstm": torch.lstm,
 }
 _NUM_GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+_NUM_STATES: dict[Cell, int] = {"rnn": 1, "gru": 1, "lstm": 2}
 _PARAMETER_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+State = tuple[Tensor, ...]
+"""What a network needs to read on: (hidden,), of an LSTM (hidden, cell), each (B, L, D*H) as in `Encoded.final`."""
+
+
+_PACKED_FROM = 1024
+"""Hidden size from which CUDA is faster packed: 804,681 tokens/s against 648,515 split (H=1024, fp16, H100/H200)."""
+
+
+def faster_path(device_type: str, hidden_size: int) -> Literal["packed", "split"]:
+    """The path that `auto` takes.
+
+    On CUDA (H100 and H200) `split` was up to 4.0 times as fast, at H=128, and slower at H=1024 only. On a CPU packed
+    input never reaches oneDNN.
+    """
+    return "packed" if device_type == "cuda" and hidden_size >= _PACKED_FROM else "split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +61,19 @@ class Encoded:
 
     `states` (B, T, D*H) are the last layer's, zero at padding. `final` (B, L, D*H) holds for each layer the
     forward direction's state after the row's last real step, then the backward direction's after its first.
+    `state` is the state of every layer at the same steps, ready to be passed on; None unless one was passed in.
     """
 
     states: Tensor
     final: Tensor
+    state: State | None = None
 
 
 class Recurrent(nn.Module):
     """Stacked recurrent layers whose state dict is that of `torch.nn.RNN`, `GRU` or `LSTM` of the same sizes.
 
     `dropout` falls between layers only, and outside the kernel: cuDNN would draw it from its own generator.
-    `path` may be set again at any time; `auto` is `packed` on CUDA and `split` elsewhere.
+    `path` may be set again at any time; `auto` is `faster_path`.
 
     Known from cuDNN's side of torch and not measured here: on CUDA without autocast each call copies a
     layer's weights into one chunk, and warns that they were "not part of single contiguous chunk of memory".
@@ -92,6 +111,11 @@ class Recurrent(nn.Module):
         """Width D*H of a state."""
         return len(self.suffixes) * self.hidden_size
 
+    @property
+    def num_gates(self) -> int:
+        """Gates of a cell, its candidate included."""
+        return _NUM_GATES[self.cell]
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights gate by gate: Xavier-uniform for inputs, orthogonal for states; biases are 0.
@@ -120,43 +144,82 @@ class Recurrent(nn.Module):
             for kind in _PARAMETER_KINDS
         ]
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Encoded:
+    def zero_state(self, num_rows: int) -> State:
+        """The state before anything was read, which is where a network without `initial` starts."""
+        weight = self.get_parameter("weight_hh_l0")
+        shape = (num_rows, self.num_layers, self.output_size)
+        return tuple(weight.new_zeros(shape) for _ in range(_NUM_STATES[self.cell]))
+
+    def forward(self, x: Tensor, lengths: Tensor, initial: State | None = None) -> Encoded:
         """Read each row up to its length: (B, T, I), (B,) -> states (B, T, D*H), final (B, L, D*H).
 
-        Nothing in the padding of `x`, NaN included, reaches an output or a gradient.
+        Each direction starts from its half of `initial`, the backward one at the row's last real step, or from
+        zero. With `initial`, `state` of the result is the state after each row's last real step. Nothing in the
+        padding of `x`, NaN included, reaches an output or a gradient.
 
         Raises:
-            ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
+            ValueError: a length is not in 1..T, `lengths` is not (B,) on the CPU, or `initial` is not a state of
+                this network for B rows.
         """
         check_lengths(lengths, x.shape[0], x.shape[1])
+        if initial is not None:
+            self._check_state(initial, x.shape[0])
         path = self.path
         if path == "auto":
-            path = "packed" if x.is_cuda else "split"
+            path = faster_path(x.device.type, self.hidden_size)
+        if initial is not None and self.cell == "lstm" and int(lengths.min()) < x.shape[1]:
+            # `split` reads on through the padding and returns the cell after step T alone; the hidden state of the
+            # last real step is among its outputs, the cell of that step is not
+            path = "packed"
         match path:
             case "packed":
-                return self._forward_packed(x, lengths)
+                return self._forward_packed(x, lengths, initial)
             case "split":
-                return self._forward_split(x, lengths)
+                return self._forward_split(x, lengths, initial)
             case _:
                 assert_never(path)
 
-    def _forward_packed(self, x: Tensor, lengths: Tensor) -> Encoded:
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        data, finals = packed.data, []
-        for layer in range(self.num_layers):
-            data, final = self._run_kernel(
-                self._between(data, layer), self.layer_parameters(layer), packed.batch_sizes
+    def _check_state(self, initial: State, num_rows: int) -> None:
+        expected = [(num_rows, self.num_layers, self.output_size)] * _NUM_STATES[self.cell]
+        shapes = [tuple(part.shape) for part in initial]
+        if shapes != expected:
+            raise ValueError(
+                f"initial must have the shapes {expected}, got {shapes}; try zero_state({num_rows})"
             )
-            finals.append(final.transpose(0, 1).flatten(1))  # (D, B, H) -> (B, D*H)
+
+    def _forward_packed(self, x: Tensor, lengths: Tensor, initial: State | None) -> Encoded:
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        # enforce_sorted=False always makes both
+        assert packed.sorted_indices is not None
+        assert packed.unsorted_indices is not None
+        if initial is not None:
+            initial = tuple(part.index_select(0, packed.sorted_indices) for part in initial)
+        data, after = packed.data, []
+        for layer in range(self.num_layers):
+            data, *state = self._run_kernel(
+                self._between(data, layer),
+                self.layer_parameters(layer),
+                () if initial is None else [self._by_direction(part[:, layer]) for part in initial],
+                packed.batch_sizes,
+            )
+            kept = state if initial is not None else state[:1]
+            after.append([part.transpose(0, 1).flatten(1) for part in kept])  # (D, B, H) -> (B, D*H)
         states, _ = pad_packed_sequence(
             PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices),
             batch_first=True,
             total_length=x.shape[1],
         )
-        assert packed.unsorted_indices is not None  # enforce_sorted=False always makes them
-        return Encoded(states, torch.stack(finals, dim=1).index_select(0, packed.unsorted_indices))
+        final, *rest = (
+            torch.stack(layers, dim=1).index_select(0, packed.unsorted_indices)
+            for layers in zip(*after, strict=True)
+        )
+        return Encoded(states, final, None if initial is None else (final, *rest))
 
-    def _forward_split(self, x: Tensor, lengths: Tensor) -> Encoded:
+    def _by_direction(self, state: Tensor) -> Tensor:
+        """A layer's state as the kernels take it: (B, D*H) -> (D, B, H)."""
+        return state.reshape(len(state), -1, self.hidden_size).transpose(0, 1)
+
+    def _forward_split(self, x: Tensor, lengths: Tensor, initial: State | None) -> Encoded:
         num_rows, num_steps = x.shape[:2]
         index = reverse_index(lengths, num_steps, x.device)
         rows = torch.arange(num_rows, device=x.device)
@@ -168,47 +231,65 @@ class Recurrent(nn.Module):
             # 2 ms in a step of a second; the layers above read finite states and need no mask.
             x = x.masked_fill(padding, 0.0)
 
-        def read(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-            states, _ = self._run_kernel(x, weights)
-            return states, states[rows, last]
+        def read(x: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            """(B, T, I), four weights, and where there is one the state, (1, B, H) each -> states, final, cell."""
+            weights, state = given[: len(_PARAMETER_KINDS)], given[len(_PARAMETER_KINDS) :]
+            states, _, *cell = self._run_kernel(x, weights, state)
+            return states, states[rows, last], *(part[0] for part in cell if initial is not None)
 
-        def read_back(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-            states, final = read(reverse_valid(x, index), *weights)
-            return reverse_valid(states, index), final
+        def read_back(x: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            states, *rest = read(reverse_valid(x, index), *given)
+            return reverse_valid(states, index), *rest
 
-        finals = []
+        after = []
         for layer in range(self.num_layers):
             x = self._between(x, layer)
-            forward, *backward = ([x, *self.layer_parameters(layer, (suffix,))] for suffix in self.suffixes)
+            forward, *backward = (
+                [x, *self.layer_parameters(layer, (suffix,)), *self._start(initial, layer, direction)]
+                for direction, suffix in enumerate(self.suffixes)
+            )
             if not backward:
                 directions = [read(*forward)]
             elif x.is_cpu and get_num_threads() > 1:
                 directions = side_by_side((read, read_back), (forward, *backward))
             else:
                 directions = [read(*forward), read_back(*backward[0])]
-            x = torch.cat([states for states, _ in directions], dim=-1)  # (B, T, D*H)
-            finals.append(torch.cat([final for _, final in directions], dim=-1))  # (B, D*H)
+            x, *state = (torch.cat(halves, dim=-1) for halves in zip(*directions, strict=True))  # (B, T, D*H)
+            after.append(state)  # (B, D*H) each
         if padding is not None:
             x = x.masked_fill_(padding, 0.0)  # in place: `cat` made it and keeps nothing for its gradient
-        return Encoded(x, torch.stack(finals, dim=1))
+        final, *rest = (torch.stack(layers, dim=1) for layers in zip(*after, strict=True))
+        return Encoded(x, final, None if initial is None else (final, *rest))
+
+    def _start(self, initial: State | None, layer: int, direction: int) -> list[Tensor]:
+        """One direction's part of `initial`, in one layer: (1, B, H) each, or nothing."""
+        return [self._by_direction(part[:, layer])[direction : direction + 1] for part in initial or ()]
 
     def _between(self, x: Tensor, layer: int) -> Tensor:
         """Dropout on what a layer reads from the layer below."""
         return x if layer == 0 else dropout(x, self.dropout, self.training)
 
     def _run_kernel(
-        self, x: Tensor, weights: Sequence[Tensor], batch_sizes: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """One layer from a zero state, in as many directions as there are weights: its states, and those after step T.
+        self,
+        x: Tensor,
+        weights: Sequence[Tensor],
+        state: Sequence[Tensor] = (),
+        batch_sizes: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """One layer from `state` or from zero, in as many directions as there are weights: its states, and its hidden
+        state and an LSTM's cell at the end, which is step T unless packed.
 
-        Padded (B, T, I) -> (B, T, D*H), or with `batch_sizes` packed (N, I) -> (N, D*H); and (D, B, H).
+        Padded (B, T, I) -> (B, T, D*H), or with `batch_sizes` packed (N, I) -> (N, D*H); state (D, B, H) each.
         """
         num_directions = len(weights) // len(_PARAMETER_KINDS)
         num_rows = x.shape[0] if batch_sizes is None else int(batch_sizes[0])
-        zeros = x.new_zeros(num_directions, num_rows, self.hidden_size)
-        outputs = _KERNELS[self.cell](
+        if state:
+            start = [part.to(x.dtype).contiguous() for part in state]  # cuDNN takes no other
+        else:
+            start = [x.new_zeros(num_directions, num_rows, self.hidden_size)] * _NUM_STATES[self.cell]
+        return _KERNELS[self.cell](
             *((x,) if batch_sizes is None else (x, batch_sizes)),
-            (zeros, zeros) if self.cell == "lstm" else zeros,
+            start if self.cell == "lstm" else start[0],
             weights,
             True,  # has_biases
             1,  # num_layers
@@ -217,4 +298,3 @@ class Recurrent(nn.Module):
             num_directions == 2,  # bidirectional
             *((True,) if batch_sizes is None else ()),  # batch_first
         )
-        return outputs[0], outputs[1]

@@ -65,7 +65,7 @@ def gru_step(x: Array, h: Array, weights: Weights) -> Array:
 def lstm_step(x: Array, h: Array, c: Array, weights: Weights) -> tuple[Array, Array]:
     """One step of the LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
-    (I,), state (H,), memory (H,) -> the new state (H,) and memory (H,).
+    (I,), state (H,), cell (H,) -> the new state (H,) and cell (H,).
     """
     from_input = weights.w_ih @ x + weights.b_ih
     from_state = weights.w_hh @ h + weights.b_hh
@@ -79,13 +79,16 @@ def lstm_step(x: Array, h: Array, c: Array, weights: Weights) -> tuple[Array, Ar
     return new_h, new_c
 
 
-def run_direction(cell: Cell, x: Array, weights: Weights) -> tuple[Array, Array]:
-    """Read a sequence from its first step: (T, I) -> states (T, H), and the LSTM's memory at the end (H,).
+def run_direction(
+    cell: Cell, x: Array, weights: Weights, h: Array | None = None, c: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Read a sequence from its first step: (T, I) -> states (T, H), and after the last step h (H,) and c (H,).
 
-    The other cells have no memory beside their state; theirs stays zero.
+    It starts from state `h` and cell `c`, or from zero. Only the LSTM has a cell state; the others leave `c` as it is.
     """
     hidden_size = weights.w_hh.shape[1]
-    h, c = np.zeros(hidden_size), np.zeros(hidden_size)
+    h = np.zeros(hidden_size) if h is None else h
+    c = np.zeros(hidden_size) if c is None else c
     states = np.empty((len(x), hidden_size))
     for step, vector in enumerate(x):
         match cell:
@@ -98,27 +101,33 @@ def run_direction(cell: Cell, x: Array, weights: Weights) -> tuple[Array, Array]
             case _:
                 assert_never(cell)
         states[step] = h
-    return states, c
+    return states, h, c
 
 
-def run_layers(cell: Cell, x: Array, parameters: Mapping[str, Array]) -> tuple[Array, Array]:
-    """All layers and directions: (T, I) -> the last layer's states (T, D*H), every layer's final (L, D*H).
+def run_layers(
+    cell: Cell, x: Array, parameters: Mapping[str, Array], h: Array | None = None, c: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """All layers and directions: (T, I) -> the last layer's states (T, D*H), every layer's h and c at the end (L, D*H).
 
-    `parameters` is the state dict of a torch.nn.RNN, GRU or LSTM; it says how many layers and directions.
-    The second direction reads the text from its end, and its states are put back in reading order.
+    `parameters` is the state dict of a torch.nn.RNN, GRU or LSTM; it says how many layers and directions. They start
+    from `h` and `c` (L, D*H), or from zero. The second direction reads the text from its end, and its states are put
+    back in reading order.
     """
-    finals: list[Array] = []
-    while f"weight_ih_l{len(finals)}" in parameters:
-        layer = len(finals)
-        states, _ = run_direction(cell, x, _weights(parameters, f"l{layer}"))
-        final = states[-1]
-        if f"weight_ih_l{layer}_reverse" in parameters:
-            backward, _ = run_direction(cell, x[::-1], _weights(parameters, f"l{layer}_reverse"))
-            states = np.concatenate([states, backward[::-1]], axis=-1)
-            final = np.concatenate([final, backward[-1]])
-        finals.append(final)
-        x = states
-    return x, np.stack(finals)
+    last_h: list[Array] = []
+    last_c: list[Array] = []
+    while f"weight_ih_l{len(last_h)}" in parameters:
+        layer = len(last_h)
+        suffixes = [suffix for suffix in ("", "_reverse") if f"weight_ih_l{layer}{suffix}" in parameters]
+        ends = []
+        for direction, suffix in enumerate(suffixes):
+            weights = _weights(parameters, f"l{layer}{suffix}")
+            start = [None if s is None else np.split(s[layer], len(suffixes))[direction] for s in (h, c)]
+            states, *state = run_direction(cell, x[::-1] if suffix else x, weights, *start)
+            ends.append((states[::-1] if suffix else states, *state))
+        x, layer_h, layer_c = (np.concatenate(halves, axis=-1) for halves in zip(*ends, strict=True))
+        last_h.append(layer_h)
+        last_c.append(layer_c)
+    return x, np.stack(last_h), np.stack(last_c)
 
 
 def pool(kind: PoolingKind, states: Array, final: Array, query: Array | None = None) -> Array:
@@ -151,7 +160,7 @@ def classify(
     `parameters` is the state dict of an `lstm_cli.nn.TextClassifier` turned to NumPy.
     """
     embedded = parameters["encoder.embedding.weight"][tokens]  # (T, E)
-    states, final = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))
+    states, final, _ = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))
     pooled = pool(kind, states, final, parameters.get("pooling.query"))
     logits: Array = parameters["head.weight"] @ pooled + parameters["head.bias"]
     return logits

@@ -145,6 +145,17 @@ def test_the_stages_parameters_sum_to_the_models(cell: Cell, kind: PoolingKind) 
     assert sum(stage.parameters for stage in model.stages()) == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_stages_gates_are_the_rows_of_the_recurrent_weights(
+    cell: Cell, bidirectional: bool, num_layers: int
+) -> None:
+    model = make(cell, num_layers=num_layers, bidirectional=bidirectional)
+    rows = sum(len(value) for name, value in model.named_parameters() if "weight_hh" in name)
+    assert sum(stage.gates for stage in model.stages()) == rows
+
+
 def test_the_stages_shapes_are_those_that_the_model_makes() -> None:
     model, inputs = make("gru", "mean+max"), texts()
     shapes = [stage.shape for stage in model.stages("4", "8")]

@@ -83,5 +83,7 @@ def test_stages_name_each_layer_with_its_shape_and_parameters() -> None:
     ]
     lstm = [2 * (4 * 5 * size + 4 * 5 * 5 + 2 * 4 * 5) for size in (6, 10)]
     assert [stage.parameters for stage in stages] == [12 * 6, *lstm]
+    assert [stage.gates for stage in stages] == [0, 2 * 4 * 5, 2 * 4 * 5]
     one_way = RecurrentEncoder(12, 6, "gru", 5, bidirectional=False).stages("64", "200")
+    assert one_way[1].gates == 3 * 5
     assert (one_way[1].name, one_way[1].shape) == ("gru layer 1", "(64, 200, 5)")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
+from lstm_cli.nn import recurrent
+from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent, State, faster_path
 
 CELLS: list[Cell] = ["rnn", "gru", "lstm"]
 PATHS: list[Path] = ["packed", "split"]
@@ -243,14 +244,140 @@ def test_the_forget_gates_bias_is_one_where_torch_reads_it() -> None:
     torch.testing.assert_close(second / first, torch.sigmoid(torch.tensor(1.0, dtype=torch.float64)))
 
 
-def test_auto_is_split_on_the_cpu() -> None:
+@pytest.mark.parametrize(
+    ("device_type", "hidden_size", "faster"),
+    [
+        ("cpu", 128, "split"),
+        ("cpu", 2048, "split"),
+        ("mps", 2048, "split"),
+        ("cuda", 128, "split"),
+        ("cuda", 1023, "split"),
+        ("cuda", 1024, "packed"),
+        ("cuda", 2048, "packed"),
+    ],
+)
+def test_auto_is_packed_for_wide_layers_on_cuda_and_split_elsewhere(
+    device_type: str, hidden_size: int, faster: str
+) -> None:
+    assert faster_path(device_type, hidden_size) == faster
+
+
+@pytest.mark.parametrize("faster", PATHS)
+def test_auto_takes_the_faster_path(monkeypatch: pytest.MonkeyPatch, faster: Path) -> None:
     network, x, lengths = make(Case("lstm", 1, True, [4, 2], 0), torch.float32)
     called = []
     network._forward_split = lambda *_: called.append("split")  # type: ignore[method-assign, assignment]
     network._forward_packed = lambda *_: called.append("packed")  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(recurrent, "faster_path", lambda device, size: faster)
     network.path = "auto"
     network(x, lengths)
-    assert called == ["split"]
+    assert called == [faster]
+
+
+def states_of(network: Recurrent, num_rows: int) -> State:
+    """A state that is zero nowhere."""
+    draw = torch.Generator().manual_seed(2)
+    return tuple(torch.randn(part.shape, generator=draw).to(part) for part in network.zero_state(num_rows))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_reading_a_row_in_two_parts_is_reading_it_in_one_go(cell: Cell, num_layers: int, path: Path) -> None:
+    network, x, lengths = make(Case(cell, num_layers, False, [9, 5, 7, 6], 1), torch.float32)
+    network.path = path
+    whole = network(x, lengths, network.zero_state(4))
+    for cuts in ([4, 4, 4, 4], [8, 1, 3, 5]):  # parts of one length, and ragged ones
+        cut = torch.tensor(cuts)
+        rest = torch.zeros(4, 9, 3)
+        for row, (start, length) in enumerate(zip(cuts, lengths.tolist(), strict=True)):
+            rest[row, : length - start] = x[row, start:length]
+        first = network(x[:, : max(cuts)], cut, network.zero_state(4))
+        second = network(rest, lengths - cut, first.state)
+        for row, (start, length) in enumerate(zip(cuts, lengths.tolist(), strict=True)):
+            states = torch.cat([first.states[row, :start], second.states[row, : length - start]])
+            torch.testing.assert_close(states, whole.states[row, :length], atol=1e-6, rtol=0.0)
+        torch.testing.assert_close(second.final, whole.final, atol=1e-6, rtol=0.0)
+        torch.testing.assert_close(second.state, whole.state, atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("lengths", [[6, 6, 6], [6, 2, 4]], ids=["even", "ragged"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_state_of_zeros_is_no_state_and_without_one_none_is_returned(
+    cell: Cell, bidirectional: bool, lengths: list[int], path: Path
+) -> None:
+    network, x, row_lengths = make(Case(cell, 2, bidirectional, lengths, 0))
+    network.path = path
+    without, zero = network(x, row_lengths), network(x, row_lengths, network.zero_state(3))
+    torch.testing.assert_close(zero.states, without.states, atol=1e-12, rtol=0.0)
+    torch.testing.assert_close(zero.final, without.final, atol=1e-12, rtol=0.0)
+    assert without.state is None
+    assert len(zero.state) == (2 if cell == "lstm" else 1)
+    assert torch.equal(zero.state[0], zero.final)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(), st.sampled_from([float("nan"), 1e30]))
+def test_from_a_given_state_the_paths_agree_and_every_part_of_it_gets_a_gradient(
+    case: Case, garbage: float
+) -> None:
+    network, x, lengths = make(case)
+    padding = (torch.arange(x.shape[1]) >= lengths.unsqueeze(1)).unsqueeze(-1)
+    results = []
+    for path in PATHS:
+        for given_x in (x, x.masked_fill(padding, garbage)):
+            network.path = path
+            initial = tuple(part.requires_grad_() for part in states_of(network, len(lengths)))
+            encoded = network(given_x, lengths, initial)
+            draw = torch.Generator().manual_seed(1)
+            loss = x.new_zeros(())
+            for output in (encoded.states, encoded.final, *encoded.state):
+                loss = loss + (output * torch.randn(output.shape, generator=draw).to(output)).sum()
+            gradients = torch.autograd.grad(loss, [*initial, *network.parameters()])
+            results.append((encoded.states, encoded.final, *encoded.state, *gradients))
+            assert all(gradient.all() for gradient in gradients[: len(initial)])
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], atol=1e-11, rtol=1e-11)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_row_starts_from_its_own_part_of_the_state(cell: Cell, path: Path) -> None:
+    network, x, lengths = make(Case(cell, 2, True, [3, 6, 1, 6], 1))
+    network.path = path
+    initial = states_of(network, 4)
+    together = network(x, lengths, initial)
+    for row, length in enumerate(lengths.tolist()):
+        one = slice(row, row + 1)
+        alone = network(x[one, :length], lengths[one], tuple(part[one] for part in initial))
+        torch.testing.assert_close(together.states[row, :length], alone.states[0], atol=1e-12, rtol=0.0)
+        torch.testing.assert_close(
+            [part[one] for part in together.state], list(alone.state), atol=1e-12, rtol=0.0
+        )
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_state_is_passed_on_under_bfloat16_autocast(cell: Cell, path: Path) -> None:
+    if (cell, path) == ("lstm", "split") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this CPU's oneDNN knows no bf16")
+    network, x, lengths = make(Case(cell, 2, True, [6, 6], 0), torch.float32)
+    network.path = path
+    initial = states_of(network, 2)
+    exact = network(x, lengths, network(x, lengths, initial).state)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(x, lengths, network(x, lengths, initial).state)
+    torch.testing.assert_close(rough.states.float(), exact.states, atol=0.05, rtol=0.0)
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    network, x, lengths = make(Case("lstm", 2, True, [4, 2], 0))
+    hidden, cell = network.zero_state(2)
+    for wrong in ((hidden,), (hidden, cell[:1]), (hidden[:, :1], cell[:, :1]), (hidden[..., :4], cell)):
+        with pytest.raises(ValueError, match=r"\(2, 2, 8\).*try zero_state\(2\)"):
+            network(x, lengths, wrong)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -28,7 +28,7 @@ STATES = [
     [0.12512796, 0.06269048],
     [0.30824225, 0.16784395],
 ]
-MEMORY = [0.66908272, 0.31380604]
+CELL_STATE = [0.66908272, 0.31380604]
 LOGITS = [-0.1068295, 0.18800691]
 PROBABILITIES = [0.42682025, 0.57317975]
 LAST_DIGIT = 0.5e-8 + 1e-12
@@ -79,10 +79,10 @@ def test_the_reference_walks_through_this_movie_is_great_to_the_last_printed_dig
     state = numpy_state(walk_through())
     tokens = np.array(list(WORDS.values()))
     weights = Weights(np.array(W_X), np.zeros((8, 2)), np.zeros(8), np.zeros(8))
-    states, memory = reference.run_direction("lstm", np.array(EMBEDDING)[tokens], weights)
+    states, _, cell_state = reference.run_direction("lstm", np.array(EMBEDDING)[tokens], weights)
     logits = reference.classify("lstm", "final", state, tokens)
     np.testing.assert_allclose(states, STATES, atol=LAST_DIGIT, rtol=0)
-    np.testing.assert_allclose(memory, MEMORY, atol=LAST_DIGIT, rtol=0)
+    np.testing.assert_allclose(cell_state, CELL_STATE, atol=LAST_DIGIT, rtol=0)
     np.testing.assert_allclose(logits, LOGITS, atol=LAST_DIGIT, rtol=0)
     np.testing.assert_allclose(reference.softmax(logits), PROBABILITIES, atol=LAST_DIGIT, rtol=0)
     assert logits.argmax() == 1
@@ -135,9 +135,29 @@ def test_both_paths_make_the_references_states(
     encoded = model.encoder(inputs, LENGTHS)
     embedded = model.encoder.embedding(inputs).detach().numpy()
     for row, length in enumerate(LENGTHS.tolist()):
-        states, final = reference.run_layers(cell, embedded[row, :length], state)
+        states, final, _ = reference.run_layers(cell, embedded[row, :length], state)
         np.testing.assert_allclose(encoded.states[row, :length].detach().numpy(), states, atol=1e-12, rtol=0)
         np.testing.assert_allclose(encoded.final[row].detach().numpy(), final, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("cell", "num_layers", "bidirectional"), list(product(CELLS, (1, 2), (False, True))))
+def test_both_paths_go_from_a_given_state_to_the_references_state(
+    cell: Cell, num_layers: int, bidirectional: bool, path: Path
+) -> None:
+    network = make(cell, "final", num_layers, bidirectional).encoder.recurrent
+    network.path = path
+    x = torch.randn(4, 8, 4, dtype=torch.float64)
+    initial = tuple(torch.randn_like(part) for part in network.zero_state(4))
+    encoded = network(x, LENGTHS, initial)
+    for row, length in enumerate(LENGTHS.tolist()):
+        states, *state = reference.run_layers(
+            cell, x[row, :length].numpy(), numpy_state(network), *(part[row].numpy() for part in initial)
+        )
+        np.testing.assert_allclose(encoded.states[row, :length].detach().numpy(), states, atol=1e-12, rtol=0)
+        for ours, expected in zip(encoded.state, state, strict=False):
+            np.testing.assert_allclose(ours[row].detach().numpy(), expected, atol=1e-12, rtol=0)
+    assert len(encoded.state) == (2 if cell == "lstm" else 1)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
-from lstm_cli.nn.recurrent import Recurrent
+from lstm_cli.nn.recurrent import Cell, Recurrent
 from lstm_cli.nn.side_by_side import side_by_side
 
 
@@ -88,16 +88,23 @@ def test_a_fault_in_one_of_them_is_raised() -> None:
         side_by_side((product, fail), ([torch.ones(2, 2), torch.ones(2, 2)], [torch.ones(2, 2)]))
 
 
-def test_a_layer_reads_the_same_on_one_thread_and_on_two() -> None:
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_layer_reads_the_same_on_one_thread_and_on_two(cell: Cell, with_state: bool) -> None:
     torch.manual_seed(0)
-    network = Recurrent("lstm", 5, 4, 2)
-    x, lengths = torch.randn(3, 6, 5, requires_grad=True), torch.tensor([6, 2, 5])
+    network = Recurrent(cell, 5, 4, 2, path="split")
+    lengths = torch.tensor([6, 6, 6] if with_state else [6, 2, 5])
+    x = torch.randn(3, 6, 5, requires_grad=True)
+    initial = (
+        [torch.randn_like(part).requires_grad_() for part in network.zero_state(3)] if with_state else []
+    )
 
     def run(num_threads: int) -> list[Tensor]:
         set_num_threads(num_threads)
-        encoded = network(x, lengths)
-        loss = encoded.states.square().sum() + encoded.final.sum()
-        return [encoded.states, encoded.final, *torch.autograd.grad(loss, [x, *network.parameters()])]
+        encoded = network(x, lengths, tuple(initial) or None)
+        outputs = [encoded.states, encoded.final, *(encoded.state or ())]
+        loss = sum(output.square().sum() for output in outputs)
+        return [*outputs, *torch.autograd.grad(loss, [x, *initial, *network.parameters()])]
 
     for one, two in zip(run(1), run(2), strict=True):
         torch.testing.assert_close(one, two)

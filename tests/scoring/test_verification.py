@@ -122,8 +122,8 @@ def another_direction_first(*arguments: Any) -> Any:
     return side_by_side(*arguments)[::-1]
 
 
-def packed_in_another_order(self: Any, x: Tensor, lengths: Tensor) -> Any:
-    return OURS(self, x.flip(1), lengths)
+def packed_in_another_order(self: Any, x: Tensor, *others: Any) -> Any:
+    return OURS(self, x.flip(1), *others)
 
 
 def less_the_batchs_mean(self: Any, model: Any, batch: Any) -> Tensor:
