@@ -105,16 +105,24 @@ def train(
         _refuse_both(resume, overwrite)
         if seeds and folds:
             raise ConfigError("--seeds and --folds: both say what the several runs differ in; give one")
-        if count := seeds or folds:
+        from lstm_cli.commands.train import TrainRequest, train
+
+        request = TrainRequest(
+            source=config,
+            overrides=tuple(set_ or ()),
+            run_dir=run,
+            resume=resume,
+            overwrite=overwrite,
+            baselines=baselines,
+            by="seeds" if seeds else "folds" if folds else None,
+            count=seeds or folds or 0,
+        )
+        if request.by:
             from lstm_cli.commands.train_several import train_several
 
-            by: Literal["seeds", "folds"] = "seeds" if seeds else "folds"
-            how = {"resume": resume, "overwrite": overwrite, "baselines": baselines}
-            train_several(config, set_ or [], run, screen, by=by, count=count, **how)
-            return
-        from lstm_cli.commands.train import train
-
-        train(config, set_ or [], run, screen, resume=resume, overwrite=overwrite, baselines=baselines)
+            train_several(request, screen)
+        else:
+            train(request, screen)
 
 
 @app.command()
@@ -132,9 +140,9 @@ def pretrain(
     """Learn embedding and layers from text without labels, for task.encoder.init_from to start from."""
     with _reporting(quiet) as screen:
         _refuse_both(resume, overwrite)
-        from lstm_cli.commands.pretrain import pretrain
+        from lstm_cli.commands.pretrain import PretrainRequest, pretrain
 
-        pretrain(config, set_ or [], run, screen, resume=resume, overwrite=overwrite)
+        pretrain(PretrainRequest(config, tuple(set_ or ()), run, resume, overwrite), screen)
 
 
 @app.command("eval")
@@ -165,20 +173,20 @@ def evaluate(
     with _reporting(quiet) as screen:
         if split and data:
             raise ConfigError("--split and --data: both say which rows to score; give one")
-        from lstm_cli.commands.evaluate import run_eval
+        from lstm_cli.commands.evaluate import EvalRequest, run_eval
 
-        run_eval(
-            config,
-            set_ or [],
-            run,
-            screen,
+        request = EvalRequest(
+            source=config,
+            overrides=tuple(set_ or ()),
+            run_dir=run,
             split=split,
             data=data,
             checkpoint=checkpoint,
-            fail_under=fail_under or [],
+            fail_under=tuple(fail_under or ()),
             baselines=baselines,
             as_json=as_json,
         )
+        run_eval(request, screen)
 
 
 @app.command()
@@ -227,23 +235,23 @@ def predict(
     with _reporting(quiet) as screen:
         if not files and sys.stdin.isatty():
             raise ConfigError("predict: no input; give files, or - to read stdin")
-        from lstm_cli.commands.predict import predict
+        from lstm_cli.commands.predict import PredictRequest, predict
+        from lstm_cli.tasks.base import PredictOptions
 
-        predict(
-            config,
-            files or ["-"],
-            set_ or [],
-            run,
-            screen,
+        request = PredictRequest(
+            source=config,
+            files=tuple(files or ("-",)),
+            overrides=tuple(set_ or ()),
+            run_dir=run,
             output=output,
             format=format_,
             checkpoint=checkpoint,
-            top_k=top_k,
-            probs=probs,
+            options=PredictOptions(top_k, probs),
             resume=resume,
             strict=strict,
             quote_formulas=quote_formulas,
         )
+        predict(request, screen)
 
 
 @app.command()
@@ -297,9 +305,9 @@ def check(
 ) -> None:
     """Read config and data, find what is wrong with them, train nothing. Exit 3 where a finding is an error."""
     with _reporting(quiet) as screen:
-        from lstm_cli.commands.check import check
+        from lstm_cli.commands.check import CheckRequest, check
 
-        check(config, set_ or [], screen, as_json=as_json, fix_to=fix, with_suspects=suspects)
+        check(CheckRequest(config, tuple(set_ or ()), as_json, fix, suspects), screen)
 
 
 def _print_version(asked: bool) -> None:

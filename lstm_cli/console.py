@@ -18,8 +18,9 @@ from rich.text import Text
 from lstm_cli.errors import Interrupted, LstmclsError
 
 if TYPE_CHECKING:  # an error panel must not wait for torch
-    from lstm_cli.data.store import TokenStore
+    from lstm_cli.data.store import Store
     from lstm_cli.nn.model import Stage
+    from lstm_cli.training.fit import StepReport
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -80,16 +81,16 @@ class Screen:
                 grid.add_row("", _text(line, "dim"))
         self._console.print(grid)
 
-    def splits(self, stores: Mapping[str, TokenStore]) -> None:
+    def splits(self, stores: Mapping[str, Store]) -> None:
         """Rows, lengths, truncation and unknown tokens of every split."""
         rows = [
             [
                 name,
                 f"{len(store):,}",
-                f"{len(store.tokens):,}",
+                f"{store.num_steps:,}",
                 f"{store.median_length:,}",
                 f"{int(store.truncated.sum()):,}",
-                f"{store.unknown_share:.2%}",
+                "–" if store.unknown_fraction is None else f"{store.unknown_fraction:.2%}",
             ]
             for name, store in stores.items()
         ]
@@ -102,7 +103,7 @@ class Screen:
         self.table("model", ["stage", "output shape", "parameters"], [*rows, ["total", "", f"{total:,}"]])
 
     @contextmanager
-    def training(self, epochs: int, epochs_done: int, metric: str) -> Iterator[TrainingProgress]:
+    def training(self, epochs: int, epochs_done: int, metric: str, loss: str) -> Iterator[TrainingProgress]:
         """A bar for the whole training where stderr is a terminal; epochs are printed as lines above it."""
         bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -127,7 +128,7 @@ class Screen:
         }
         task = bar.add_task("training", total=epochs, completed=epochs_done, **fields)
         with bar:
-            yield TrainingProgress(self, bar, task, metric)
+            yield TrainingProgress(self, bar, task, metric, loss)
 
     @contextmanager
     def counting(self, what: str) -> Iterator[RowCounter]:
@@ -162,28 +163,29 @@ class TrainingProgress:
     bar: Progress
     task: Any
     metric: str
+    loss: str
 
-    def step(
-        self, epoch: int, position: int, num_batches: int, loss: float, tokens_per_second: float
-    ) -> None:
+    def step(self, report: StepReport) -> None:
         self.bar.update(
             self.task,
-            completed=epoch + position / num_batches,
-            epoch=epoch + 1,
-            batch=f"{position}/{num_batches}",
-            rate=_short(tokens_per_second),
-            loss=f"{loss:.3f}",
+            completed=report.epoch + report.num_done / report.num_batches,
+            epoch=report.epoch + 1,
+            batch=f"{report.num_done}/{report.num_batches}",
+            rate=_short(report.tokens_per_second),
+            loss=f"{report.loss:.3f}",
         )
 
     def scoring(self, num_done: int, num_rows: int) -> None:
         self.bar.update(self.task, batch=f"scoring {num_done:,}/{num_rows:,}")
 
     def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
-        beside = "accuracy" if self.metric == "log_loss" and "accuracy" in record["dev"] else self.metric
+        shown = self.metric
+        if shown == self.loss:  # which is shown anyway
+            shown = next((name for name in record["dev"] if name != self.loss), shown)
         self.screen.say(
             f"epoch {record['epoch']:>2}  train loss {record['train_loss']:.4f}  "
-            f"dev loss {record['dev']['log_loss']:.4f}  "
-            f"dev {beside} {record['dev'][beside]:.4f}{' *' if record['best'] else '  '}  "
+            f"dev loss {record['dev'][self.loss]:.4f}  "
+            f"dev {shown} {record['dev'][shown]:.4f}{' *' if record['best'] else '  '}  "
             f"{_short(record['tokens_per_second'])} tokens/s  {record['seconds']:.0f} s"
         )
         if best is not None:

@@ -44,8 +44,8 @@ class Runtime:
     precision: Precision
     why: str
 
-    def facts(self) -> dict[str, object]:
-        """What a run should remember of them."""
+    def metadata(self) -> dict[str, object]:
+        """What environment.json says of them."""
         return {
             "device": self.device.type,
             "precision": self.precision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus, open_unlabelled
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
-from lstm_cli.data.store import TokenStore
-from lstm_cli.data.tokenizer import TextTokenizer
+from lstm_cli.data.store import Store
 from lstm_cli.errors import DataError
 from lstm_cli.lint.copies import copies
 from lstm_cli.lint.damage import damage, refusal
@@ -25,62 +24,69 @@ from lstm_cli.lint.report import Report
 from lstm_cli.lint.scan import scan
 from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
-from lstm_cli.runs.pretrained import load_pretrained
+from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import start
 from lstm_cli.tasks.text import learn_tokenizer
 
 
-def check(
-    source: str,
-    overrides: Sequence[str],
-    screen: Screen,
-    *,
-    as_json: bool,
-    fix_to: Path | None,
-    with_suspects: bool,
-) -> None:
-    """Show splits, labels, model and every finding. Raises DataError, which is exit code 3, where one is an error."""
-    config = load_config(source, overrides)
-    if fix_to is not None:
-        check_target(fix_to, config.data)
-    runtime = start(config.run)
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What was typed after `lstmcls check`."""
 
-    pretrained = load_pretrained(config.task)
-    sources, splits = _open(config, pretrained.dev_seed if pretrained else config.run.seed)
-    scanned = scan(sources, config.data, _parts(splits))
+    source: str
+    overrides: tuple[str, ...] = ()
+    as_json: bool = False
+    fix_to: Path | None = None
+    with_suspects: bool = False
+
+
+def check(request: CheckRequest, screen: Screen) -> None:
+    """Show splits, labels, model and every finding. Raises DataError, which is exit code 3, where one is an error."""
+    config = load_config(request.source, request.overrides)
+    if request.fix_to is not None:
+        check_target(request.fix_to, config.data)
+    runtime = start(config.run)
+    reader = config.task.text()
+    origin = named_origin(config.task, config.run.seed)
+    sources, splits = _open(config, origin.dev_seed)
+    scanned = scan(sources, config.data, _masks(splits))
     found = [
-        *damage(scanned, config.data, config.task.tokenizer.strip_markup),
+        *damage(scanned, config.data, bool(reader and reader.tokenizer.strip_markup)),
         *labels(scanned, config.data),
         *copies(scanned),
     ]
     missing = _unlabelled(config.data)
-    tokenizer = pretrained.tokenizer if pretrained else None
-    stores, fault = _encode(config, splits, tokenizer, bool(missing), screen)
+    stores, fault = _encode(config, splits, origin, bool(missing), screen)
     if fault is not None:
         found += refusal(fault, found)
     surveys = survey(scanned, stores)
-    found += coverage(surveys, config.task.max_tokens)
+    if reader:
+        found += coverage(surveys, reader.max_tokens)
     train = sources["train"]
-    suspected = (
-        suspects(scanned, train, config.run.seed) if with_suspects and isinstance(train, Rows) else None
-    )
+    suspected = None
+    if request.with_suspects and isinstance(train, Rows):
+        suspected = suspects(scanned, train, config.run.seed)
     report = Report(surveys, in_order(found), suspected)
+    _show(report, screen)
+    screen.say(f"would run on {runtime.why}")
+    if request.as_json:
+        json.dump(report.to_json(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    errors = report.errors() + missing
+    if request.fix_to is not None:
+        errors += _fix(config.data, request.fix_to, screen)
+    if errors:
+        raise DataError("\n".join(errors))
+    screen.say("config and data are usable")
 
+
+def _show(report: Report, screen: Screen) -> None:
+    """Tables and findings; errors are left for the panel at the end."""
     for title, columns, rows in report.tables():
         screen.table(title, columns, rows)
     screen.findings(
         [(one.severity, one.headline(), one.lines()) for one in report.findings if one.severity != "error"]
     )
-    screen.say(f"would run on {runtime.why}")
-    if as_json:
-        json.dump(report.to_json(), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    errors = report.errors() + missing
-    if fix_to is not None:
-        errors += _fix(config.data, fix_to, screen)
-    if errors:
-        raise DataError("\n".join(errors))
-    screen.say("config and data are usable")
 
 
 def _open(
@@ -101,7 +107,7 @@ def _open(
         return sources, fault
 
 
-def _parts(splits: Splits[Any] | DataError) -> dict[str, Mask]:
+def _masks(splits: Splits[Any] | DataError) -> dict[str, Mask]:
     """Which rows of train's source each split has, where they are not all of a source of its own."""
     if isinstance(splits, DataError):
         return {}
@@ -116,20 +122,20 @@ def _parts(splits: Splits[Any] | DataError) -> dict[str, Mask]:
 def _encode(
     config: RunConfig,
     splits: Splits[Any] | DataError,
-    tokenizer: TextTokenizer | None,
+    origin: Origin,
     unlabelled_is_missing: bool,
     screen: Screen,
-) -> tuple[dict[str, TokenStore], DataError | None]:
-    """Learn vocabulary and labels, show the model, encode every split; or what a training would stop at."""
+) -> tuple[dict[str, Store], DataError | None]:
+    """Learn the task, show the model, encode every split; or the fault that would stop a training."""
     if isinstance(splits, DataError):
         return {}, splits
     test = {} if splits.test is None else {"test": splits.test}
+    reader = config.task.text()
     try:
-        if config.task.encoder.pretrains_first and not unlabelled_is_missing:
+        if reader and config.task.init_from == "pretrain" and not unlabelled_is_missing:
             corpus = load_corpus(config.data, splits, config.run.seed)
-            tokenizer = learn_tokenizer(config.task.tokenizer, corpus.whole)
-        # n-grams take longer than all else here, and no data is refused by them
-        task = config.task.model_copy(update={"features": "none"}).fit(splits.train, tokenizer)
+            origin = replace(origin, tokenizer=learn_tokenizer(reader.tokenizer, corpus.whole))
+        task = config.task.quick().fit(splits.train, origin)
         stores = {
             name: task.encode(rows)
             for name, rows in {"train": splits.train, "dev": splits.dev, **test}.items()

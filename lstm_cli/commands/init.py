@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from lstm_cli.config.load import Key, RunConfig, keys, load_config
+from lstm_cli.config.load import Key, json_schema, keys, load_config
 from lstm_cli.console import Screen
 from lstm_cli.errors import ConfigError, did_you_mean
 
@@ -19,7 +19,7 @@ _WIDTH = 110
 
 def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
     """Write the preset, or the JSON Schema of a config, to a new file or to stdout."""
-    text = json.dumps(RunConfig.model_json_schema(), indent=2) + "\n" if schema else commented(preset)
+    text = json.dumps(json_schema(), indent=2) + "\n" if schema else commented(preset)
     if output == "-":
         sys.stdout.write(text)
         return

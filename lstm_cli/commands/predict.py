@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TextIO
@@ -26,73 +27,82 @@ from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runs.output import Unfinished, unfinished
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.prediction import RowOutput, predict_windows
-from lstm_cli.tasks import Task
+from lstm_cli.tasks.base import PredictOptions, Task
 
 Format = Literal["jsonl", "csv", "tsv"]
 
 
-def predict(
-    source: str,
-    files: Sequence[str],
-    overrides: Sequence[str],
-    run_dir: str | None,
-    screen: Screen,
-    *,
-    output: Path | None,
-    format: Format | None,
-    checkpoint: Literal["best", "last"],
-    top_k: int,
-    probs: bool,
-    resume: bool,
-    strict: bool,
-    quote_formulas: bool,
-) -> None:
-    """Read text from files, folders or stdin and write a prediction a row to stdout or to `output`."""
-    config = load_config(source, overrides, run_dir)
-    format = format or _format_of(output)
-    if quote_formulas and format == "jsonl":
-        raise ConfigError("--quote-formulas: JSON Lines have no cells to quote; try --format csv or tsv")
-    if resume and (output is None or "-" in files):
-        raise ConfigError(
-            "--resume: stdin is gone once it is read; put its lines into a file"
-            if output
-            else "--resume: goes on with an unfinished file; name it with -o OUT"
-        )
-    if output and output.exists() and not output.is_file():  # it would be replaced
-        raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """What was typed after `lstmcls predict`."""
+
+    source: str
+    files: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+    run_dir: str | None = None
+    output: Path | None = None
+    format: Format | None = None
+    checkpoint: Literal["best", "last"] = "best"
+    options: PredictOptions = field(default_factory=PredictOptions)
+    resume: bool = False
+    strict: bool = False
+    quote_formulas: bool = False
+
+
+def predict(request: PredictRequest, screen: Screen) -> None:
+    """Read rows from files, folders or stdin and write a prediction a row to stdout or to `request.output`."""
+    config = load_config(request.source, request.overrides, request.run_dir)
+    output, options = request.output, request.options
+    format = request.format or _format_of(output)
+    _refuse_contradictions(request, format)
     runtime = start(config.run, trains=False)
-    saved = load_checkpoint(RunFolder.open(Path(config.run.dir)).checkpoint(checkpoint))
+    saved = load_checkpoint(RunFolder.open(Path(config.run.dir)).checkpoint(request.checkpoint))
     if saved.passed_over:
         screen.warn(f"{saved.passed_over}; predicting with {saved.folder}")
     task, model = saved.load(runtime.device)
-    rows = _rows(
-        files,
-        config.data,
-        config.task.content,
-        any(override.startswith("data.format=") for override in overrides),
-    )
-    made_from = None
+    task.accept(options)
+    format_is_meant = any(override.startswith("data.format=") for override in request.overrides)
+    rows = _rows(request.files, config.data, config.task.content, format_is_meant)
+    inputs = None
     if output and isinstance(rows, Rows):
-        how = {"format": format, "top_k": top_k, "probs": probs, "quote_formulas": quote_formulas}
-        made_from = {"input": rows.digest(), **how, **_model_facts(saved, runtime)}
-    with _target(output, made_from, resume=resume) as target, screen.counting("predicting") as counter:
+        how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
+        inputs = {"input": rows.digest(), **how, **_model_metadata(saved, runtime)}
+    with (
+        _target(output, inputs, resume=request.resume) as target,
+        screen.counting("predicting") as counter,
+    ):
         done = target.done
-        if resume:
+        if request.resume:
             screen.say(
-                f"going on after row {done.rows:,}" if done.rows else "nothing is kept: from the beginning"
+                f"resuming after row {done.rows:,}" if done.rows else "nothing is kept: from the beginning"
             )
-        write = _line_writer(target.stream, format, done.columns, quote_formulas)
+        write = _line_writer(target.stream, format, done.columns, request.quote_formulas)
         for window in predict_windows(model, task, rows, runtime, skip=done.rows):
             for result in window:
-                write(_prediction(done.rows, result, task, top_k, probs))
+                write(_prediction(done.rows, result, task, options))
                 done.count(result.row)
                 counter.one_more()
             target.keep()
-    if strict and done.num_errors:
+    if request.strict and done.num_errors:
         raise DataError(
             f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read, each has its `error` in the "
             f"output; the first is {done.first_error}"
         )
+
+
+def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
+    """Raise ConfigError where two options cannot both be meant."""
+    output = request.output
+    if request.quote_formulas and format == "jsonl":
+        raise ConfigError("--quote-formulas: JSON Lines have no cells to quote; try --format csv or tsv")
+    if request.resume and (output is None or "-" in request.files):
+        raise ConfigError(
+            "--resume: stdin cannot be read again; put its lines into a file"
+            if output
+            else "--resume: continues an unfinished file; name it with -o OUT"
+        )
+    if output and output.exists() and not output.is_file():  # it would be replaced
+        raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
 
 
 def _rows(
@@ -109,27 +119,27 @@ def _rows(
     )
 
 
-def _model_facts(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
-    """What decides an output's last bit, beside the row: other threads or versions sum in another order."""
+def _model_metadata(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
+    """All but the row that decides an output's last bit: with other threads or versions sums have another order."""
     digest = hashlib.sha256()
     for name, content in sorted(saved.files.items()):
         digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    facts = runtime.facts()
+    metadata = runtime.metadata()
     return {
         "checkpoint": f"{saved.name} ({digest.hexdigest()[:12]})",
         "lstmcls": __version__,
         "torch": torch.__version__,
-        **{name: facts[name] for name in ("device", "threads", "deterministic")},
+        **{name: metadata[name] for name in ("device", "threads", "deterministic")},
     }
 
 
-def _prediction(number: int, result: RowOutput, task: Task, top_k: int, probs: bool) -> dict[str, Any]:
+def _prediction(number: int, result: RowOutput, task: Task, options: PredictOptions) -> dict[str, Any]:
     """One output line. A column of the input that is named like one of ours is kept as `input.NAME`."""
     line: dict[str, Any] = {"row": number}
     if result.output is None:
         line["error"] = result.row.error
     else:
-        line |= task.prediction(result.output, top_k, probs)
+        line |= task.prediction(result.row, result.output, options)
         if result.truncated:
             line["truncated"] = True
     for name, value in (result.row.fields or {}).items():
@@ -155,24 +165,22 @@ def _format_of(output: Path | None) -> Format:
 
 
 @contextmanager
-def _target(
-    output: Path | None, made_from: Mapping[str, Any] | None, *, resume: bool
-) -> Iterator[Unfinished]:
-    """Stdout, or a file that appears only when it is whole. A stop says how to go on, where that can be done."""
+def _target(output: Path | None, inputs: Mapping[str, Any] | None, *, resume: bool) -> Iterator[Unfinished]:
+    """Stdout, or a file that appears only when it is whole. A stop says how to resume, where that can be done."""
     if output is None:
         assert isinstance(sys.stdout, io.TextIOWrapper)
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the terminal's locale says
         yield Unfinished(sys.stdout)
         sys.stdout.flush()
         return
-    with unfinished(output, made_from, resume=resume) as target:
+    with unfinished(output, inputs, resume=resume) as target:
         try:
             yield target
         except Interrupted as stop:
             if not target.done.bytes:
                 raise
             raise Interrupted(
-                stop.signal_number, "stopped; to go on, add --resume to the same command"
+                stop.signal_number, "stopped; to resume, add --resume to the same command"
             ) from None
 
 

@@ -1,123 +1,109 @@
-"""`lstmcls train`: config → run → rows → vocabulary → tokens → model → epochs → scores."""
+"""`lstmcls train`: config → run → starting point → rows → task → encoded rows → epochs → scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lstm_cli.commands.evaluate import evaluate_split
 from lstm_cli.commands.pretrain import pretrain_run
 from lstm_cli.commands.training_loop import Training, keep_provenance, open_run
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.labels import Labels
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import Interrupted
-from lstm_cli.reports.plots import learning_curves
-from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.runs.folder import RunFolder, holds_a_run, locked
-from lstm_cli.runs.pretrained import Pretrained, load_pretrained
+from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import Runtime, start
-from lstm_cli.tasks import Classify, Task
+from lstm_cli.tasks.base import Task
 from lstm_cli.training.fit import EncodedSplits
 from lstm_cli.training.state import TrainState
 
 
-def train(
-    source: str,
-    overrides: Sequence[str],
-    run_dir: str | None,
-    screen: Screen,
-    *,
-    resume: bool,
-    overwrite: bool,
-    baselines: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What was typed after `lstmcls train`; `by` and `count` are those of --seeds and --folds."""
+
+    source: str
+    overrides: tuple[str, ...] = ()
+    run_dir: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+    baselines: bool = True
+    by: Literal["seeds", "folds"] | None = None
+    count: int = 0
+
+
+def train(request: TrainRequest, screen: Screen) -> None:
     """Train, keep `best` and `last`, and score the best on test (on dev where there is no test)."""
-    config = load_config(source, overrides, run_dir)
-    train_run(config, screen, resume=resume, overwrite=overwrite, baselines=baselines)
+    train_run(load_config(request.source, request.overrides, request.run_dir), request, screen)
 
 
-def train_run(
-    config: RunConfig, screen: Screen, *, resume: bool, overwrite: bool, baselines: bool
-) -> dict[str, Any]:
+def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:
     """One whole run. Returns what metrics.json says of its best model."""
-    pretrained = load_pretrained(config.task)
+    named = named_origin(
+        config.task, config.run.seed
+    )  # first: what is wrong with it must not cost an old run
     runtime = start(config.run)
-    with locked(Path(config.run.dir)):
-        run, going_on = open_run(config, "train", screen, resume=resume, overwrite=overwrite)
-        with _says_how_to_go_on(run, config):
-            # what the language model has not read must stay what dev is
-            dev_seed = pretrained.dev_seed if pretrained else config.run.seed
-            splits = load_splits(config.data, dev_seed, content=config.task.content)
-            if config.task.encoder.pretrains_first and not going_on:
-                _refuse_other_labels(splits)
-                pretrained = _pretrain_first(config, run, screen)
-            facts = {"seed": config.run.seed, "dev_seed": dev_seed, **runtime.facts()}
-            if pretrained:
-                pretrained.announce(splits, screen.say, screen.warn)
-                facts["pretrained"] = pretrained.facts()
-                if going_on:
-                    pretrained.refuse_another(run)
-            made_from = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-            keep_provenance(run, made_from, going_on, facts)
-
-            last = load_checkpoint(run.last) if going_on else None
-            if config.task.features == "ngrams" and not last:
-                screen.say("learning vocabulary and n-grams …")
-            tokenizer = pretrained.tokenizer if pretrained else None
-            task: Task = last.load(runtime.device)[0] if last else config.task.fit(splits.train, tokenizer)
-            data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
-            # encoded now, so that a fault of the test rows is not found after hours of training
-            test = {"test": task.encode(splits.test)} if splits.test is not None else {}
-            screen.splits({"train": data.train, "dev": data.dev, **test})
-            if isinstance(task, Classify) and task.ngrams:
-                screen.say(f"{len(task.ngrams.keys):,} n-grams stand beside the network")
-
-            weights = pretrained.weights if pretrained else {}
-            training = Training(
-                command="train",
-                run=run,
-                task=task,
-                data=data,
-                config=config.train,
-                runtime=runtime,
-                start=partial(TrainState.start, task, config.train, runtime, config.run.seed, weights),
-                metric=config.train.select_by,
-                tensorboard=config.run.tensorboard,
-                screen=screen,
-            )
-            training.train(training.begin(last))
-        return _score(run, splits, config.train.select_by, runtime, screen, baselines=baselines)
+    with locked(Path(config.run.dir)), _resumable(config):
+        run, resumed = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
+        origin = named.resumed(run, config.task) if resumed else _starting_point(config, run, named, screen)
+        splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
+        _keep_provenance(run, origin, splits, {"seed": config.run.seed, **runtime.metadata()}, screen)
+        task = _learned_task(config, origin, splits, runtime, screen)
+        data = _encode(task, splits, screen)
+        training = Training(
+            command="train",
+            run=run,
+            task=task,
+            data=data,
+            config=config.train,
+            runtime=runtime,
+            start=partial(
+                TrainState.start,
+                task,
+                config.train,
+                runtime,
+                config.run.seed,
+                origin.weights,
+                origin.pretrained,
+            ),
+            metric=config.train.select_by,
+            tensorboard=config.run.tensorboard,
+            screen=screen,
+        )
+        training.train(training.begin(origin.checkpoint))
+        return _score(run, splits, runtime, screen, baselines=request.baselines)
 
 
 @contextmanager
-def _says_how_to_go_on(run: RunFolder, config: RunConfig) -> Iterator[None]:
-    """Where text was read first there is something saved before the training's own first checkpoint."""
+def _resumable(config: RunConfig) -> Iterator[None]:
+    """Where a pretraining comes first, something is saved before the training's own first checkpoint: say so."""
     try:
         yield
     except Interrupted as stopped:
-        if not config.task.encoder.pretrains_first:
+        if config.task.init_from != "pretrain":
             raise
         raise Interrupted(
-            stopped.signal_number, f"stopped and saved; to go on: lstmcls train {run.path} --resume"
+            stopped.signal_number, f"stopped and saved; to resume: lstmcls train {config.run.dir} --resume"
         ) from None
 
 
-def _refuse_other_labels(splits: Splits[Any]) -> None:
-    """Raise DataError now for what would else be found after the text was read, which may take hours."""
-    labels = Labels.learn(splits.train)
-    for row in chain(splits.dev, splits.test or ()):
-        labels.index(row)
+def _starting_point(config: RunConfig, run: RunFolder, named: Origin, screen: Screen) -> Origin:
+    """The pretraining that `named` holds or that is made first, in a folder of the run's own; else random weights.
 
-
-def _pretrain_first(config: RunConfig, run: RunFolder, screen: Screen) -> Pretrained | None:
-    """Learn the language model in a folder of the run's own, or go on with it there. What it left is in the run's first
-    checkpoint, so that a training that goes on needs it no more."""
+    A pretraining that was stopped is resumed. Its weights are in the run's first checkpoint, so that a resumed training
+    needs it no more.
+    """
+    if config.task.init_from != "pretrain":
+        return named
+    splits = load_splits(config.data, named.dev_seed, content=config.task.content)
+    _refuse_unknown_labels(config, splits)
     section = config.run.model_copy(update={"dir": str(run.pretraining)})
     screen.say("first, a language model of the text")
     pretrain_run(
@@ -126,23 +112,57 @@ def _pretrain_first(config: RunConfig, run: RunFolder, screen: Screen) -> Pretra
         resume=holds_a_run(run.pretraining),
         overwrite=False,
     )
-    return load_pretrained(config.task, section.dir)
+    return named_origin(config.task, config.run.seed, run.pretraining)
+
+
+def _refuse_unknown_labels(config: RunConfig, splits: Splits[Any]) -> None:
+    """Raise DataError now for what would otherwise be found after the pretraining, which may take hours."""
+    config.task.check_targets(splits.train, chain(splits.dev, splits.test or ()))
+
+
+def _keep_provenance(
+    run: RunFolder, origin: Origin, splits: Splits[Any], metadata: dict[str, Any], screen: Screen
+) -> None:
+    """Write what the run starts from and which rows it has, and warn where a pretraining may have read dev rows."""
+    if origin.pretraining:
+        origin.pretraining.announce(splits, screen.say, screen.warn)
+    inputs = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    keep_provenance(run, inputs, {**metadata, **origin.metadata()}, resumed=origin.is_resumed)
+
+
+def _learned_task(
+    config: RunConfig, origin: Origin, splits: Splits[Any], runtime: Runtime, screen: Screen
+) -> Task:
+    """The task of the checkpoint that is resumed, or one learned from the training rows."""
+    if origin.checkpoint:
+        return origin.checkpoint.load(runtime.device)[0]
+    screen.say("reading the training rows …")
+    return config.task.fit(splits.train, origin)
+
+
+def _encode(task: Task, splits: Splits[Any], screen: Screen) -> EncodedSplits:
+    """The rows to train on and to score. Those of test are encoded now: a fault in them must not wait for hours."""
+    data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
+    test = {"test": task.encode(splits.test)} if splits.test is not None else {}
+    screen.splits({"train": data.train, "dev": data.dev, **test})
+    if description := task.describe():
+        screen.say(description)
+    return data
 
 
 def _score(
-    run: RunFolder, splits: Splits[Any], select_by: str, runtime: Runtime, screen: Screen, *, baselines: bool
+    run: RunFolder, splits: Splits[Any], runtime: Runtime, screen: Screen, *, baselines: bool
 ) -> dict[str, Any]:
-    """Draw the curves and score the best model. Returns what metrics.json says."""
+    """Score the best model, and say where it is. Returns what metrics.json says."""
+    split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
     try:
-        learning_curves(run.records(), select_by, run.curves)
-        split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
         metrics = evaluate_split(
             run, "best", rows, split, splits.train if baselines else None, runtime, screen
         )
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number,
-            f"stopped; the training is over and saved, its scores are not: lstmcls eval {run.path}",
+            f"stopped; the training is finished and saved, its scores are not: lstmcls eval {run.path}",
         ) from None
     screen.say(f"the model is in {run.best}")
     screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")

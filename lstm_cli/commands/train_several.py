@@ -1,16 +1,15 @@
-"""`lstmcls train --seeds N` and `--folds K`: one config, several whole runs, and what they come to together."""
+"""`lstmcls train --seeds N` and `--folds K`: one config, several whole runs, and their scores together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from lstm_cli.commands.train import train_run
+from lstm_cli.commands.train import TrainRequest, train_run
 from lstm_cli.commands.training_loop import refuse_changes
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
@@ -18,43 +17,31 @@ from lstm_cli.data.durable import whole, write_file
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.split import folds
 from lstm_cli.errors import ConfigError, Interrupted
-from lstm_cli.metrics.classification import classification, to_json
 from lstm_cli.runs.folder import RunFolder, holds_a_run, locked
 from lstm_cli.runs.group import RunGroup
 from lstm_cli.runs.summary import conclusions, page, summarize, table, title
 
 
-def train_several(
-    source: str,
-    overrides: Sequence[str],
-    run_dir: str | None,
-    screen: Screen,
-    *,
-    by: Literal["seeds", "folds"],
-    count: int,
-    resume: bool,
-    overwrite: bool,
-    baselines: bool,
-) -> None:
+def train_several(request: TrainRequest, screen: Screen) -> None:
     """Train every member as `train` would alone, one after another in this process, then sum them up."""
-    config = load_config(source, overrides, run_dir)
+    by, count = request.by, request.count
+    assert by is not None
+    config = load_config(request.source, request.overrides, request.run_dir)
     members = _members(config, by, count)
     group = RunGroup(Path(config.run.dir), by, tuple(members))
     with locked(group.path):
-        _open(group, config, resume=resume, overwrite=overwrite)
+        _open(group, config, resume=request.resume, overwrite=request.overwrite)
         try:
             scored = []
             for number, (name, member) in enumerate(members.items(), 1):
                 screen.say(f"{name}: {number} of {count}")
-                going_on = resume and holds_a_run(Path(member.run.dir))
                 # a finished one trains no further: its rows are checked and it is scored again, which takes seconds
-                scored.append(
-                    train_run(member, screen, resume=going_on, overwrite=False, baselines=baselines)
-                )
+                resume = request.resume and holds_a_run(Path(member.run.dir))
+                scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
             _sum_up(group, config, scored, screen)
         except Interrupted as stopped:
             raise Interrupted(
-                stopped.signal_number, f"stopped, what is done is saved; to go on: {group.how_to_go_on}"
+                stopped.signal_number, f"stopped, what is done is saved; to resume: {group.resume}"
             ) from None
 
 
@@ -83,20 +70,20 @@ def _member(config: RunConfig, name: str, seed: int, test: str | list[str] | flo
 
 
 def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder the group's, or, where it is gone on with, see that it is."""
+    """Make the folder the group's, or, where it is resumed, check that it is."""
     if resume and holds_a_run(group.path):
         begun = RunGroup.read(group.path)
         if begun is None:
             raise ConfigError(
-                f"{group.path}: holds one run, not those of {group.option}; leave that out to go on with it, "
+                f"{group.path}: holds one run, not those of {group.option}; leave that out to resume it, "
                 f"or try --run another-folder"
             )
         if begun.option != group.option:
             raise ConfigError(
                 f"{group.path}: was begun with {begun.option}, got {group.option}; "
-                f"try {begun.how_to_go_on}, or --run another-folder"
+                f"try {begun.resume}, or --run another-folder"
             )
-        refuse_changes(RunFolder(group.path), config, group.how_to_go_on)
+        refuse_changes(RunFolder(group.path), config, group.resume)
     else:
         RunFolder.create(group.path, config.to_yaml(), overwrite=overwrite)
         group.write()
@@ -105,12 +92,13 @@ def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) 
 def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]], screen: Screen) -> None:
     """Write summary.json and summary.md, for folds out-of-fold.jsonl too, and show what they say."""
     seconds = [RunFolder(group.path / name).seconds() for name in group.names]
-    summary = summarize(group, scored, seconds)
+    metrics = config.task.metrics
+    summary = summarize(group, metrics, scored, seconds)
     if group.by == "folds":
         summary |= _out_of_fold(group, config)
     write_file(group.summary, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
-    write_file(group.page, page(summary).encode())
-    screen.table(title(summary), *table(summary))
+    write_file(group.page, page(summary, metrics).encode())
+    screen.table(title(summary), *table(summary, metrics))
     for sentence in conclusions(summary):
         screen.say(sentence)
     screen.say(f"the summary is {group.page}")
@@ -120,8 +108,6 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
     """Write what each training row was predicted as by the run that did not learn from it, and score them together."""
     rows = open_rows(config.data.train, config.data, "train", labelled=True, content=config.task.content)
     part = folds(rows, len(group.names))
-    names: list[str] = []
-    targets, probs = [], []
     with ExitStack() as stack, whole(group.out_of_fold, "utf-8", "backslashreplace") as out:
         predictions = [
             stack.enter_context(
@@ -129,21 +115,16 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
             )
             for name in group.names
         ]
-        for row, number in enumerate(part.tolist()):
-            if number == 0:
-                continue
-            said = json.loads(next(predictions[number - 1]))
-            names = names or list(said["probs"])
-            line = {
-                "row": row,
-                "label": said["target"],
-                "predicted": said["label"],
-                "score": said["score"],
-                "probs": said["probs"],
-                "fold": number,
-            }
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
-            targets.append(names.index(said["target"]))
-            probs.append([said["probs"][name] for name in names])
-    scores = classification(np.array(targets), np.array(probs), names)
-    return {"out_of_fold": to_json(scores), "rows_in_no_fold": int((part == 0).sum())}
+
+        def answers() -> Iterator[dict[str, Any]]:
+            """Those of the rows in some fold, in the order of the rows; each is written as it comes."""
+            for row, fold in enumerate(part.tolist()):
+                if fold == 0:
+                    continue
+                answer = json.loads(next(predictions[fold - 1]))
+                line = {"row": row, **config.task.out_of_fold(answer), "fold": fold}
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                yield answer
+
+        scores = config.task.pool(answers())
+    return {"out_of_fold": scores, "rows_in_no_fold": int((part == 0).sum())}

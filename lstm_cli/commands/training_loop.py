@@ -1,4 +1,4 @@
-"""What every training does around `fit`: keeps its checkpoints, stops where asked to, and goes back where it must."""
+"""What every training does with the reports of `fit`: record, draw, save, stop when asked to, go back where it must."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from lstm_cli.console import Screen, TrainingProgress
 from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.sources import Rows
 from lstm_cli.errors import ConfigError, Interrupted, NotFiniteError
-from lstm_cli.reports.evaluation import TensorBoard
+from lstm_cli.reports.plots import learning_curves
+from lstm_cli.reports.tensorboard import TensorBoard
 from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint, save_best, save_last
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.signals import stop_requests
 from lstm_cli.runtime import Runtime, available_memory
-from lstm_cli.tasks import Task
+from lstm_cli.tasks.base import Trainable
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import (
     EncodedSplits,
     EpochReport,
-    Report,
+    FitReport,
     ScoringReport,
     StepReport,
     fit,
@@ -35,14 +36,14 @@ from lstm_cli.training.state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training: what `fit` takes, the run that it is kept in, and the command by which it is gone on with.
+    """One training: what `fit` takes, the run that it is kept in, and the command that resumes it.
 
     `start` makes a fresh state; `metric` is the dev score that is shown.
     """
 
     command: str
     run: RunFolder
-    task: Task
+    task: Trainable
     data: EncodedSplits
     config: TrainConfig
     runtime: Runtime
@@ -52,20 +53,20 @@ class Training:
     screen: Screen
 
     def begin(self, last: Checkpoint | None) -> TrainState:
-        """The state to train from, fresh or that of `last`, once data and model are shown."""
+        """The state to train from, fresh or that of `last`; the model is shown first."""
         state, screen = self.start(), self.screen
         if last:
             if last.passed_over:
-                screen.warn(f"{last.passed_over}; going on from {last.folder}")
+                screen.warn(f"{last.passed_over}; resuming from {last.folder}")
             last.restore(state)
-        screen.stages(state.model.stages())  # type: ignore[operator]
+        screen.stages(state.model.stages())
         screen.say(f"run {self.run.path}, seed {state.seed}, on {self.runtime.why}")
         if self.runtime.device.type == "cpu":
             self._warn_of_memory(state)
         return state
 
     def train(self, state: TrainState) -> None:
-        """Train from where the state stands, keeping `best` and `last`.
+        """Train from where the state stands, keep `best` and `last`, and draw the learning curves.
 
         Raises Interrupted, once saved, where asked to stop.
         """
@@ -75,24 +76,18 @@ class Training:
         writer = TensorBoard(run.tensorboard) if self.tensorboard else None
         with (
             stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
-            screen.training(self.config.epochs, progress.epoch, self.metric) as shown,
+            screen.training(self.config.epochs, progress.epoch, self.metric, self._loss) as shown,
         ):
-            parts = 1
+            num_microbatches = 1
             for report in self._fit(state):
                 match report:
                     case StepReport():
-                        shown.step(
-                            report.epoch,
-                            report.position,
-                            report.num_batches,
-                            report.loss,
-                            report.tokens_per_second,
-                        )
-                        if report.parts > parts:
-                            parts = report.parts
+                        shown.step(report)
+                        if report.num_microbatches > num_microbatches:
+                            num_microbatches = report.num_microbatches
                             screen.warn(
-                                f"out of memory: every batch goes in {parts} parts from here on, the gradient is the "
-                                f"same"
+                                f"out of memory: from here on every batch is computed in {num_microbatches} pieces, "
+                                f"with the same gradient"
                             )
                     case ScoringReport():
                         shown.scoring(report.num_done, report.num_rows)
@@ -111,10 +106,11 @@ class Training:
                 if stop.signal_number is not None:
                     raise Interrupted(
                         stop.signal_number,
-                        f"stopped and saved; to go on: lstmcls {self.command} {run.path} --resume",
+                        f"stopped and saved; to resume: lstmcls {self.command} {run.path} --resume",
                     )
+        learning_curves(run.records(), self.metric, self._loss, run.curves)
 
-    def _fit(self, state: TrainState) -> Iterator[Report]:
+    def _fit(self, state: TrainState) -> Iterator[FitReport]:
         """`fit`, which on its first NotFiniteError goes back to the last checkpoint with half the learning rate."""
         run = self.run
         while True:
@@ -136,6 +132,11 @@ class Training:
             self.screen.warn(f"{message}; going back to {where} with half the learning rate, this once")
             run.write_log(f"warning: {message}; went back to {where}")
             run.keep_records(state.progress.epoch)
+
+    @property
+    def _loss(self) -> str:
+        """The name of the dev loss."""
+        return self.task.loss_metric.name
 
     def _warn_of_memory(self, state: TrainState) -> None:
         """On a CPU, where running out of memory ends the process without a word: say so before."""
@@ -170,7 +171,7 @@ class Training:
 def open_run(
     config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
 ) -> tuple[RunFolder, bool]:
-    """The run's folder, and whether a training in it is gone on with."""
+    """The run's folder, and whether a training in it is resumed."""
     path = Path(config.run.dir)
     if not resume:
         return RunFolder.create(path, config.to_yaml(), overwrite=overwrite), False
@@ -185,8 +186,8 @@ def open_run(
     return run, False
 
 
-def refuse_changes(run: RunFolder, config: RunConfig, how_to_go_on: str) -> None:
-    """A training goes on as it began. Raises ConfigError with the difference."""
+def refuse_changes(run: RunFolder, config: RunConfig, resume: str) -> None:
+    """A training is resumed as it began. Raises ConfigError with the difference; `resume` is the command to use."""
     before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have been moved
     then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
     changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
@@ -194,23 +195,24 @@ def refuse_changes(run: RunFolder, config: RunConfig, how_to_go_on: str) -> None
         raise ConfigError(
             f"{run.config}: the config has changed since this run began, so it cannot be resumed:\n"
             + "\n".join(changes)
-            + f"\ntry the run's own config ({how_to_go_on}), or another --run"
+            + f"\ntry the run's own config ({resume}), or another --run"
         )
 
 
 def keep_provenance(
     run: RunFolder,
-    made_from: Mapping[str, Rows[Any] | Corpus | None],
-    going_on: bool,
-    facts: Mapping[str, Any],
+    inputs: Mapping[str, Rows[Any] | Corpus | None],
+    metadata: Mapping[str, Any],
+    *,
+    resumed: bool,
 ) -> None:
-    """Write what the run is made from; on a resumed run, refuse where the data is no longer what it was."""
+    """Write which rows, versions and settings the run has. Raises ConfigError where a resumed run's rows changed."""
     data = {
         name: {"sha256": rows.digest(), "rows": len(rows), "sources": list(rows.sources)}
-        for name, rows in made_from.items()
+        for name, rows in inputs.items()
         if rows is not None
     }
-    if going_on:
+    if resumed:
         before = run.read_environment().get("data", {})
         changed = [name for name in data if before.get(name, {}).get("sha256") != data[name]["sha256"]]
         if changed:
@@ -219,7 +221,7 @@ def keep_provenance(
                 f"cannot be resumed; try the old files, or another --run"
             )
     else:
-        run.write_environment({**facts, "data": data})
+        run.write_environment({**metadata, "data": data})
 
 
 @dataclass(slots=True)
@@ -249,7 +251,7 @@ def _record(report: EpochReport) -> dict[str, Any]:
         "best": report.improved,
         "learning_rate": report.learning_rate,
         "tokens_per_second": round(report.tokens_per_second, 1),
-        "padding_share": round(report.padding_share, 5),
+        "padding_share": round(report.padding_fraction, 5),
         "skipped_steps": report.skipped_steps,
         "seconds": round(report.seconds, 3),
         "dev_seconds": round(report.dev_seconds, 3),

@@ -1,4 +1,4 @@
-"""`lstmcls verify`: whether a run is still what it was, and answers as it must."""
+"""`lstmcls verify`: whether a run's files are whole and its model answers as it did."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpy as np
 
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import CheckpointError, DataError, LstmclsError
-from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint
 from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runtime import Runtime, start
+from lstm_cli.scoring.abilities import verifiable
 from lstm_cli.scoring.verification import TOLERANCE, Check, checks, compare, predicted
-from lstm_cli.tasks import Classify, Outputs
+from lstm_cli.tasks.base import Outputs, Task
 
 _SAMPLE_ROWS = 48
-_MADE_UP_TEXTS, _MADE_UP_WORDS = 24, 60
 
 
 def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bool) -> None:
@@ -37,25 +37,19 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     runtime = start(config.run, trains=False)
     best = load_checkpoint(run.best)
     task, model = best.load(runtime.device)
-    assert isinstance(model, TextClassifier)
     samples = [_sample(run, config, split) for split in ("test", "dev")]
-    readable = next((sample for sample in samples if sample.texts), None)
-    texts = ["", *(readable.texts if readable else _made_up(task))]  # "": the shortest there is
-    found = [
-        _whole(best),
-        _whole_last(run, runtime),
-        *checks(task, model, texts, runtime),
-        *(
-            _stored(run, best, sample, task, lambda texts: predicted(task, model, texts, runtime))
-            for sample in samples
-        ),
+    own = next((sample.rows for sample in samples if sample.rows), ())
+    made_up = _made_up(task)
+    rows = [*made_up[:1], *own] if own else made_up  # the first one is the shortest there is
+    found = [_whole(best), _whole_last(run, runtime)]
+    if rows:
+        found += checks(task, model, rows, runtime)
+    found += [
+        _stored(run, best, sample, task, lambda rows: predicted(task, model, rows, runtime))
+        for sample in samples
     ]
-    made_up = (
-        ""
-        if readable
-        else "; no rows of the run's own can be read, so the texts are made up of its vocabulary"
-    )
-    screen.say(f"{run.path}: {best.name}, on {runtime.why}{made_up}")
+    which = "" if own else "; no rows of the run's own can be read, so the rows are made up"
+    screen.say(f"{run.path}: {best.name}, on {runtime.why}{which}")
     _report(found, run, best, screen, as_json=as_json)
 
 
@@ -71,7 +65,7 @@ def _report(
         ]
         for check in found
     ]
-    title = f"no probability may differ by more than {TOLERANCE:.0e}"
+    title = f"no output may differ by more than {TOLERANCE:.0e}"
     screen.table(title, ["check", "compared", "difference", ""], lines)
     for check in found:
         if check.result == "skipped":
@@ -121,7 +115,7 @@ class _Sample:
     digest: str = ""
     num_rows: int = 0
     indices: Sequence[int] = ()
-    texts: Sequence[str] = ()
+    rows: Sequence[Row[Any]] = ()
 
 
 def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
@@ -130,8 +124,8 @@ def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
         if rows is None:
             return _Sample(split, "the config names none")
         indices = dict.fromkeys(np.linspace(0, len(rows) - 1, _SAMPLE_ROWS).astype(int).tolist())
-        texts = [row.content.text for i, row in enumerate(rows) if i in indices]
-        return _Sample(split, None, rows.digest(), len(rows), list(indices), texts)
+        chosen = [row for i, row in enumerate(rows) if i in indices]
+        return _Sample(split, None, rows.digest(), len(rows), list(indices), chosen)
     except DataError as fault:
         return _Sample(split, f"its rows cannot be read ({fault})")
 
@@ -146,18 +140,17 @@ def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     return splits.test if split == "test" else splits.dev
 
 
-def _made_up(task: Classify) -> list[str]:
-    rng = np.random.default_rng(0)
-    words = np.array(sorted(task.tokenizer.tokenizer.get_vocab()))
-    return [" ".join(rng.choice(words, rng.integers(1, _MADE_UP_WORDS + 1))) for _ in range(_MADE_UP_TEXTS)]
+def _made_up(task: Task) -> list[Row[Any]]:
+    ability = verifiable(task)
+    return ability.made_up(np.random.default_rng(0)) if ability else []
 
 
 def _stored(
     run: RunFolder,
     best: Checkpoint,
     sample: _Sample,
-    task: Classify,
-    predict: Callable[[Sequence[str]], Outputs],
+    task: Task,
+    predict: Callable[[Sequence[Row[Any]]], Outputs],
 ) -> Check:
     """Whether the rows of an evaluation are answered as they were then."""
     name, folder = f"stored answers of {sample.split}", run.evaluation(sample.split)
@@ -165,6 +158,9 @@ def _stored(
         return Check(name, "", "skipped", note="it was never scored")
     if sample.why_not:
         return Check(name, "", "skipped", note=sample.why_not)
+    ability = verifiable(task)
+    if ability is None:
+        return Check(name, "", "skipped", note="this kind of task has no other way to compute its answers")
     known = run.read_environment().get("data", {}).get(sample.split, {}).get("sha256")
     if known != sample.digest:
         return Check(name, "", "skipped", note="its rows are not those that the run began with")
@@ -174,13 +170,13 @@ def _stored(
             return Check(name, "", "skipped", note=f"they are those of another checkpoint ({scored})")
         with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
             lines = list(file)
-        stored = np.array([list(json.loads(lines[i])["probs"].values()) for i in sample.indices])
-        expected_shape = (len(sample.indices), len(task.labels.names))
-        if stored.shape != expected_shape or len(lines) != sample.num_rows:
-            raise ValueError(f"not {sample.num_rows} rows of {expected_shape[1]} probabilities")
+        if len(lines) != sample.num_rows:
+            raise ValueError(f"{len(lines)} lines, not one for each of {sample.num_rows} rows")
+        stored = ability.stored_outputs([json.loads(lines[i]) for i in sample.indices])
+        given = predict(sample.rows)
+        check = compare(name, f"{len(stored)} of {sample.num_rows:,} rows", [stored], [given])
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as fault:
         return Check(name, "", "FAILED", note=f"{folder}: not what an evaluation leaves ({fault})")
-    check = compare(name, f"{len(stored)} of {sample.num_rows:,} rows", [stored], [predict(sample.texts)])
     if check.result == "ok" and scored != best.name:
         return dataclasses.replace(
             check, result="FAILED", note=f"scored was {scored}, the model is {best.name}"

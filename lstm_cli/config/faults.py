@@ -61,6 +61,9 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
             choices = [str(choice) for choice in typing.get_args(_annotation(model, path, raw))]
             listed = ", ".join(choices) or str(context.get("expected"))
             return f"must be one of {listed}, got {_shown(got)}.{did_you_mean(str(got), choices)}"
+        case "not_a_choice":
+            listed = context["choices"]
+            return f"must be one of {listed}, got {_shown(got)}.{did_you_mean(str(got), listed.split(', '))}"
         case "union_tag_invalid":
             listed = str(context["expected_tags"]).replace("'", "")
             tag = context["tag"]

@@ -5,22 +5,24 @@ Each room owns its own section; only this file knows the sum. A fault reads `fil
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Union
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
+from lstm_cli import tasks
 from lstm_cli.config.faults import KeyPath, describe, key_path
 from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError, did_you_mean
 from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
-from lstm_cli.tasks import TaskConfig
+from lstm_cli.tasks.base import TaskConfig
 from lstm_cli.training.config import PretrainConfig, TrainConfig
 
 _MAX_BYTES = 2**18
@@ -42,7 +44,7 @@ class RunConfig(Config):
     """Everything that decides a run."""
 
     data: DataConfig = Field(description="the labelled text")
-    task: TaskConfig = Field(TaskConfig(), description="what is learned, and the model")
+    task: TaskConfig = Field(description="what is learned, and the model")
     train: TrainConfig = Field(TrainConfig(), description="how it is trained")
     pretrain: PretrainConfig = Field(
         PretrainConfig(), description="how `lstmcls pretrain` differs from train"
@@ -55,6 +57,45 @@ class RunConfig(Config):
             self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
         )
         return text
+
+
+def run_config() -> type[RunConfig]:
+    """RunConfig with the keys of every kind of task that `tasks.TASKS` lists."""
+    return _with_tasks(tuple(tasks.TASKS))
+
+
+@functools.cache
+def _with_tasks(kinds: tuple[type[TaskConfig], ...]) -> type[RunConfig]:
+    one_of: Any = kinds[0] if len(kinds) == 1 else Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007
+    description = RunConfig.model_fields["task"].description
+    default = kinds[0].model_validate({"kind": tasks.kind_of(kinds[0])})
+    return create_model(
+        "RunConfig",
+        __base__=RunConfig,
+        __doc__=RunConfig.__doc__,
+        task=(one_of, Field(default, description=description)),
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a config, for editors."""
+    schema = run_config().model_json_schema()
+    names = dict.fromkeys(metric.name for kind in tasks.TASKS for metric in kind.metrics)
+    schema["$defs"]["TrainConfig"]["properties"]["select_by"]["enum"] = list(names)
+    return schema
+
+
+def _complete(raw: dict[str, Any]) -> type[TaskConfig] | None:
+    """Put in the defaults that depend on the kind of task. Returns that kind's config, or None if unknown."""
+    section = raw.setdefault("task", {})
+    if not isinstance(section, dict):
+        return None
+    kinds = {tasks.kind_of(kind): kind for kind in tasks.TASKS}
+    kind = kinds.get(str(section.setdefault("kind", next(iter(kinds)))))
+    train = raw.setdefault("train", {})
+    if kind and isinstance(train, dict):
+        train.setdefault("select_by", kind.select_by)
+    return kind
 
 
 def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
@@ -74,7 +115,9 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     if run_dir is not None:
         section["dir"] = run_dir
     section.setdefault("dir", default_dir)
-    config = _validate(raw, name, lines, origins, faults)
+    kind = _complete(raw)
+    metrics = [metric.name for metric in kind.metrics] if kind else None
+    config = _validate(raw, name, lines, origins, faults, metrics)
     if faults or config is None:
         raise ConfigError(faults)
     return config
@@ -142,10 +185,11 @@ def _validate(
     lines: Mapping[KeyPath, int],
     origins: Mapping[KeyPath, tuple[str, str]],
     faults: list[str],
+    metrics: Sequence[str] | None,
 ) -> RunConfig | None:
     """The checked config; what is wrong goes into `faults`, in the order of the file."""
     try:
-        config = RunConfig.model_validate(raw)
+        config = run_config().model_validate(raw, context={"metrics": metrics})
     except ValidationError as error:
         details = error.errors(include_url=False)
         retyped = False
@@ -161,9 +205,9 @@ def _validate(
                 retyped = True
         if retyped:
             return _validate(
-                raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults
+                raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults, metrics
             )
-        found = describe(RunConfig, details, raw)
+        found = describe(run_config(), details, raw)
     else:
         found = [(path, message) for path, message in conflicts(config)]
         if not found:
@@ -195,19 +239,9 @@ def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath,
 
 def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
     """Keys that are each right and together cannot be meant."""
-    encoder = config.task.encoder
-    if encoder.dropout and encoder.num_layers == 1:
-        yield (
-            ("task", "encoder", "dropout"),
-            f"works between layers and there is one, got {encoder.dropout}; try task.encoder.num_layers: 2, "
-            f"or task.dropout",
-        )
-    if config.task.pooling == "final-all-layers" and encoder.num_layers == 1:
-        yield (
-            ("task", "pooling"),
-            "final-all-layers is final where there is one layer; try final, or task.encoder.num_layers: 2",
-        )
-    if config.task.encoder.init_from is None:
+    for path, message in config.task.conflicts():
+        yield ("task", *path), message
+    if config.task.init_from is None:
         for key, neutral in (("pretrained_rate", 1.0), ("frozen_epochs", 0.0)):
             if (value := getattr(config.train, key)) != neutral:
                 yield (

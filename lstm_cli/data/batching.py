@@ -1,19 +1,20 @@
 """Which rows make up which batch: rows of near-equal length together, in an order that (seed, epoch) alone decide.
 
-A position inside an epoch is an integer, so there is nothing about the order to save or to restore.
+How far an epoch has come is one integer, so nothing about the order has to be saved or restored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from lstm_cli.arrays import Int64
-from lstm_cli.batch import PAD_ID, Batch
-from lstm_cli.data.store import TokenStore
+from lstm_cli.arrays import AnyArray, Int64, Ragged
+from lstm_cli.batch import IGNORED, PAD_ID, Batch
+from lstm_cli.data.store import Store
 
 _BATCHES_PER_POOL = 400
 """Rows are shuffled, then sorted by length inside pools of this many batches: on 25,000 film reviews of up to 400
@@ -56,46 +57,84 @@ def _cut(rows: Int64, lengths: Int64, batch_size: int, batch_tokens: int) -> lis
     return batches
 
 
-def collate(store: TokenStore, rows: Int64) -> Batch:
-    """These rows of the store as one padded batch: (B, T) with T the longest of them."""
-    starts = store.offsets[rows]
-    lengths = store.offsets[rows + 1] - starts
-    steps = np.arange(int(lengths.max()))
-    real = steps < lengths[:, None]  # (B, T)
-    inputs = np.full(real.shape, PAD_ID, np.int64)
-    inputs[real] = store.tokens[(starts[:, None] + steps)[real]]
+def collate(store: Store, rows: Int64) -> Batch:
+    """These rows of the store as one padded batch: T is the length of the longest of them."""
+    inputs, lengths = _padded(store.inputs, rows, PAD_ID)
+    targets, target_lengths = _targets(store, rows)
     return Batch(
         inputs=torch.from_numpy(inputs),
         lengths=torch.from_numpy(lengths),
-        targets=torch.from_numpy(store.targets[rows].astype(np.int64)),
-        side_logits=torch.from_numpy(store.side_logits[rows]),
+        targets=targets,
+        target_lengths=target_lengths,
+        extras={name: torch.from_numpy(values[rows]) for name, values in store.extras.items()},
     )
 
 
-def batches_from(store: TokenStore, device: torch.device) -> Callable[[Int64], Batch]:
-    """What turns row numbers of the store into a batch on `device`.
+def _targets(store: Store, rows: Int64) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """(B, …), None for targets a row; (B, T) or (B, S) and their lengths (B,) for ragged ones."""
+    match store.targets:
+        case None:
+            return None, None
+        case Ragged():
+            targets, lengths = _padded(store.targets, rows, IGNORED)
+            return torch.from_numpy(targets), torch.from_numpy(lengths)
+        case _:
+            return torch.from_numpy(store.targets[rows].astype(_wide(store.targets.dtype))), None
 
-    For a GPU with room for them the tokens go over once; a batch is then cut out there, and only its rows' places
+
+def _padded(ragged: Ragged, rows: Int64, fill: int) -> tuple[AnyArray, Int64]:
+    """(B, T) or (B, T, F) with `fill` after each row's end, and the rows' lengths (B,)."""
+    starts = ragged.offsets[rows]
+    lengths = ragged.offsets[rows + 1] - starts
+    steps = np.arange(int(lengths.max()))
+    real = steps < lengths[:, None]  # (B, T)
+    values = ragged.values[(starts[:, None] + steps)[real]]
+    padded = np.full((*real.shape, *values.shape[1:]), fill, _wide(values.dtype))
+    padded[real] = values
+    return padded, lengths
+
+
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """A store keeps integers in 32 bits, torch takes them in 64; floats stay as they are."""
+    return np.dtype(np.int64) if dtype.kind == "i" else dtype
+
+
+def batches_from(store: Store, device: torch.device) -> Callable[[Int64], Batch]:
+    """A function from row numbers of the store to a batch on `device`.
+
+    For a GPU with room for them the inputs go over once; a batch is then cut out there, and only its rows' places
     travel. The host never waits.
     """
     if device.type == "cpu":
         return partial(collate, store)
-    if device.type == "cuda" and 4 * store.tokens.nbytes < torch.cuda.mem_get_info(device)[0]:
-        return partial(collate_on_device, store, torch.tensor(store.tokens).to(device))
+    values = store.inputs.values
+    if device.type == "cuda" and 4 * values.nbytes < torch.cuda.mem_get_info(device)[0]:
+        return partial(collate_on_device, store, torch.tensor(values).to(device))
     return lambda rows: collate(store, rows).to(device)
 
 
-def collate_on_device(store: TokenStore, tokens: torch.Tensor, rows: Int64) -> Batch:
-    """`collate`, from the store's tokens (N,) on a device, in its memory."""
-    starts = store.offsets[rows]
-    lengths = torch.from_numpy(store.offsets[rows + 1] - starts)
-    places = torch.stack(
-        (torch.from_numpy(starts), lengths, torch.from_numpy(store.targets[rows].astype(np.int64)))
+def collate_on_device(store: Store, values: torch.Tensor, rows: Int64) -> Batch:
+    """`collate`, from the store's inputs (sum T,) or (sum T, F) on a device, in its memory."""
+    starts = store.inputs.offsets[rows]
+    lengths = torch.from_numpy(store.inputs.offsets[rows + 1] - starts)
+    start, length = _sent(torch.stack((torch.from_numpy(starts), lengths)), values.device)
+    steps = torch.arange(int(lengths.max()), device=values.device)
+    inputs = values[(start[:, None] + steps).clamp_max(len(values) - 1)]
+    if not inputs.is_floating_point():
+        inputs = inputs.long()
+    padding = steps >= length[:, None]
+    targets, target_lengths = _targets(store, rows)
+    return Batch(
+        inputs=inputs.masked_fill_(padding if inputs.ndim == 2 else padding.unsqueeze(-1), PAD_ID),
+        lengths=lengths,
+        targets=None if targets is None else _sent(targets, values.device),
+        target_lengths=target_lengths,
+        extras={
+            name: _sent(torch.from_numpy(extra[rows]), values.device) for name, extra in store.extras.items()
+        },
     )
-    if tokens.is_cuda:
-        places = places.pin_memory().to(tokens.device, non_blocking=True)
-    start, length, targets = places
-    steps = torch.arange(int(lengths.max()), device=tokens.device)
-    inputs = tokens[(start[:, None] + steps).clamp_max(len(tokens) - 1)].long()
-    side_logits = torch.from_numpy(store.side_logits[rows]).to(tokens.device, non_blocking=True)
-    return Batch(inputs.masked_fill_(steps >= length[:, None], PAD_ID), lengths, targets, side_logits)
+
+
+def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On `device`, without the host waiting for it."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

@@ -1,6 +1,6 @@
-"""Encoded rows as flat arrays, memory-mapped from a cache that is keyed by what made them.
+"""Encoded rows as flat arrays, memory-mapped from a cache that is keyed by all that decides them.
 
-A store costs four bytes a token on disk and almost nothing in memory, however many rows it has.
+A store of token ids costs four bytes a token on disk and almost nothing in memory, however many rows it has.
 """
 
 from __future__ import annotations
@@ -10,88 +10,77 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from lstm_cli.arrays import Float32, Int32, Int64
+from lstm_cli.arrays import AnyArray, Int64, Mask, Ragged
 from lstm_cli.batch import UNK_ID
 from lstm_cli.data.durable import naming
 
-_FILES = {
-    "tokens": np.int32,
-    "offsets": np.int64,
-    "targets": np.int32,
-    "truncated": np.bool_,
-    "side_logits": np.float32,
-}
+_LAYOUT = "arrays.json"
+_TYPES = {name: np.dtype(name) for name in ("int32", "int64", "float32", "float64", "bool")}
 
 
-@dataclass(frozen=True, slots=True)
-class TokenStore:
-    """Row i is `tokens[offsets[i]:offsets[i + 1]]` (at least one), `targets[i]` (-1: not known), `truncated[i]`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """N encoded rows.
 
-    `side_logits` (N, C) is what features beside the network say of each class; (N, 0) where there are none.
+    `inputs` are token ids (sum T,) int32 or dense features (sum T, F) float32, at least one step a row. `truncated`
+    (N,) says which rows were cut. `targets` are one a row (N, …), or ragged: one a step, or of a length of their
+    own; None where they are not known. `extras` are further values a row by name, (N, …).
     """
 
-    tokens: Int32
-    offsets: Int64
-    targets: Int32
-    truncated: npt.NDArray[np.bool_]
-    side_logits: Float32
+    inputs: Ragged
+    truncated: Mask
+    targets: AnyArray | Ragged | None = None
+    extras: Mapping[str, AnyArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.inputs)
 
     @property
     def lengths(self) -> Int64:
-        """(N,) tokens in each row."""
-        return np.diff(self.offsets)
+        """(N,) steps of each row."""
+        return self.inputs.lengths
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all rows together."""
+        return len(self.inputs.values)
 
     @property
     def median_length(self) -> int:
         return int(np.median(self.lengths))
 
     @property
-    def unknown_share(self) -> float:
-        """Share of the tokens that are not in the vocabulary."""
-        return float((self.tokens == UNK_ID).mean())
+    def unknown_fraction(self) -> float | None:
+        """Fraction of the tokens that are not in the vocabulary; None for dense features."""
+        values = self.inputs.values
+        return float((values == UNK_ID).mean()) if values.ndim == 1 else None
 
+    @property
+    def known_targets(self) -> AnyArray | Ragged:
+        """The targets. Raises ValueError where they are not known."""
+        if self.targets is None:
+            raise ValueError("these rows have no targets: they are rows to predict")
+        return self.targets
 
-@dataclass(frozen=True, slots=True)
-class EncodedRows:
-    """Some rows on their way into a store."""
-
-    tokens: list[Int32]
-    targets: list[int]
-    truncated: list[bool]
-    side_logits: Float32 | None = None
-
-    def select(self, rows: Int64) -> EncodedRows:
-        """These rows, by their numbers, in this order."""
-        return EncodedRows(
-            [self.tokens[i] for i in rows],
-            [self.targets[i] for i in rows],
-            [self.truncated[i] for i in rows],
-            None if self.side_logits is None else self.side_logits[rows],
-        )
-
-
-def pack(rows: EncodedRows) -> TokenStore:
-    """A store in memory, for a window of rows or a test."""
-    offsets = np.zeros(len(rows.tokens) + 1, np.int64)
-    np.cumsum([len(tokens) for tokens in rows.tokens], out=offsets[1:])
-    tokens = np.concatenate(rows.tokens) if rows.tokens else np.zeros(0, np.int32)
-    side_logits = (
-        np.zeros((len(rows.tokens), 0), np.float32) if rows.side_logits is None else rows.side_logits
-    )
-    return TokenStore(
-        tokens, offsets, np.array(rows.targets, np.int32), np.array(rows.truncated, np.bool_), side_logits
-    )
+    def select(self, rows: Int64) -> Store:
+        """These rows, by their numbers, in this order, in memory."""
+        match self.targets:
+            case None:
+                targets: AnyArray | Ragged | None = None
+            case Ragged():
+                targets = self.targets.select(rows)
+            case _:
+                targets = self.targets[rows]
+        extras = {name: values[rows] for name, values in self.extras.items()}
+        return Store(self.inputs.select(rows), self.truncated[rows], targets, extras)
 
 
 def cache_folder() -> Path:
@@ -100,13 +89,13 @@ def cache_folder() -> Path:
     return Path(base) / "lstmcls"
 
 
-def cache_key(made_from: Any) -> str:
-    """A name for whatever `made_from`, which JSON can hold, decides."""
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+def cache_key(inputs: Any) -> str:
+    """A name for a result that `inputs`, which JSON can hold, decide."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def cached(key: str, chunks: Iterable[EncodedRows]) -> TokenStore:
-    """The store of this key, written from `chunks` the first time and memory-mapped from then on."""
+def cached(key: str, chunks: Iterable[Store]) -> Store:
+    """The store of this key: all `chunks` in a row, written the first time and memory-mapped from then on."""
     folder = cache_folder() / key
     if (store := _open(folder)) is not None:
         return store
@@ -128,65 +117,94 @@ def cached(key: str, chunks: Iterable[EncodedRows]) -> TokenStore:
     return store
 
 
-def cached_bytes(key: str, make: Callable[[], bytes]) -> bytes:
-    """What `make` returned for this key the first time, in this process or another."""
+def cached_bytes(key: str, compute: Callable[[], bytes]) -> bytes:
+    """What `compute` returned for this key the first time, in this process or another."""
     path = cache_folder() / f"{key}.bytes"
     try:
         content = path.read_bytes()
         if content[:32] == hashlib.sha256(content[32:]).digest():
             return content[32:]
     except OSError:
-        pass  # not made yet
-    made = make()
+        pass  # not computed yet
+    computed = compute()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = path.with_name(f".{key[:16]}-{os.getpid()}")  # several trainings may start at once
     try:
         with naming(path):
-            unfinished.write_bytes(hashlib.sha256(made).digest() + made)
+            unfinished.write_bytes(hashlib.sha256(computed).digest() + computed)
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return made
+    return computed
 
 
-def _write(folder: Path, chunks: Iterable[EncodedRows]) -> None:
-    num_tokens = 0
-    with (
-        (folder / "tokens.bin").open("wb") as tokens,
-        (folder / "offsets.bin").open("wb") as offsets,
-        (folder / "targets.bin").open("wb") as targets,
-        (folder / "truncated.bin").open("wb") as truncated,
-        (folder / "side_logits.bin").open("wb") as side_logits,
-    ):
-        offsets.write(np.zeros(1, np.int64).tobytes())
+def _arrays(store: Store) -> dict[str, AnyArray]:
+    """The store's arrays by the names of their files."""
+    arrays: dict[str, AnyArray] = {
+        "inputs": store.inputs.values,
+        "inputs.offsets": store.inputs.offsets,
+        "truncated": store.truncated,
+    }
+    match store.targets:
+        case None:
+            pass
+        case Ragged():
+            arrays |= {"targets": store.targets.values, "targets.offsets": store.targets.offsets}
+        case _:
+            arrays["targets"] = store.targets
+    return arrays | {f"extras.{name}": values for name, values in store.extras.items()}
+
+
+def _write(folder: Path, chunks: Iterable[Store]) -> None:
+    """A file of bytes for each array, and last the layout: type, shape of an entry and bytes of each."""
+    layout: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        files: dict[str, Any] = {}
+        num_steps: dict[str, int] = {}
         for chunk in chunks:
-            packed = pack(chunk)
-            tokens.write(packed.tokens.tobytes())
-            offsets.write((packed.offsets[1:] + num_tokens).tobytes())
-            targets.write(packed.targets.tobytes())
-            truncated.write(packed.truncated.tobytes())
-            side_logits.write(packed.side_logits.tobytes())
-            num_tokens += len(packed.tokens)
-        # a power cut must not leave the right size and zeros
-        for file in (tokens, offsets, targets, truncated, side_logits):
+            for name, array in _arrays(chunk).items():
+                if name not in files:
+                    files[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
+                    layout[name] = {"type": array.dtype.name, "entry": list(array.shape[1:])}
+                if name.endswith(".offsets"):  # they go on where those of the chunk before ended
+                    begin = num_steps.get(name)
+                    array = array if begin is None else array[1:] + begin
+                    num_steps[name] = int(array[-1]) if len(array) else num_steps[name]
+                files[name].write(np.ascontiguousarray(array).tobytes())
+        for file in files.values():  # a power cut must not leave the right size and zeros
             file.flush()
             os.fsync(file.fileno())
-    sizes = {name: (folder / f"{name}.bin").stat().st_size for name in _FILES}
-    (folder / "sizes.json").write_text(json.dumps(sizes), encoding="utf-8")
+    for name, described in layout.items():
+        described["bytes"] = (folder / f"{name}.bin").stat().st_size
+    (folder / _LAYOUT).write_text(json.dumps(layout), encoding="utf-8")
 
 
-def _open(folder: Path) -> TokenStore | None:
+def _open(folder: Path) -> Store | None:
     """The store in `folder`, or None where there is none or it is not whole."""
     try:
-        sizes = json.loads((folder / "sizes.json").read_text(encoding="utf-8"))
-        if any((folder / f"{name}.bin").stat().st_size != sizes[name] for name in _FILES):
-            return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        layout = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
+        arrays = {name: _mapped(folder / f"{name}.bin", described) for name, described in layout.items()}
+        if not arrays:
+            return Store(Ragged.pack([]), np.zeros(0, np.bool_))
+        targets: AnyArray | Ragged | None = arrays.get("targets")
+        if "targets.offsets" in arrays:
+            targets = Ragged(arrays["targets"], arrays["targets.offsets"])
+        extras = {
+            name.removeprefix("extras."): values
+            for name, values in arrays.items()
+            if name.startswith("extras.")
+        }
+        inputs = Ragged(arrays["inputs"], arrays["inputs.offsets"])
+        return Store(inputs, arrays["truncated"], targets, extras)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    arrays: dict[str, Any] = {
-        name: np.memmap(folder / f"{name}.bin", dtype, "r") if sizes[name] else np.zeros(0, dtype)
-        for name, dtype in _FILES.items()
-    }
-    num_rows, flat = len(arrays["targets"]), arrays["side_logits"]
-    arrays["side_logits"] = flat.reshape(num_rows, len(flat) // max(num_rows, 1))
-    return TokenStore(**arrays)
+
+
+def _mapped(path: Path, described: Mapping[str, Any]) -> AnyArray:
+    """The array of a file. Raises ValueError where the file has another size than was written."""
+    if path.stat().st_size != described["bytes"]:
+        raise ValueError(f"{path}: cut short")
+    dtype = _TYPES[described["type"]]
+    flat = np.memmap(path, dtype, "r") if described["bytes"] else np.zeros(0, dtype)
+    width = int(np.prod(described["entry"], dtype=np.int64))
+    return flat.reshape(len(flat) // width if width else 0, *described["entry"])

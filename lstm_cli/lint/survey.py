@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_cli.data.store import TokenStore
+from lstm_cli.data.store import Store
 from lstm_cli.lint.findings import Finding
 from lstm_cli.lint.labels import counts
 from lstm_cli.lint.scan import Scan
@@ -39,7 +39,7 @@ class Survey:
         }
 
 
-def survey(scan: Scan, stores: Mapping[str, TokenStore]) -> dict[str, Survey]:
+def survey(scan: Scan, stores: Mapping[str, Store]) -> dict[str, Survey]:
     """Every split by name. `stores` are those splits that could be encoded."""
     found = {}
     for split, rows in scan.splits.items():
@@ -57,7 +57,7 @@ def survey(scan: Scan, stores: Mapping[str, TokenStore]) -> dict[str, Survey]:
             p95=int(p95),
             longest=int(longest),
             truncated=None if store is None else float(store.truncated.mean()),
-            unknown=None if store is None else store.unknown_share,
+            unknown=None if store is None else store.unknown_fraction,
         )
     return found
 

@@ -11,16 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_cli.arrays import Float64, Int64
+from lstm_cli.metrics.metric import Metric
 
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "macro_f1": True,
-    "micro_f1": True,
-    "weighted_f1": True,
-    "roc_auc": True,
-    "log_loss": False,
-    "ece": False,
-}
+ACCURACY = Metric("accuracy", "accuracy", higher_is_better=True, format=".2%")
+MACRO_F1 = Metric("macro_f1", "macro F1", higher_is_better=True)
+LOG_LOSS = Metric("log_loss", "log loss", higher_is_better=False)
+METRICS = (
+    ACCURACY,
+    MACRO_F1,
+    Metric("micro_f1", "micro F1", higher_is_better=True, in_summary=False),
+    Metric("weighted_f1", "weighted F1", higher_is_better=True, in_summary=False),
+    Metric("roc_auc", "ROC AUC", higher_is_better=True),
+    LOG_LOSS,
+    Metric("ece", "ECE", higher_is_better=False, format=".1%"),
+)
 """Every metric that an epoch can be chosen by or a gate set on."""
 
 _ECE_BINS = 15
@@ -56,7 +60,7 @@ class Classification:
 
     def scalars(self) -> dict[str, float]:
         """Every single-number metric by name; `roc_auc` only where there is one."""
-        values = {name: getattr(self, name) for name in HIGHER_IS_BETTER}
+        values = {name: getattr(self, name) for name in (metric.name for metric in METRICS)}
         return {name: value for name, value in values.items() if value is not None}
 
 

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
-from lstm_cli.arrays import Float64, Int64
-from lstm_cli.metrics import classification as metrics
+from lstm_cli.tasks.report import ConfusionPlot, Plot, ReliabilityPlot
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9772b", "#9a9a9a"
 _LONGEST_LABEL = 18
@@ -49,8 +48,19 @@ def _figure(path: Path, width: float, height: float, columns: int = 1) -> Iterat
     temporary.replace(path)
 
 
-def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:
-    """Train and dev loss, and the chosen dev metric, by epoch; the best epoch is marked."""
+def draw(plot: Plot, split: str, path: Path) -> None:
+    """Draw one of a task's plots into a PNG file."""
+    match plot:
+        case ConfusionPlot():
+            _confusion(plot, split, path)
+        case ReliabilityPlot():
+            _reliability(plot, path)
+        case _:
+            assert_never(plot)
+
+
+def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, loss: str, path: Path) -> None:
+    """Train and dev loss, and the chosen dev metric, by epoch; the best epoch is marked. `loss` names the dev loss."""
     epochs = [record["epoch"] for record in records]
     best = [record for record in records if record["best"]]
     with _figure(path, 9, 3.6, columns=2) as (left, right):
@@ -64,7 +74,7 @@ def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, path: Pat
         )
         left.plot(
             epochs,
-            [record["dev"]["log_loss"] for record in records],
+            [record["dev"][loss] for record in records],
             "o-",
             color=_ORANGE,
             label="dev",
@@ -103,14 +113,15 @@ def _drawable(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return fonts, shown
 
 
-def confusion(counts: Int64, names: Sequence[str], split: str, path: Path) -> None:
-    """(C, C) counts; the colour is the share of the true class, the numbers are rows."""
+def _confusion(plot: ConfusionPlot, split: str, path: Path) -> None:
+    """The colour is the fraction of the true class, the numbers are rows."""
+    counts, names = plot.counts, plot.names
     size = min(max(3.6, 1.6 + 0.55 * len(names)), 16)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     fonts, shown = _drawable(names)
     style = {"fontfamily": fonts, "parse_math": False}  # a dollar sign in a label is no formula
     with _figure(path, size + 0.8, size) as ax:
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         upright = max(map(len, shown)) <= 8 and len(names) <= 8
         ax.set_xticks(range(len(names)), shown, rotation=0 if upright else 90, **style)
         ax.set_yticks(range(len(names)), shown, **style)
@@ -121,21 +132,21 @@ def confusion(counts: Int64, names: Sequence[str], split: str, path: Path) -> No
             font = 10 if len(names) <= 10 else 7
             for i, j in np.ndindex(counts.shape):
                 if counts[i, j]:
-                    colour = "white" if shares[i, j] > 0.55 else "black"
+                    colour = "white" if fractions[i, j] > 0.55 else "black"
                     ax.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", color=colour, fontsize=font)
 
 
-def reliability(targets: Int64, probs: Float64, ece: float, path: Path) -> None:
-    """Accuracy against stated confidence; on the diagonal a model means what it says. Areas are rows."""
-    confidence, accuracy, count = metrics.reliability(targets, probs)
+def _reliability(plot: ReliabilityPlot, path: Path) -> None:
+    """Accuracy against stated confidence; a calibrated model lies on the diagonal. Areas are rows."""
+    confidence, accuracy, count = plot.confidence, plot.accuracy, plot.count
     with _figure(path, 4.4, 4.4) as ax:
         ax.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1)
         ax.plot(confidence, accuracy, "-", color=_BLUE, alpha=0.4, linewidth=1)
         ax.scatter(confidence, accuracy, s=12 + 300 * count / count.sum(), color=_BLUE, alpha=0.8, zorder=3)
-        lowest = 1 / probs.shape[1]
+        lowest = 1 / plot.num_classes
         ax.set_xlim(max(0.0, lowest - 0.05), 1.02)
         ax.set_ylim(min(max(0.0, lowest - 0.05), float(accuracy.min()) - 0.05), 1.02)
         ax.set_xlabel("confidence of the prediction")
         ax.set_ylabel("accuracy")
-        ax.set_title(f"reliability (calibration error {ece:.1%})", loc="left")
+        ax.set_title(f"reliability (calibration error {plot.error:.1%})", loc="left")
         ax.grid(alpha=0.3)

@@ -23,12 +23,14 @@ import safetensors
 import safetensors.torch
 import torch
 from pydantic import TypeAdapter
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from lstm_cli.data.durable import naming, sync_folder, write_file
 from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
-from lstm_cli.tasks import Classify, Task, load_task
+from lstm_cli.nn.model import Model
+from lstm_cli.tasks import load_task
+from lstm_cli.tasks.base import Task, Trainable
 from lstm_cli.training.state import Progress, TrainState
 
 MANIFEST = "manifest.json"
@@ -40,7 +42,9 @@ _NAME = re.compile(r"[a-z_]{1,40}\.(json|safetensors)")
 _MAX_JSON_BYTES = {"tokenizer.json": 2**27, "labels.json": 2**24}
 _MAX_OTHER_JSON_BYTES = 2**20
 _JSON_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
-"""What reading a wrong JSON file comes to."""
+"""What reading a wrong JSON file raises."""
+_OLD_NAMES = {"position": "num_batches", "tokens": "num_tokens", "positions": "num_padded_tokens"}
+"""What version 0.1 called three numbers of a training's progress."""
 _MAX_HEADER_BYTES = 2**20  # of safetensors: a model of ten layers takes 10 kB
 
 
@@ -66,15 +70,24 @@ class Checkpoint:
         """SHA-256 (hex) of the weights."""
         return hashlib.sha256(self.files[_MODEL]).hexdigest()
 
-    def load(self, device: torch.device) -> tuple[Classify, nn.Module]:
+    def names(self) -> list[str]:
+        """The names of the weights. Raises CheckpointError where they cannot be read."""
+        try:
+            return list(_tensors(self.files[_MODEL]))
+        except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
+            raise CheckpointError(f"{self.folder / _MODEL}: cannot be read ({str(fault)[:500]})") from None
+
+    def load(self, device: torch.device) -> tuple[Task, Model]:
         """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
         try:
             task = load_task(self.files)
         except CheckpointError as fault:
             raise CheckpointError(f"{self.folder}: {fault}") from None
-        return task, self.model_of(task).to(device).eval()
+        model = self.model_of(task).to(device)
+        model.eval()
+        return task, model
 
-    def model_of(self, task: Task) -> nn.Module:
+    def model_of(self, task: Trainable) -> Model:
         """The task's model with the saved weights. Raises CheckpointError where they do not fit."""
         try:
             # on the meta device, so that no memory is taken before the weights are known to fit
@@ -102,8 +115,11 @@ class Checkpoint:
             tensors = _tensors(self.files[_TRAINING])
             _refuse_strange({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
             numbers = json.loads(self.files[_NUMBERS])
+            numbers["progress"] = {
+                _OLD_NAMES.get(name, name): value for name, value in numbers["progress"].items()
+            }
             progress = TypeAdapter(Progress).validate_json(json.dumps(numbers["progress"]), strict=True)
-            if min(progress.epoch, progress.position, progress.step) < 0:
+            if min(progress.epoch, progress.num_batches, progress.step) < 0:
                 raise ValueError("a count below 0")
             receive(tensors, numbers)
         except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
@@ -112,12 +128,12 @@ class Checkpoint:
             ) from None
 
 
-def save_best(folder: Path, task: Task, state: TrainState) -> None:
+def save_best(folder: Path, task: Trainable, state: TrainState) -> None:
     """Write the model as it is scored now, for `eval` and `predict`."""
     _write(folder, {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}, _about(state))
 
 
-def save_last(folder: Path, task: Task, state: TrainState) -> None:
+def save_last(folder: Path, task: Trainable, state: TrainState) -> None:
     """Write all that a resumed training needs."""
     files = {
         _MODEL: _bytes(state.scored_model.state_dict()),
@@ -152,7 +168,7 @@ def exists(folder: Path) -> bool:
 def _about(state: TrainState) -> dict[str, Any]:
     """The epoch being trained, from 1; right after an epoch it is the one just finished."""
     progress = state.progress
-    return {"epoch": progress.epoch + (progress.position > 0), "step": progress.step}
+    return {"epoch": progress.epoch + (progress.num_batches > 0), "step": progress.step}
 
 
 def _unfinished(folder: Path) -> Path:

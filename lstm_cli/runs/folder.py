@@ -129,7 +129,7 @@ class RunFolder:
         if group := RunGroup.read(path):
             raise ConfigError(
                 f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
-                f"to go on with all: {group.how_to_go_on}"
+                f"to go on with all: {group.resume}"
             )
         if link := _link_in(path):
             raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
@@ -259,7 +259,7 @@ class RunFolder:
 def _is_epoch(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("dev"), dict):
         return False
-    numbers = [record.get("train_loss"), record["dev"].get("log_loss"), *record["dev"].values()]
+    numbers = [record.get("train_loss"), *record["dev"].values()]
     numbers += [record.get(name, 0.0) for name in ("seconds", "dev_seconds")]
     return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
 

@@ -44,7 +44,7 @@ class RunGroup:
         return f"--{self.by} {len(self.names)}"
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume(self) -> str:
         """The command that trains what is left to train."""
         return f"lstmcls train {self.path} {self.option} --resume"
 

@@ -6,51 +6,49 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lstm_cli.metrics.metric import Metric
 from lstm_cli.runs.group import RunGroup
 
-_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "ece": "ECE",
-    "roc_auc": "ROC AUC",
-}
 _VERDICTS = ("beats", "ties", "loses to")
 
 
 def summarize(
-    group: RunGroup, scored: Sequence[Mapping[str, Any]], seconds: Sequence[float]
+    group: RunGroup,
+    metrics: Sequence[Metric],
+    scored: Sequence[Mapping[str, Any]],
+    seconds: Sequence[float],
 ) -> dict[str, Any]:
     """The content of summary.json: `scored` is each member's metrics.json, `seconds` what each has trained."""
-    verdicts = [metrics["verdict"] for metrics in scored]
+    verdicts = [one["verdict"] for one in scored]
+    names = [metric.name for metric in metrics if metric.in_summary]
     return {
         "by": group.by,
         "split": scored[0]["split"],
-        "scores": _spreads(scored),
+        "scores": _spreads(names, scored),
         "baselines": {
-            name: _spreads([metrics["baselines"][name] for metrics in scored])
+            name: _spreads(names, [one["baselines"][name] for one in scored])
             for name in scored[0]["baselines"]
         },
         "parts": {
-            name: _spreads([metrics["parts"][name] for metrics in scored]) for name in scored[0]["parts"]
+            name: _spreads(names, [one["parts"][name] for one in scored]) for name in scored[0]["parts"]
         },
         "verdicts": {verdict: verdicts.count(verdict) for verdict in _VERDICTS},
         "seconds": round(sum(seconds), 3),
         "members": {
             name: {
-                **{key: metrics[key] for key in ("n", *_NAMES, "verdict") if key in metrics},
+                **{key: one[key] for key in ("n", *names, "verdict") if key in one},
                 "seconds": round(trained, 3),
             }
-            for name, metrics, trained in zip(group.names, scored, seconds, strict=True)
+            for name, one, trained in zip(group.names, scored, seconds, strict=True)
         },
     }
 
 
-def _spreads(scored: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def _spreads(names: Sequence[str], scored: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Every score that all of them have; the standard deviation is a sample's (n - 1)."""
     found = {}
-    for name in _NAMES:
-        values = [metrics[name] for metrics in scored if name in metrics]
+    for name in names:
+        values = [one[name] for one in scored if name in one]
         if len(values) == len(scored):
             found[name] = {
                 "mean": statistics.fmean(values),
@@ -61,11 +59,12 @@ def _spreads(scored: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]
     return found
 
 
-def table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> tuple[list[str], list[list[str]]]:
     """Columns and rows: the scores, then those of each baseline."""
-    rows = [_row(_NAMES[name], spread) for name, spread in summary["scores"].items()]
-    for rival, spreads in summary["baselines"].items():
-        rows += [_row(f"{rival} {_NAMES[name]}", spread) for name, spread in spreads.items()]
+    labels = {metric.name: metric.label for metric in metrics}
+    rows = [_row(labels[name], spread) for name, spread in summary["scores"].items()]
+    for baseline, spreads in summary["baselines"].items():
+        rows += [_row(f"{baseline} {labels[name]}", spread) for name, spread in spreads.items()]
     return ["", "mean ± sd", "min", "max"], rows
 
 
@@ -88,7 +87,7 @@ def title(summary: Mapping[str, Any]) -> str:
 
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
-    """What the numbers come to, a sentence each."""
+    """What the numbers say, a sentence each."""
     said = []
     verdicts = summary["verdicts"]
     if any(verdicts.values()):
@@ -108,12 +107,12 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def page(summary: Mapping[str, Any]) -> str:
+def page(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
     """The content of summary.md."""
-    columns, rows = table(summary)
-    names = {key: name for key, name in _NAMES.items() if key in summary["scores"]}
-    parts = {**summary["parts"], "this model": summary["scores"]}
-    measured = [key for key in names if all(key in spreads for spreads in parts.values())]
+    columns, rows = table(summary, metrics)
+    names = {metric.name: metric.label for metric in metrics if metric.name in summary["scores"]}
+    components = {**summary["parts"], "this model": summary["scores"]}
+    measured = [key for key in names if all(key in spreads for spreads in components.values())]
     lines = [
         f"# {title(summary)}",
         "",
@@ -124,7 +123,7 @@ def page(summary: Mapping[str, Any]) -> str:
         "",
         *_markdown(
             ["", *(names[key] for key in measured)],
-            [[part, *(_mean(spreads[key]) for key in measured)] for part, spreads in parts.items()],
+            [[name, *(_mean(spreads[key]) for key in measured)] for name, spreads in components.items()],
         ),
         "",
         *_markdown(

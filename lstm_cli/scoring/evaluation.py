@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from lstm_cli.data.store import TokenStore
+from lstm_cli.arrays import Ragged
+from lstm_cli.data.sources import Rows
 from lstm_cli.errors import NotFiniteError
 from lstm_cli.runtime import Runtime
+from lstm_cli.scoring.abilities import calibrated
 from lstm_cli.scoring.prediction import predict_store
-from lstm_cli.tasks.base import Outputs, Scores, Task
+from lstm_cli.tasks.base import Evaluation, Outputs, Task
 
 
-@dataclass(frozen=True, slots=True)
-class EvalReport:
-    """`scores` of a split, and the (N, …) `outputs` they were counted from, in row order."""
-
-    scores: Scores
-    outputs: Outputs
-
-
-def evaluate(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> EvalReport:
-    """Score every row of the store. Raises NotFiniteError where an output is not finite."""
+def evaluate(
+    model: nn.Module, task: Task, rows: Rows[Any], split: str, checkpoint: str, runtime: Runtime
+) -> Evaluation:
+    """Score every row. Raises NotFiniteError where an output is not finite, DataError where a row cannot be used."""
+    store = task.encode(rows)
     outputs = predict_store(model, task, store, runtime)
     refuse_not_finite(outputs)
-    return EvalReport(task.score(outputs, store), outputs)
+    ability = calibrated(task)
+    components = ability.components(model, outputs, store) if ability else {}
+    return Evaluation(
+        split, checkpoint, rows, store, outputs, task.score(outputs, store), components=components
+    )
 
 
 def refuse_not_finite(outputs: Outputs) -> None:
-    """Raise NotFiniteError where one of the (N, …) outputs is not finite."""
-    if not np.isfinite(outputs).all():
+    """Raise NotFiniteError where one of the outputs is not finite."""
+    values = outputs.values if isinstance(outputs, Ragged) else outputs
+    if not np.isfinite(values).all():
         raise NotFiniteError(
-            "the model's outputs are NaN or infinite: its weights have grown beyond all bounds; "
+            "the model's outputs are NaN or infinite: its weights have diverged; "
             "try a lower train.learning_rate or train.clip_norm"
         )

@@ -1,24 +1,24 @@
-"""From rows to outputs in their own order: batches of near-equal length inside, nothing of it to be seen outside."""
+"""From rows to outputs in the order of the rows; inside, rows of near-equal length are computed together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from lstm_cli.arrays import AnyArray, Float64, Int64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate, length_batches
 from lstm_cli.data.rows import Row
-from lstm_cli.data.store import TokenStore, pack
+from lstm_cli.data.store import Store
 from lstm_cli.runtime import Runtime
-from lstm_cli.tasks.base import Outputs, Task
+from lstm_cli.tasks.base import BatchOutputs, Outputs, Task, Trainable
 
-OutputsOf = Callable[[nn.Module, Batch], Tensor]
+OutputsOf = Callable[[nn.Module, Batch], BatchOutputs]
 
 _BATCH_ROWS = 256
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 32_768}
@@ -26,33 +26,57 @@ _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 32_768}
 it does, and how many, is read and not measured)."""
 _FIRST_WINDOW_ROWS = 256
 _WINDOW_ROWS = 8_192
-_WINDOW_CHARS = 16 * 2**20
-"""A window is sorted by length as a whole; its texts and tokens are all that is ever held of an input. The first is
-small, so that whoever reads the outputs does not wait for thousands of rows, and each is twice the one before."""
+_WINDOW_SIZE = 16 * 2**20
+"""Rows, and characters or numbers in them. A window is sorted by length as a whole, and is all of an input that is held
+at a time. The first one is small, so that the first outputs come soon, and each is twice as large as the one before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RowOutput:
     """What the model said of one row; `output` is None where the row could not be read (`row.error`)."""
 
     row: Row[Any]
-    output: npt.NDArray[np.float64] | None
+    output: AnyArray | None
     truncated: bool
 
 
-def predict_store(model: nn.Module, task: Task, store: TokenStore, runtime: Runtime) -> Outputs:
-    """(N, …) outputs of every row of the store, in its order, in fp32 and with dropout off.
+@dataclass(slots=True, eq=False)
+class CollectedOutputs:
+    """Outputs of `num_rows` rows, which come a batch at a time and in any order."""
+
+    num_rows: int
+    _array: Float64 | None = None
+    _rows: dict[int, AnyArray] = field(default_factory=dict)
+
+    def add(self, rows: Int64, values: BatchOutputs) -> None:
+        """The outputs of these rows, by their numbers (B,)."""
+        if isinstance(values, Tensor):
+            if self._array is None:
+                self._array = np.empty((self.num_rows, *values.shape[1:]))
+            self._array[rows] = values.numpy()
+        else:
+            self._rows |= zip(rows.tolist(), (value.numpy() for value in values), strict=True)
+
+    def outputs(self) -> Outputs:
+        """(N, …) or ragged, in the order of the rows."""
+        if self._array is not None:
+            return self._array
+        return Ragged.pack([self._rows[row] for row in range(self.num_rows)])
+
+
+def predict_store(model: nn.Module, task: Trainable, store: Store, runtime: Runtime) -> Outputs:
+    """(N, …) or ragged outputs of every row of the store, in its order, in fp32 and with dropout off.
 
     The model is left in the mode (train or eval) that it came in.
     """
-    *_, (_, outputs) = predict_batches(model, task.outputs, store, runtime)
-    return outputs
+    *_, (_, collected) = predict_batches(model, task.outputs, store, runtime)
+    return collected.outputs()
 
 
 @torch.inference_mode()
 def predict_batches(
-    model: nn.Module, outputs_of: OutputsOf, store: TokenStore, runtime: Runtime
-) -> Iterator[tuple[int, Outputs]]:
+    model: nn.Module, outputs_of: OutputsOf, store: Store, runtime: Runtime
+) -> Iterator[tuple[int, CollectedOutputs]]:
     """`predict_store`, a batch at a time: after each one, how many rows are done and the outputs so far, by a task's
     `outputs` or `uncalibrated`.
 
@@ -60,16 +84,13 @@ def predict_batches(
     """
     was_training = model.training
     model.eval()
-    outputs: Outputs | None = None
+    collected = CollectedOutputs(len(store))
     num_done = 0
     try:
         for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
-            values = outputs_of(model, collate(store, rows).to(runtime.device)).numpy()
-            if outputs is None:
-                outputs = np.empty((len(store), *values.shape[1:]))
-            outputs[rows] = values
+            collected.add(rows, outputs_of(model, collate(store, rows).to(runtime.device)))
             num_done += len(rows)
-            yield num_done, outputs
+            yield num_done, collected
     finally:
         model.train(was_training)
 
@@ -109,7 +130,8 @@ def _predict_window(
     if not readable:
         return [RowOutput(row, None, False) for row in window]
     encoded = task.encode_window(readable)
-    answers = zip(predict_store(model, task, pack(encoded), runtime), encoded.truncated, strict=True)
+    outputs = predict_store(model, task, encoded, runtime)
+    answers = zip(outputs, encoded.truncated.tolist(), strict=True)
     return [
         RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None, False) for row in window
     ]
@@ -117,12 +139,12 @@ def _predict_window(
 
 def _windows(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
     window: list[Row[Any]] = []
-    num_rows, num_chars = min(_FIRST_WINDOW_ROWS, _WINDOW_ROWS), 0
+    num_rows, size = min(_FIRST_WINDOW_ROWS, _WINDOW_ROWS), 0
     for row in rows:
         window.append(row)
-        num_chars += len(row.content.text)
-        if len(window) == num_rows or num_chars >= _WINDOW_CHARS:
+        size += row.content.size()
+        if len(window) == num_rows or size >= _WINDOW_SIZE:
             yield window
-            window, num_rows, num_chars = [], min(2 * num_rows, _WINDOW_ROWS), 0
+            window, num_rows, size = [], min(2 * num_rows, _WINDOW_ROWS), 0
     if window:
         yield window

@@ -1,41 +1,42 @@
-"""Whether a trained model answers as it must: the same in any company and on any path, and as the reference does.
+"""Whether a trained model answers the same in any batch and on any path, and as the NumPy reference does.
 
-Every check holds probabilities that were had in two ways beside each other, in fp32. On one machine the two differ by
-some 1e-7, which is rounding: sums are made in another order. 1e-5 is what is promised.
+Every check compares outputs that were computed in two ways, in fp32. On one machine the two differ by about 1e-7, which
+is rounding: sums are taken in another order. 1e-5 is what is promised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
+from lstm_cli.arrays import Float64, Int64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate
-from lstm_cli.data.store import EncodedRows, pack
-from lstm_cli.data.text import text_row
-from lstm_cli.nn import reference
-from lstm_cli.nn.classifier import TextClassifier
+from lstm_cli.data.rows import Row
+from lstm_cli.data.store import Store
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
 from lstm_cli.nn.recurrent import Path
 from lstm_cli.runtime import Runtime
-from lstm_cli.scoring.prediction import predict_rows
-from lstm_cli.tasks import Classify, Outputs
+from lstm_cli.scoring.abilities import verifiable
+from lstm_cli.scoring.prediction import CollectedOutputs, predict_rows
+from lstm_cli.tasks.base import Outputs, Task, Verifiable
 
 TOLERANCE = 1e-5
-_MOST_TOKENS = 8_000
-_REFERENCE_TEXTS = 6
-_REFERENCE_TOKENS = 400
-"""With 128 units in two directions all of it takes 1.0 s on one core, of which the reference, in NumPy, 0.1 s."""
+_MOST_STEPS = 8_000
+_REFERENCE_ROWS = 6
+_REFERENCE_STEPS = 400
+"""With 128 units in two directions all checks take 1.0 s on one core, 0.1 s of it the reference in NumPy."""
 _PATHS: tuple[Path, ...] = ("packed", "split")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was compared, and how it came out. `difference` is the largest of any probability, where there is one."""
+    """What was compared, and the result. `difference` is the largest of any output, where there is one."""
 
     name: str
     compared: str
@@ -44,94 +45,111 @@ class Check:
     note: str = ""
 
 
-def checks(task: Classify, model: TextClassifier, texts: Sequence[str], runtime: Runtime) -> Iterator[Check]:
-    """Every promise about a model's answers, held on these texts, of which some may be left out to save time.
+Run = Callable[..., Outputs]
+
+
+def checks(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runtime) -> Iterator[Check]:
+    """Every promise about a model's answers, checked on these rows, of which some may be left out to save time.
 
     The model must be in eval mode; it and the number of threads are left as they were.
     """
-    rows = _within(task.encode_window([text_row(text) for text in texts]), _MOST_TOKENS)
-    texts = texts[: len(rows.tokens)]
-    given = predicted(task, model, texts, runtime)
-    num = f"{len(texts)} texts"
+    store = _within(task.encode_window(rows), _MOST_STEPS)
+    given = predicted(task, model, rows[: len(store)], runtime)
+    ability = verifiable(task)
+    num = f"{len(store)} rows"
 
-    def run(rows: EncodedRows, size: int, padding: int = 0) -> Outputs:
-        return _outputs(task, model, rows, runtime, size, padding)
+    def run(store: Store, size: int, padding: int = 0) -> Outputs:
+        return _outputs(task, model, store, runtime, size, padding, ability)
 
-    yield compare("batch size", f"{num} by 1, 2 and 7", [given] * 3, [run(rows, n) for n in (1, 2, 7)])
-    order = np.random.default_rng(0).permutation(len(texts))
-    yield compare("order", f"{num} shuffled, by 7", [given[order]], [run(rows.select(order), 7)])
-    yield compare("neighbours", f"{num} beside strangers", [given], [_among_strangers(run, rows, task)])
-    yield compare("padding", f"{num}, 1 and 40 steps more", [given] * 2, [run(rows, 7, n) for n in (1, 40)])
-    yield _threads(lambda: run(rows, 7), given, runtime)
-    yield _paths(lambda: run(rows, 7), given, model)
-    yield _reference(task, model, rows, lambda few: run(few, len(few.tokens)))
+    yield compare("batch size", f"{num} by 1, 2 and 7", [given] * 3, [run(store, n) for n in (1, 2, 7)])
+    order = np.random.default_rng(0).permutation(len(store))
+    yield compare("order", f"{num} shuffled, by 7", [_select(given, order)], [run(store.select(order), 7)])
+    if ability:
+        strangers = _among_strangers(run, store, ability)
+        yield compare("neighbours", f"{num} beside random rows", [given], [strangers])
+        padded = [run(store, 7, padding) for padding in (1, 40)]
+        yield compare("padding", f"{num}, 1 and 40 steps more", [given] * 2, padded)
+    yield _threads(lambda: run(store, 7), given, runtime)
+    if ability:
+        yield _paths(lambda: run(store, 7), given, model, ability)
+        yield _reference(model, store, ability, run)
 
 
-def predicted(task: Classify, model: TextClassifier, texts: Sequence[str], runtime: Runtime) -> Outputs:
-    """(N, C) probabilities, as `lstmcls predict` computes them."""
-    rows = [text_row(text) for text in texts]
-    return np.stack(
-        [row.output for row in predict_rows(model, task, rows, runtime) if row.output is not None]
-    )
+def predicted(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runtime) -> Outputs:
+    """The outputs of these rows, as `lstmcls predict` computes them."""
+    outputs = [row.output for row in predict_rows(model, task, rows, runtime) if row.output is not None]
+    return np.stack(outputs) if len({output.shape for output in outputs}) == 1 else Ragged.pack(outputs)
 
 
 def compare(
     name: str, compared: str, given: Sequence[Outputs], again: Sequence[Outputs], tolerance: float = TOLERANCE
 ) -> Check:
-    """ok where no probability differs by more than `tolerance` and all are finite."""
-    difference = float(np.max([np.abs(one - other).max() for one, other in zip(given, again, strict=True)]))
+    """ok where no output differs by more than `tolerance` and all are finite."""
+    difference = float(np.max([_difference(one, other) for one, other in zip(given, again, strict=True)]))
     if difference <= tolerance:
         return Check(name, compared, "ok", difference)
     if np.isnan(difference):
-        return Check(name, compared, "FAILED", None, "a probability is NaN")
+        return Check(name, compared, "FAILED", None, "an output is NaN")
     return Check(
         name, compared, "FAILED", difference, f"differs by {difference:.1e}, allowed is {tolerance:.0e}"
     )
 
 
-def _within(rows: EncodedRows, most: int) -> EncodedRows:
-    """The first of these rows, as many as have `most` tokens together, but at least one."""
-    num_rows = int(np.searchsorted(np.cumsum([len(row) for row in rows.tokens]), most, side="right"))
-    return rows.select(np.arange(max(1, num_rows)))
+def _difference(one: Outputs, other: Outputs) -> float:
+    return float(np.max([np.abs(a - b).max() for a, b in zip(one, other, strict=True)]))
+
+
+def _select(outputs: Outputs, rows: Int64) -> Outputs:
+    return outputs.select(rows) if isinstance(outputs, Ragged) else outputs[rows]
+
+
+def _within(store: Store, most: int) -> Store:
+    """The first rows, as many as have `most` steps together, but at least one."""
+    num_rows = int(np.searchsorted(np.cumsum(store.lengths), most, side="right"))
+    return store.select(np.arange(max(1, num_rows)))
 
 
 @torch.inference_mode()
 def _outputs(
-    task: Classify,
-    model: TextClassifier,
-    rows: EncodedRows,
+    task: Task,
+    model: nn.Module,
+    store: Store,
     runtime: Runtime,
     size: int,
-    padding: int = 0,
+    padding: int,
+    ability: Verifiable | None,
 ) -> Outputs:
-    """(N, C) in batches of `size`, in this order; in `padding` more steps than are needed every id is the last one."""
-    store = pack(rows)
-    parts = []
+    """In batches of `size`, in the order of the store; `padding` steps of random inputs follow each row."""
+    collected = CollectedOutputs(len(store))
     for start in range(0, len(store), size):
-        batch = collate(store, np.arange(start, min(start + size, len(store))))
-        if padding:
-            batch = _padded(batch, padding, task.tokenizer.vocab_size - 1)
-        parts.append(task.outputs(model, batch.to(runtime.device)).numpy())
-    return np.concatenate(parts)
+        rows = np.arange(start, min(start + size, len(store)))
+        batch = collate(store, rows)
+        if padding and ability:
+            batch = _padded(batch, padding, ability)
+        collected.add(rows, task.outputs(model, batch.to(runtime.device)))
+    return collected.outputs()
 
 
-def _padded(batch: Batch, padding: int, fill: int) -> Batch:
-    inputs = torch.nn.functional.pad(batch.inputs, (0, padding))
-    inputs = inputs.masked_fill(torch.arange(inputs.shape[1]) >= batch.lengths.unsqueeze(1), fill)
+def _padded(batch: Batch, padding: int, ability: Verifiable) -> Batch:
+    num_rows, num_steps = batch.inputs.shape[0], batch.inputs.shape[1] + padding
+    fill = ability.random_inputs(np.random.default_rng(2), num_rows * num_steps)
+    inputs = torch.from_numpy(fill).to(batch.inputs.dtype).view(num_rows, num_steps, *fill.shape[1:])
+    for row, length in enumerate(batch.lengths.tolist()):
+        inputs[row, :length] = batch.inputs[row, :length]
     return replace(batch, inputs=inputs)
 
 
-def _among_strangers(
-    run: Callable[[EncodedRows, int], Outputs], rows: EncodedRows, task: Classify
-) -> Outputs:
-    """Each row beside one of random ids and of random length, eight in a batch."""
+def _among_strangers(run: Run, store: Store, ability: Verifiable) -> Outputs:
+    """Each row beside one of random inputs and of random length, eight in a batch."""
     rng = np.random.default_rng(1)
-    longest = max(len(row) for row in rows.tokens)
-    twice = rows.select(np.repeat(np.arange(len(rows.tokens)), 2))
-    for stranger in range(1, len(twice.tokens), 2):
-        length = int(rng.integers(1, longest + 1))
-        twice.tokens[stranger] = rng.integers(1, task.tokenizer.vocab_size, length, np.int32)
-    return run(twice, 8)[::2]
+    longest = int(store.lengths.max())
+    twice = store.select(np.repeat(np.arange(len(store)), 2))
+    inputs = [
+        ability.random_inputs(rng, int(rng.integers(1, longest + 1))) if number % 2 else row
+        for number, row in enumerate(twice.inputs)
+    ]
+    outputs = run(replace(twice, inputs=Ragged.pack(inputs)), 8)
+    return _select(outputs, np.arange(0, len(twice), 2))
 
 
 def _threads(run: Callable[[], Outputs], given: Outputs, runtime: Runtime) -> Check:
@@ -144,36 +162,27 @@ def _threads(run: Callable[[], Outputs], given: Outputs, runtime: Runtime) -> Ch
             again.append(run())
     finally:
         set_num_threads(before)
-    return compare("threads", f"{len(given)} texts on 1, 2 and 4", [given] * 3, again)
+    return compare("threads", f"{len(given)} rows on 1, 2 and 4", [given] * 3, again)
 
 
-def _paths(run: Callable[[], Outputs], given: Outputs, model: TextClassifier) -> Check:
-    recurrent, again = model.encoder.recurrent, []
-    before = recurrent.path
+def _paths(run: Callable[[], Outputs], given: Outputs, model: nn.Module, ability: Verifiable) -> Check:
+    layers, again = ability.layers(model), []
+    before = layers.path
     try:
         for path in _PATHS:
-            recurrent.path = path
+            layers.path = path
             again.append(run())
     finally:
-        recurrent.path = before
-    return compare("path", f"{len(given)} texts {' and '.join(_PATHS)}", [given] * 2, again)
+        layers.path = before
+    return compare("path", f"{len(given)} rows {' and '.join(_PATHS)}", [given] * 2, again)
 
 
-def _reference(
-    task: Classify, model: TextClassifier, rows: EncodedRows, run: Callable[[EncodedRows], Outputs]
-) -> Check:
+def _reference(model: nn.Module, store: Store, ability: Verifiable, run: Run) -> Check:
     """The weights as they are, in NumPy and float64, a step at a time."""
-    by_length = np.argsort([len(row) for row in rows.tokens], kind="stable")
-    chosen = np.unique(np.linspace(0, len(by_length) - 1, _REFERENCE_TEXTS).astype(int))
-    few = rows.select(by_length[chosen])
-    few = replace(few, tokens=[row[:_REFERENCE_TOKENS] for row in few.tokens])
-    weights = {name: value.double().cpu().numpy() for name, value in model.state_dict().items()}
-    cell, pooling = task.config.encoder.cell, task.config.pooling
-    logits = np.stack(
-        [reference.classify(cell, pooling, weights, row.astype(np.int64)) for row in few.tokens]
-    )
-    beside = few.side_logits if few.side_logits is not None else np.zeros_like(logits)
-    network_scale, beside_scale = weights["scales"]
-    expected = reference.softmax(network_scale * logits + beside_scale * beside)
-    compared = f"{len(logits)} texts of up to {_REFERENCE_TOKENS} tokens"
-    return compare("NumPy reference", compared, [expected], [run(few)])
+    by_length = np.argsort(store.lengths, kind="stable")
+    chosen = np.unique(np.linspace(0, len(by_length) - 1, _REFERENCE_ROWS).astype(int))
+    few = store.select(by_length[chosen])
+    few = replace(few, inputs=Ragged.pack([row[:_REFERENCE_STEPS] for row in few.inputs]))
+    expected: Float64 = ability.reference(model, few)
+    compared = f"{len(few)} rows of up to {_REFERENCE_STEPS} steps"
+    return compare("NumPy reference", compared, [expected], [run(few, len(few))])

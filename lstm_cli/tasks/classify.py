@@ -4,45 +4,75 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 
+from lstm_cli.arrays import Float64, Int32, Int64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
-from lstm_cli.data.store import EncodedRows, TokenStore, cache_key, cached, cached_bytes
-from lstm_cli.data.text import Text
+from lstm_cli.data.store import Store, cache_key, cached, cached_bytes
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.features.ngrams import FORMAT as NGRAMS_FORMAT
 from lstm_cli.features.ngrams import Ngrams
+from lstm_cli.features.tfidf import majority, tfidf_logreg
 from lstm_cli.metrics.calibration import fit_scales, scaled_probs, softmax
-from lstm_cli.metrics.classification import Classification, classification
+from lstm_cli.metrics.classification import (
+    ACCURACY,
+    LOG_LOSS,
+    MACRO_F1,
+    METRICS,
+    Classification,
+    accuracy_and_macro_f1,
+    classification,
+    paired_verdict,
+    to_json,
+)
+from lstm_cli.metrics.metric import Metric
+from lstm_cli.nn import reference
 from lstm_cli.nn.adversarial import adversarial_loss
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
-from lstm_cli.schema import Config
-from lstm_cli.tasks.base import Loss, Outputs, Scores
+from lstm_cli.nn.recurrent import Recurrent
+from lstm_cli.tasks.base import (
+    Answer,
+    Baseline,
+    Comparison,
+    Evaluation,
+    Loss,
+    Origin,
+    Outputs,
+    PredictOptions,
+    Scores,
+    TaskConfig,
+)
+from lstm_cli.tasks.classify_report import classification_report
+from lstm_cli.tasks.report import Report
 from lstm_cli.tasks.text import EncoderConfig, chunks, learn_tokenizer
 
 _NGRAMS_FILE = "ngrams.safetensors"
-_STORE_FORMAT = 2
-"""Counted up whenever the same rows and settings would be encoded differently, so that no old cache is read."""
+_NGRAM_LOGITS = "ngram_logits"
+_STORE_FORMAT = 3
+"""Increased whenever the same rows and settings would be encoded differently, so that no old cache is read."""
+_MADE_UP_TEXTS, _MADE_UP_WORDS = 24, 60
 
 
-class ClassifyConfig(Config):
+class ClassifyConfig(TaskConfig):
     """The `task:` section of a classifier."""
 
     content: ClassVar[type[Text]] = Text
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
+    select_by: ClassVar[str] = MACRO_F1.name
 
     kind: Literal["classify"] = Field("classify", description="what is learned; classify: one label a text")
     tokenizer: TokenizerConfig = Field(WordConfig(kind="word"), description="text to tokens")
@@ -76,13 +106,16 @@ class ClassifyConfig(Config):
     def _words_unless_said(cls, value: object) -> object:
         return {"kind": "word", **value} if isinstance(value, dict) else value
 
-    def fit(self, rows: Rows[Text], tokenizer: TextTokenizer | None = None) -> Classify:
-        """Learn labels and vocabulary from the training rows, and from nothing else; a given `tokenizer` is kept."""
-        labels = Labels.learn(rows)
-        learned = tokenizer or learn_tokenizer(self.tokenizer, rows)
-        return Classify(self, learned, labels, self._learn_features(rows, labels))
+    def fit(self, rows: Rows[Text], origin: Origin | None = None) -> Classify:
+        """Learn labels, vocabulary and n-grams from the training rows, and from nothing else.
 
-    def _learn_features(self, rows: Rows[Text], labels: Labels) -> Ngrams | None:
+        The tokenizer of `origin` is kept, where it has one. Raises DataError where there are fewer than two labels.
+        """
+        labels = Labels.learn(rows)
+        tokenizer = (origin.tokenizer if origin else None) or learn_tokenizer(self.tokenizer, rows)
+        return Classify(self, tokenizer, labels, self._learn_ngrams(rows, labels))
+
+    def _learn_ngrams(self, rows: Rows[Text], labels: Labels) -> Ngrams | None:
         if self.features == "none":
             return None
 
@@ -92,10 +125,75 @@ class ClassifyConfig(Config):
         learned = cached_bytes(cache_key([NGRAMS_FORMAT, rows.digest(), labels.names]), learn)
         return Ngrams.from_bytes(learned, len(labels.names))
 
+    @classmethod
+    def load(cls, files: Mapping[str, bytes]) -> Classify:
+        """The task whose `files` these are. Raises CheckpointError where they are not."""
+        try:
+            content = json.loads(files["config.json"])
+            config = cls.model_validate(content["task"])
+            labels = Labels.from_json(files["labels.json"], content["label_counts"])
+            tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
+            ngrams = None
+            if config.features != "none":
+                ngrams = Ngrams.from_bytes(files[_NGRAMS_FILE], len(labels.names))
+        except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
+            raise CheckpointError(
+                f"config.json or labels.json: not a classifier's ({str(fault)[:500]})"
+            ) from None
+        return Classify(config, tokenizer, labels, ngrams)
+
+    def check_targets(self, train: Rows[Text], scored: Iterable[Row[Text]]) -> None:
+        labels = Labels.learn(train)
+        for row in scored:
+            labels.index(row)
+
+    def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.encoder.dropout and self.encoder.num_layers == 1:
+            yield (
+                ("encoder", "dropout"),
+                f"works between layers and there is one, got {self.encoder.dropout}; try task.encoder.num_layers: 2, "
+                f"or task.dropout",
+            )
+        if self.pooling == "final-all-layers" and self.encoder.num_layers == 1:
+            yield (
+                ("pooling",),
+                "final-all-layers is final where there is one layer; try final, or task.encoder.num_layers: 2",
+            )
+
+    def quick(self) -> ClassifyConfig:
+        """The same without n-grams."""
+        return self.model_copy(update={"features": "none"})
+
+    def text(self) -> ClassifyConfig:
+        return self
+
+    @property
+    def init_from(self) -> str | None:
+        return self.encoder.init_from
+
+    def out_of_fold(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """In out-of-fold.jsonl `label` is the row's own label and `predicted` the model's."""
+        return {
+            "label": answer["target"],
+            "predicted": answer["label"],
+            "score": answer["score"],
+            "probs": answer["probs"],
+        }
+
+    def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """The scores of all folds' rows together, under the keys of metrics.json."""
+        names: list[str] = []
+        targets, probs = [], []
+        for answer in answers:
+            names = names or list(answer["probs"])
+            targets.append(names.index(answer["target"]))
+            probs.append([answer["probs"][name] for name in names])
+        return to_json(classification(np.array(targets), np.array(probs), names))
+
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The texts of rows, to be gone through as often as wanted."""
+    """The texts of rows, which can be iterated over more than once."""
 
     rows: Rows[Text]
 
@@ -103,30 +201,32 @@ class _Texts:
         return (row.content.text for row in self.rows)
 
 
-def _logits(probs: Outputs) -> Outputs:
-    """Such as have these probabilities."""
-    logits: Outputs = np.log(np.maximum(probs, np.finfo(np.float64).tiny))
-    return logits
-
-
 @dataclass(frozen=True, slots=True)
 class Classify:
-    """A classification task whose vocabulary and labels are learned."""
+    """A classification task with the vocabulary, labels and n-grams that were learned."""
 
     config: ClassifyConfig
     tokenizer: TextTokenizer
     labels: Labels
     ngrams: Ngrams | None = None
 
+    metrics: ClassVar[tuple[Metric, ...]] = METRICS
+    loss_metric: ClassVar[Metric] = LOG_LOSS
+    compared_by: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1)
+
     def build_model(self) -> TextClassifier:
         encoder = self.config.encoder.build(self.tokenizer.vocab_size)
         pooling = build_pooling(self.config.pooling, encoder.output_size, self.config.encoder.num_layers)
         return TextClassifier(encoder, pooling, len(self.labels.names), self.config.dropout)
 
-    def encode(self, rows: Rows[Text], scored: bool = True) -> TokenStore:
-        if not scored:  # the network is trained without its features, which take as long as the tokens
+    def describe(self) -> str | None:
+        """The features that are combined with the network, in a sentence."""
+        return f"{len(self.ngrams.keys):,} n-grams are combined with the network" if self.ngrams else None
+
+    def encode(self, rows: Rows[Text], scored: bool = True) -> Store:
+        if not scored:  # the network is trained without the n-grams, which take as long as the tokens
             return replace(self, ngrams=None).encode(rows)
-        made_from = {
+        inputs = {
             "format": _STORE_FORMAT,
             "rows": rows.digest(),
             "tokenizer": hashlib.sha256(self.tokenizer.to_json()).hexdigest(),
@@ -135,23 +235,21 @@ class Classify:
             "truncation": self.config.truncation,
             "ngrams": self.ngrams and hashlib.sha256(self.ngrams.to_bytes()).hexdigest(),
         }
-        return cached(cache_key(made_from), self._encode_chunks(rows))
+        return cached(cache_key(inputs), self._encode_chunks(rows))
 
-    def _encode_chunks(self, rows: Rows[Text]) -> Iterator[EncodedRows]:
+    def _encode_chunks(self, rows: Rows[Text]) -> Iterator[Store]:
         for chunk in chunks(rows):
-            window = self.encode_window(chunk)
-            yield replace(window, targets=[self.labels.index(row) for row in chunk])
+            targets = np.array([self.labels.index(row) for row in chunk], np.int32)
+            yield replace(self.encode_window(chunk), targets=targets)
 
-    def encode_window(self, rows: Iterable[Row[Text]]) -> EncodedRows:
+    def encode_window(self, rows: Sequence[Row[Text]]) -> Store:
         texts = [row.content.text for row in rows]
         tokens = self.tokenizer.encode(texts)
-        truncated = [len(ids) > self.config.max_tokens for ids in tokens]
-        side_logits = self.ngrams.logits(texts) if self.ngrams else None
-        return EncodedRows(
-            [self._truncate(ids) for ids in tokens], [-1] * len(tokens), truncated, side_logits
-        )
+        truncated = np.array([len(ids) > self.config.max_tokens for ids in tokens], np.bool_)
+        extras = {_NGRAM_LOGITS: self.ngrams.logits(texts)} if self.ngrams else {}
+        return Store(Ragged.pack([self._truncate(ids) for ids in tokens]), truncated, extras=extras)
 
-    def _truncate(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    def _truncate(self, ids: Int32) -> Int32:
         limit = self.config.max_tokens
         if len(ids) <= limit:
             return ids
@@ -166,12 +264,13 @@ class Classify:
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         assert isinstance(model, TextClassifier)
-        weights = self._class_weights(batch.targets.device)
+        targets = batch.known_targets
+        weights = self._class_weights(targets.device)
 
         def loss_of(embedded: Tensor) -> Tensor:
             return F.cross_entropy(
                 model.read(embedded, batch.lengths).float(),
-                batch.targets,
+                targets,
                 weight=weights,
                 label_smoothing=self.config.label_smoothing,
                 reduction="sum",
@@ -194,36 +293,37 @@ class Classify:
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, C) probabilities."""
         assert isinstance(model, TextClassifier)
-        return model.probs(model(batch.inputs, batch.lengths), batch.side_logits).cpu()
+        logits = model(batch.inputs, batch.lengths)
+        return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0))).cpu()
 
     def uncalibrated(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, C) probabilities by the network alone."""
-        probs: Tensor = model(batch.inputs, batch.lengths).double().softmax(dim=1).cpu()
+        probs: Tensor = model(batch.inputs, batch.lengths).cpu().double().softmax(dim=1)
         return probs
 
-    def calibrate(self, model: nn.Module, outputs: Outputs, dev: TokenStore) -> Outputs:
+    def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Float64:
         assert isinstance(model, TextClassifier)
         logits = _logits(outputs)
-        side_logits = np.asarray(dev.side_logits, np.float64)
-        fitted = fit_scales(logits, side_logits, np.asarray(dev.targets, np.int64)).astype(np.float32)
+        fitted = fit_scales(logits, _ngram_logits(dev), _targets(dev)).astype(np.float32)
         model.scales.copy_(torch.from_numpy(fitted))
-        return scaled_probs(fitted.astype(np.float64), logits, side_logits)
+        return scaled_probs(fitted.astype(np.float64), logits, _ngram_logits(dev))
 
-    def parts(self, model: nn.Module, outputs: Outputs, store: TokenStore) -> dict[str, Classification]:
-        """Scores of what stands behind the `outputs`, each by itself and before it was calibrated."""
+    def components(self, model: nn.Module, outputs: Outputs, store: Store) -> dict[str, Scores]:
         assert isinstance(model, TextClassifier)
-        network_scale, beside_scale = model.scales.double().tolist()
-        side_logits = np.asarray(store.side_logits, np.float64)
+        network_scale, ngram_scale = model.scales.cpu().double().tolist()
+        ngram_logits = _ngram_logits(store)
         total = _logits(outputs)
-        if side_logits.shape[1]:
-            total = total - beside_scale * side_logits
-        found = {"network alone, uncalibrated": self.score(softmax(total / network_scale), store)}
-        if side_logits.shape[1]:
-            found["n-grams alone, uncalibrated"] = self.score(softmax(side_logits), store)
+        if ngram_logits.shape[1]:
+            total = total - ngram_scale * ngram_logits
+        found: dict[str, Scores] = {
+            "network alone, uncalibrated": self.score(softmax(total / network_scale), store)
+        }
+        if ngram_logits.shape[1]:
+            found["n-grams alone, uncalibrated"] = self.score(softmax(ngram_logits), store)
         return found
 
-    def score(self, outputs: Outputs, store: TokenStore) -> Classification:
-        return classification(np.asarray(store.targets, np.int64), outputs, self.labels.names)
+    def score(self, outputs: Outputs, store: Store) -> Classification:
+        return classification(_targets(store), _probs(outputs), self.labels.names)
 
     def warnings(self, scores: Scores) -> list[str]:
         assert isinstance(scores, Classification)
@@ -240,44 +340,128 @@ class Classify:
             f"a lower train.learning_rate or more epochs"
         ]
 
-    def prediction(self, output: npt.NDArray[np.float64], top_k: int, probs: bool) -> dict[str, Any]:
+    def accept(self, options: PredictOptions) -> None:
+        """Both options mean something here."""
+
+    def prediction(self, row: Row[Text], output: Float64, options: PredictOptions) -> dict[str, Any]:  # noqa: ARG002
         names = self.labels.names
         best = int(output.argmax())
         keys: dict[str, Any] = {"label": names[best], "score": float(output[best])}
-        if top_k > 1:
-            order = np.argsort(-output, kind="stable")[:top_k]
+        if options.top_k > 1:
+            order = np.argsort(-output, kind="stable")[: options.top_k]
             keys["top"] = [{"label": names[i], "score": float(output[i])} for i in order]
-        if probs:
+        if options.probs:
             keys["probs"] = dict(zip(names, map(float, output), strict=True))
         return keys
 
+    def answer(self, output: Float64, target: Any) -> Answer:
+        names = self.labels.names
+        best = int(output.argmax())
+        score = float(output[best])
+        line = {
+            "label": names[best],
+            "score": score,
+            "probs": dict(zip(names, map(float, output), strict=True)),
+            "target": names[target],
+        }
+        return Answer(line, None if best == target else score)
+
+    def baselines(self, train: Rows[Text], rows: Rows[Text]) -> list[Baseline]:
+        """The majority class, and TF-IDF with logistic regression."""
+        targets = np.array([self.labels.index(row) for row in train])
+        num_classes = len(self.labels.names)
+        texts = [row.content.text for row in rows]
+        train_texts = [row.content.text for row in train]
+        fitted = (
+            majority(targets, len(texts), num_classes),
+            tfidf_logreg(train_texts, targets, texts, num_classes, seed=0),
+        )
+        return [Baseline(one.name, one.predicted, one.note) for one in fitted]
+
+    def compare(self, outputs: Outputs, baseline: Baseline, store: Store) -> Comparison:
+        targets, theirs, num_classes = _targets(store), baseline.predicted, len(self.labels.names)
+        if isinstance(theirs, Ragged) or theirs.shape != targets.shape or theirs.dtype.kind != "i":
+            raise ValueError(f"{baseline.name}: not one class number for each of {len(targets)} rows")
+        if len(theirs) and not 0 <= theirs.min() <= theirs.max() < num_classes:
+            raise ValueError(f"{baseline.name}: class numbers outside 0..{num_classes - 1}")
+        accuracy, macro_f1 = accuracy_and_macro_f1(targets, theirs, num_classes)
+        verdict, p = paired_verdict(targets, _probs(outputs).argmax(axis=1), theirs)
+        return Comparison(
+            {ACCURACY.name: accuracy, MACRO_F1.name: macro_f1},
+            verdict,
+            p,
+            "McNemar's exact test on the same rows",
+        )
+
+    def report(self, evaluation: Evaluation) -> Report:
+        return classification_report(evaluation, _targets(evaluation.store), self.labels.names)
+
     def files(self) -> dict[str, bytes]:
-        facts = {
+        content = {
             "kind": "classify",
             "task": self.config.model_dump(mode="json"),
             "label_counts": self.labels.counts,
         }
         files = {
-            "config.json": json.dumps(facts, indent=2).encode(),
+            "config.json": json.dumps(content, indent=2).encode(),
             "labels.json": self.labels.to_json(),
             "tokenizer.json": self.tokenizer.to_json(),
         }
         return files | ({_NGRAMS_FILE: self.ngrams.to_bytes()} if self.ngrams else {})
 
-    @classmethod
-    def load(cls, files: Mapping[str, bytes]) -> Classify:
-        """The task that `files` described. Raises CheckpointError where they do not."""
-        try:
-            facts = json.loads(files["config.json"])
-            config = ClassifyConfig.model_validate(facts["task"])
-            labels = Labels.from_json(files["labels.json"], facts["label_counts"])
-            tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
-            num_classes = len(labels.names)
-            ngrams = (
-                None if config.features == "none" else Ngrams.from_bytes(files[_NGRAMS_FILE], num_classes)
-            )
-        except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
-            raise CheckpointError(
-                f"config.json or labels.json: not a classifier's ({str(fault)[:500]})"
-            ) from None
-        return cls(config, tokenizer, labels, ngrams)
+    def made_up(self, rng: np.random.Generator) -> list[Row[Text]]:
+        """The empty text, and texts of words from the vocabulary."""
+        words = np.array(sorted(self.tokenizer.tokenizer.get_vocab()))
+        texts = [
+            " ".join(rng.choice(words, rng.integers(1, _MADE_UP_WORDS + 1))) for _ in range(_MADE_UP_TEXTS)
+        ]
+        return [text_row(text) for text in ["", *texts]]
+
+    def random_inputs(self, rng: np.random.Generator, length: int) -> Int32:
+        return rng.integers(1, self.tokenizer.vocab_size, length, np.int32)
+
+    def layers(self, model: nn.Module) -> Recurrent:
+        assert isinstance(model, TextClassifier)
+        return model.encoder.recurrent
+
+    def reference(self, model: nn.Module, store: Store) -> Float64:
+        """(N, C) probabilities by the weights as they are, in float64."""
+        weights = {name: value.cpu().double().numpy() for name, value in model.state_dict().items()}
+        cell, pooling = self.config.encoder.cell, self.config.pooling
+        logits = np.stack(
+            [reference.classify(cell, pooling, weights, ids.astype(np.int64)) for ids in store.inputs]
+        )
+        network_scale, ngram_scale = weights["scales"]
+        total = network_scale * logits
+        if (ngram_logits := _ngram_logits(store)).shape[1]:
+            total = total + ngram_scale * ngram_logits
+        return reference.softmax(total)
+
+    def stored_outputs(self, lines: Sequence[Mapping[str, Any]]) -> Float64:
+        stored = np.array([list(line["probs"].values()) for line in lines], np.float64)
+        if stored.shape != (len(lines), len(self.labels.names)):
+            raise ValueError(f"not {len(self.labels.names)} probabilities a row")
+        return stored
+
+
+def _targets(store: Store) -> Int64:
+    """(N,) class numbers."""
+    targets = store.known_targets
+    assert not isinstance(targets, Ragged)
+    return np.asarray(targets, np.int64)
+
+
+def _ngram_logits(store: Store) -> Float64:
+    """(N, C), or (N, 0) where there are no n-grams."""
+    return np.asarray(store.extras.get(_NGRAM_LOGITS, np.zeros((len(store), 0))), np.float64)
+
+
+def _probs(outputs: Outputs) -> Float64:
+    assert not isinstance(outputs, Ragged)
+    return outputs
+
+
+def _logits(probs: Outputs) -> Float64:
+    """(N, C) probabilities -> (N, C) logits whose softmax they are."""
+    logits: Float64 = np.log(np.maximum(_probs(probs), np.finfo(np.float64).tiny))
+    return logits

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from lstm_cli.schema import Config
-
-SelectBy = Literal["accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece", "roc_auc"]
-
 
 SaveEvery = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]*s$")]
 
@@ -38,7 +36,7 @@ class TrainConfig(Config):
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights that are scored and kept; 0: none"
     )
-    select_by: SelectBy = Field("macro_f1", description="the dev metric that says which epoch is best")
+    select_by: str = Field("macro_f1", description="the dev metric that says which epoch is best")
     patience: int = Field(3, ge=0, description="stop after so many epochs without improvement; 0: never")
     pretrained_rate: float = Field(
         1.0, gt=0, description="factor on the rate of what task.encoder.init_from gave"
@@ -54,6 +52,17 @@ class TrainConfig(Config):
     save_every: SaveEvery = Field(
         "60s", description="besides every epoch's end: a number of steps, or of seconds as in 60s"
     )
+
+    @field_validator("select_by")
+    @classmethod
+    def _is_a_metric_of_the_task(cls, value: str, info: ValidationInfo) -> str:
+        """Where the context of the validation has the names of the task's metrics it must be one of them."""
+        metrics = (info.context or {}).get("metrics")
+        if metrics is not None and value not in metrics:
+            raise PydanticCustomError(
+                "not_a_choice", "must be one of {choices}", {"choices": ", ".join(metrics)}
+            )
+        return value
 
 
 class PretrainConfig(Config):

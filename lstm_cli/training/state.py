@@ -1,28 +1,32 @@
-"""What a training was asked for, and where it stands: everything that a resumed one needs."""
+"""Where a training stands: everything that a resumed one needs."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lstm_cli.nn.model import Model
 from lstm_cli.runtime import Runtime
-from lstm_cli.tasks.base import Task
+from lstm_cli.tasks.base import Trainable
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.optimizer import adamw
 
 
 @dataclass(slots=True)
 class Progress:
-    """Everything about a training that is a number: where it stands and what it has seen. All of it is saved."""
+    """Everything about a training that is a number: how far it has come and what it has seen. All of it is saved.
+
+    `num_batches` are those of the running epoch that are done.
+    """
 
     epoch: int = 0
-    position: int = 0
+    num_batches: int = 0
     step: int = 0
     rate_scale: float = 1.0
     best_score: float | None = None
@@ -35,18 +39,19 @@ class Progress:
     skipped_steps: int = 0
     loss_total: float = 0.0
     loss_count: int = 0
-    tokens: int = 0
-    positions: int = 0
+    num_tokens: int = 0
+    num_padded_tokens: int = 0
     seconds: float = 0.0
     # (train loss, dev loss) of every epoch that is over
     losses: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """What a step will say once the device has come to it: (2,) loss summed over `count`, and gradient norm."""
+class PendingStep:
+    """A step whose result the host has not read yet: `result` (2,) is the loss, summed over `count`, and the gradient's
+    norm, on the device."""
 
-    figures: Tensor
+    result: Tensor
     count: int
 
 
@@ -54,54 +59,58 @@ class Unread:
 class TrainState:
     """The one mutable object of a training. `averaged` holds the averaged weights where `train.ema` is set.
 
-    `unread` are steps that are taken but not yet counted in `progress`; there are none on a CPU. `parts` is how many
-    pieces a batch is computed in, found out anew by every process.
+    `pending` are steps that are taken but not yet counted in `progress`; there are none on a CPU. `num_microbatches` is
+    how many pieces a batch is computed in, more than one after memory ran out; every process begins with one.
     """
 
-    model: nn.Module
-    averaged: nn.Module | None
+    model: Model
+    averaged: Model | None
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     seed: int
     progress: Progress
-    unread: list[Unread] = field(default_factory=list)
-    parts: int = 1
+    pending: list[PendingStep] = field(default_factory=list)
+    num_microbatches: int = 1
 
     @classmethod
     def start(
         cls,
-        task: Task,
+        task: Trainable,
         config: TrainConfig,
         runtime: Runtime,
         seed: int,
-        pretrained: Mapping[str, Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+        pretrained: Collection[str] = (),
     ) -> TrainState:
-        """A model on its device with a fresh optimizer; the seed decides every weight that is not `pretrained`."""
+        """A model on its device with a fresh optimizer. The seed decides every weight that is not among `weights`.
+
+        The parameters named in `pretrained` have a learning rate of their own (`train.pretrained_rate`).
+        """
         torch.manual_seed(seed)
         model = task.build_model()
-        model.load_state_dict({**model.state_dict(), **(pretrained or {})})
+        model.load_state_dict({**model.state_dict(), **(weights or {})})
         model.to(runtime.device)
-        optimizer = adamw(model, config.weight_decay, pretrained or ())
+        optimizer = adamw(model, config.weight_decay, pretrained)
         scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == "fp16")
         averaged = copy.deepcopy(model) if config.ema else None
         return cls(model, averaged, optimizer, scaler, seed, Progress())
 
     @property
-    def scored_model(self) -> nn.Module:
+    def scored_model(self) -> Model:
         """The model that is scored, and kept as the best."""
         return self.averaged or self.model
 
     @property
     def is_good(self) -> bool:
         """Whether it is worth going back to: the last step was finite, and so is every weight."""
-        self.settle()
+        self.count_pending()
         return not self.progress.bad_in_a_row and all(
             bool(value.isfinite().all()) for value in self.training_tensors().values()
         )
 
     def go_back(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """`restore` after steps that were not finite: from here on with half the learning rate."""
-        self.unread.clear()
+        self.pending.clear()
         self.restore(tensors, numbers)
         self.progress.rate_scale *= 0.5
         self.progress.bad_in_a_row = 0
@@ -119,19 +128,19 @@ class TrainState:
 
     def training_numbers(self) -> dict[str, Any]:
         """All numbers that a resumed training needs."""
-        self.settle()
+        self.count_pending()
         return {
             "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
             "scaler": self.scaler.state_dict(),
         }
 
-    def settle(self) -> None:
-        """Count the unread steps in `progress`, waiting for the device once."""
-        if not self.unread:
+    def count_pending(self) -> None:
+        """Count the pending steps in `progress`, waiting for the device once."""
+        if not self.pending:
             return
         progress = self.progress
-        figures = torch.stack([step.figures for step in self.unread]).tolist()
-        for step, (loss, norm) in zip(self.unread, figures, strict=True):
+        results = torch.stack([step.result for step in self.pending]).tolist()
+        for step, (loss, norm) in zip(self.pending, results, strict=True):
             if math.isfinite(loss) and math.isfinite(norm):
                 progress.loss_total += loss
                 progress.loss_count += step.count
@@ -139,7 +148,7 @@ class TrainState:
             else:
                 progress.skipped_steps += 1
                 progress.bad_in_a_row += 1
-        self.unread.clear()
+        self.pending.clear()
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Stand where `training_tensors` and `training_numbers` were taken. Raises KeyError, RuntimeError, TypeError

@@ -1,0 +1,74 @@
+"""A task's baselines, fitted once for the same rows and kept as a file of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_cli.arrays import Ragged
+from lstm_cli.data.durable import write_file
+from lstm_cli.data.sources import Rows
+from lstm_cli.tasks.base import Baseline, Comparison, Evaluation, Task
+
+FORMAT = 2
+"""Increased whenever a baseline would predict otherwise, so that no old file is read."""
+
+
+def with_baselines(
+    evaluation: Evaluation,
+    task: Task,
+    train: Rows[Any],
+    rows: Rows[Any],
+    path: Path,
+    say: Callable[[str], None],
+) -> Evaluation:
+    """The evaluation with the task's baselines, fitted on `train`; they are read from `path` where it holds them."""
+    kept = _kept(path)
+    if kept is None or not _fit(kept, task, evaluation):
+        say("fitting the baselines on the same training rows (--no-baselines skips this) …")
+        kept = task.baselines(train, rows)
+        lines = [{"name": one.name, "predicted": _listed(one), "note": one.note} for one in kept]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps(lines).encode())
+    return replace(evaluation, baselines=tuple(kept))
+
+
+def comparisons(task: Task, evaluation: Evaluation) -> dict[str, Comparison]:
+    """The model against each baseline, by the baseline's name."""
+    return {one.name: task.compare(evaluation.outputs, one, evaluation.store) for one in evaluation.baselines}
+
+
+def _listed(baseline: Baseline) -> list[Any]:
+    predicted = baseline.predicted
+    return [row.tolist() for row in predicted] if isinstance(predicted, Ragged) else predicted.tolist()
+
+
+def _kept(path: Path) -> list[Baseline] | None:
+    """The baselines in the file, or None where it is not one of theirs."""
+    try:
+        return [
+            Baseline(str(one["name"]), _predicted(one["predicted"]), str(one["note"]))
+            for one in json.loads(path.read_text(encoding="utf-8"))
+        ] or None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return None
+
+
+def _predicted(values: list[Any]) -> Any:
+    if values and isinstance(values[0], list):
+        return Ragged.pack([np.array(row) for row in values])
+    return np.array(values)
+
+
+def _fit(baselines: list[Baseline], task: Task, evaluation: Evaluation) -> bool:
+    """Whether these are predictions of the rows that were scored."""
+    try:
+        comparisons(task, replace(evaluation, baselines=baselines))
+    except (ValueError, TypeError, IndexError):
+        return False
+    return True

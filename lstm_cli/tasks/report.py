@@ -1,0 +1,63 @@
+"""What a task has to say about an evaluation, as plain values that `reports` turns into files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lstm_cli.arrays import Float64, Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells of text; the first row holds the names of the columns."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A paragraph, a table below it, or either."""
+
+    text: str = ""
+    table: Table | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConfusionPlot:
+    """`counts` (C, C): true classes down, predicted classes across."""
+
+    counts: Int64
+    names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReliabilityPlot:
+    """Mean `confidence`, `accuracy` and `count` of each bin (K,), and the expected calibration error."""
+
+    confidence: Float64
+    accuracy: Float64
+    count: Int64
+    error: float
+    num_classes: int
+
+
+Plot = ConfusionPlot | ReliabilityPlot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """`lead` is the first sentence of report.md, `sections` follow the comparison with the baselines.
+
+    `metrics` are keys of metrics.json, `ci95` the 95 % interval of each metric that has one; `files` and `plots` are
+    written into the evaluation's folder by their names.
+    """
+
+    lead: str
+    metrics: Mapping[str, Any]
+    ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    plots: Mapping[str, Plot] = field(default_factory=dict)
