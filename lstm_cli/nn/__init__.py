@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import DenseEncoder, Encoder, RecurrentEncoder
 from lstm_cli.nn.model import Model, Stage
 from lstm_cli.nn.pooling import Pooling, PoolingKind, build_pooling
 from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
 
 __all__ = [
     "Cell",
+    "DenseEncoder",
     "Encoded",
+    "Encoder",
     "Model",
     "Path",
     "Pooling",

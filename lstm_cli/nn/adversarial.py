@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lstm_cli.nn.masks import valid_mask
+
 
 def adversarial_loss(
     model: nn.Module, loss_of: Callable[[Tensor], Tensor], embedded: Tensor, lengths: Tensor, distance: float
@@ -21,6 +23,8 @@ def adversarial_loss(
     `loss_of` reads what is embedded. Its value is the loss's, its gradient that of both; the first half's is made
     here, with that of the disturbance, and only handed on: two passes back instead of three.
     """
+    padding = ~valid_mask(lengths, embedded.shape[1], embedded.device).unsqueeze(-1)
+    embedded = embedded.masked_fill(padding, 0.0)  # a linear layer leaves its bias there, or NaN
     plain = embedded.detach().requires_grad_()
     clean = loss_of(plain)
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]

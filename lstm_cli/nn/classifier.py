@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import Encoder
 from lstm_cli.nn.model import Model, Stage, num_parameters
 from lstm_cli.nn.pooling import Pooling
 from lstm_cli.nn.recurrent import Encoded
@@ -18,9 +18,7 @@ class TextClassifier(Model):
 
     scales: Tensor
 
-    def __init__(
-        self, encoder: RecurrentEncoder, pooling: Pooling, num_classes: int, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, encoder: Encoder, pooling: Pooling, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
@@ -31,9 +29,9 @@ class TextClassifier(Model):
         )  # of the logits, and of the features' beside the network
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Logits of every class: (B, T) int64, (B,) int64 on the CPU -> (B, C).
+        """Logits of every class: (B, T) int64 or (B, T, F) float32, (B,) int64 on the CPU -> (B, C).
 
-        Any ids in the padding give the same logits.
+        Anything in the padding gives the same logits.
 
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
