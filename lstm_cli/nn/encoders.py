@@ -154,9 +154,8 @@ class DenseEncoder(Encoder):
         padding, which the layers above leave out, changes nothing, and NaN in a real step is seen in the loss.
         """
         finite = inputs.isfinite().all(dim=-1, keepdim=True)
-        inputs = inputs.where(
-            finite, 0.0
-        )  # the weight's gradient is a product with the inputs, and 0 * NaN is NaN
+        # the weight's gradient is a product with the inputs, and 0 * NaN is NaN
+        inputs = inputs.where(finite, 0.0)
         # in the weights' own precision, as the rows of an embedding are: features may be beyond the range of fp16
         with torch.autocast(inputs.device.type, enabled=False):
             embedded: Tensor = self.embedding(inputs.to(self.embedding.weight.dtype))

@@ -19,7 +19,7 @@ from lstm_cli.nn.dropout import PAD_ID
 from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.masks import valid_mask
 from lstm_cli.nn.model import Model, Stage, num_parameters
-from lstm_cli.nn.side_by_side import side_by_side
+from lstm_cli.nn.parallel import in_parallel
 
 _LOGITS_AT_ONCE = {"cpu": 2**20}
 _LOGITS_AT_ONCE_ELSEWHERE = 2**26
@@ -113,7 +113,7 @@ def draw(shares: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
 
 def _each(function: Any, directions: list[list[Tensor]]) -> list[tuple[Tensor, ...]]:
     if len(directions) > 1 and directions[0][0].is_cpu and get_num_threads() > 1:
-        return side_by_side([function] * len(directions), directions)
+        return in_parallel([function] * len(directions), directions)
     return [function(*part) for part in directions]
 
 

@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from lstm_cli.nn.cpu import get_num_threads
 from lstm_cli.nn.dropout import dropout
 from lstm_cli.nn.masks import check_lengths, reverse_index, reverse_valid, valid_mask
-from lstm_cli.nn.side_by_side import side_by_side
+from lstm_cli.nn.parallel import in_parallel
 
 Cell = Literal["rnn", "gru", "lstm"]
 Path = Literal["auto", "packed", "split"]
@@ -251,7 +251,7 @@ class Recurrent(nn.Module):
             if not backward:
                 directions = [read(*forward)]
             elif x.is_cpu and get_num_threads() > 1:
-                directions = side_by_side((read, read_back), (forward, *backward))
+                directions = in_parallel((read, read_back), (forward, *backward))
             else:
                 directions = [read(*forward), read_back(*backward[0])]
             x, *state = (torch.cat(halves, dim=-1) for halves in zip(*directions, strict=True))  # (B, T, D*H)
