@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lstm_cli.nn.dropout import PAD_ID, drop_words, dropout
 from lstm_cli.nn.model import Stage, num_parameters
-from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
+from lstm_cli.nn.recurrent import Cell, Encoded, LayerPath, Recurrent
 
 _EMBEDDING_RANGE = 0.1  # torch's N(0, 1) costs several epochs
 
@@ -95,7 +95,7 @@ class RecurrentEncoder(Encoder):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         word_dropout: float = 0.0,
-        path: Path = "auto",
+        path: LayerPath = "auto",
     ) -> None:
         super().__init__(
             nn.Embedding(vocab_size, embedding_size, padding_idx=PAD_ID),
@@ -137,7 +137,7 @@ class DenseEncoder(Encoder):
         bidirectional: bool = True,
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
-        path: Path = "auto",
+        path: LayerPath = "auto",
     ) -> None:
         super().__init__(
             nn.Linear(num_features, embedding_size),

@@ -20,7 +20,7 @@ from lstm_cli.data.text import text_row
 from lstm_cli.nn import reference
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
-from lstm_cli.nn.recurrent import Path
+from lstm_cli.nn.recurrent import LayerPath
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks import Classify, Outputs
@@ -30,7 +30,7 @@ _MOST_TOKENS = 8_000
 _REFERENCE_TEXTS = 6
 _REFERENCE_TOKENS = 400
 """With 128 units in two directions all of it takes 1.0 s on one core, of which the reference, in NumPy, 0.1 s."""
-_PATHS: tuple[Path, ...] = ("packed", "split")
+_PATHS: tuple[LayerPath, ...] = ("packed", "split")
 
 
 @dataclass(frozen=True, slots=True)

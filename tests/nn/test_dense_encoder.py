@@ -14,11 +14,11 @@ from lstm_cli.nn.adversarial import adversarial_loss
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.encoders import DenseEncoder
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
-from lstm_cli.nn.recurrent import Cell, Path
+from lstm_cli.nn.recurrent import Cell, LayerPath
 
 CELLS: tuple[Cell, ...] = get_args(Cell)
 KINDS: tuple[PoolingKind, ...] = get_args(PoolingKind)
-PATHS: tuple[Path, ...] = ("packed", "split")
+PATHS: tuple[LayerPath, ...] = ("packed", "split")
 FEATURES, CLASSES = 5, 3
 LENGTHS = torch.tensor([6, 1, 4, 6])
 PADDING = torch.arange(8) >= LENGTHS.unsqueeze(1)
@@ -59,7 +59,7 @@ def loss_and_gradients(model: TextClassifier, inputs: Tensor, adversarial: bool)
 @EVERY_PATH
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_garbage_in_the_padding_changes_no_loss_and_no_gradient(
-    adversarial: bool, path: Path, garbage: float
+    adversarial: bool, path: LayerPath, garbage: float
 ) -> None:
     model = make(path=path, embedding_dropout=0.3, dropout=0.3)
     expected = loss_and_gradients(model, vectors(), adversarial)
@@ -71,7 +71,7 @@ def test_garbage_in_the_padding_changes_no_loss_and_no_gradient(
 
 @EVERY_PATH
 @EVERY_CELL_AND_KIND
-def test_every_parameter_gets_a_gradient(cell: Cell, kind: PoolingKind, path: Path) -> None:
+def test_every_parameter_gets_a_gradient(cell: Cell, kind: PoolingKind, path: LayerPath) -> None:
     model = make(cell, kind, path=path)
     torch.autograd.backward(functional.cross_entropy(model(vectors(), LENGTHS), TARGETS))
     for name, parameter in model.named_parameters():
@@ -81,7 +81,9 @@ def test_every_parameter_gets_a_gradient(cell: Cell, kind: PoolingKind, path: Pa
 
 @EVERY_PATH
 @EVERY_CELL_AND_KIND
-def test_a_row_is_answered_the_same_alone_and_in_company(cell: Cell, kind: PoolingKind, path: Path) -> None:
+def test_a_row_is_answered_the_same_alone_and_in_company(
+    cell: Cell, kind: PoolingKind, path: LayerPath
+) -> None:
     model, inputs = make(cell, kind, path=path), vectors()
     together = model(inputs, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
@@ -102,7 +104,7 @@ def test_packed_and_split_give_the_same_loss_and_gradients(cell: Cell, kind: Poo
 @EVERY_PATH
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_value_that_is_not_finite_in_a_real_step_is_seen_in_its_own_row_alone(
-    path: Path, value: float
+    path: LayerPath, value: float
 ) -> None:
     model, inputs = make(path=path), vectors()
     expected = model(inputs, LENGTHS)
