@@ -1,23 +1,26 @@
-"""The network: tensors in, tensors out. It knows nothing of files, labels, tasks or configs."""
+"""The networks: tensors in, tensors out. Nothing here knows files, labels, tasks or configs."""
 
 from __future__ import annotations
 
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import DenseEncoder, Encoder, RecurrentEncoder
 from lstm_cli.nn.model import Model, Stage
 from lstm_cli.nn.pooling import Pooling, PoolingKind, build_pooling
-from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
+from lstm_cli.nn.recurrent import Cell, Encoded, LayerPath, Recurrent, State
 
 __all__ = [
     "Cell",
+    "DenseEncoder",
     "Encoded",
+    "Encoder",
+    "LayerPath",
     "Model",
-    "Path",
     "Pooling",
     "PoolingKind",
     "Recurrent",
     "RecurrentEncoder",
     "Stage",
+    "State",
     "TextClassifier",
     "build_pooling",
 ]

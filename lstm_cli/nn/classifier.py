@@ -1,4 +1,4 @@
-"""A text classifier: an encoder, a pooling over its states, a linear head, and what makes its logits probabilities."""
+"""A classifier: an encoder, a pooling over its states, a linear head, and the calibration of its logits."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import Encoder
 from lstm_cli.nn.model import Model, Stage, num_parameters
 from lstm_cli.nn.pooling import Pooling
 from lstm_cli.nn.recurrent import Encoded
 
 
 class TextClassifier(Model):
-    """Encoder -> pooling -> dropout -> linear; then `scales`, which are fitted on dev rows and not trained."""
+    """Encoder -> pooling -> dropout -> linear.
+
+    `scales` (2,) multiply the logits of the network and of the features. They are fitted on dev rows, not trained.
+    """
 
     scales: Tensor
 
-    def __init__(
-        self, encoder: RecurrentEncoder, pooling: Pooling, num_classes: int, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, encoder: Encoder, pooling: Pooling, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.pooling.output_size, num_classes)
-        self.register_buffer(
-            "scales", torch.ones(2)
-        )  # of the logits, and of the features' beside the network
+        self.register_buffer("scales", torch.ones(2))
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Logits of every class: (B, T) int64, (B,) int64 on the CPU -> (B, C).
+        """Logits of every class: (B, T) int64 or (B, T, F) float32, (B,) int64 on the CPU -> (B, C).
 
-        Any ids in the padding give the same logits.
+        Anything in the padding gives the same logits.
 
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
@@ -41,30 +40,30 @@ class TextClassifier(Model):
         return self.read(self.encoder.embed(inputs), lengths)
 
     def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """`forward` from what the encoder embedded: (B, T, E), (B,) int64 on the CPU -> (B, C)."""
+        """`forward` from embedded inputs: (B, T, E), (B,) int64 on the CPU -> (B, C)."""
         encoded = self.encoder.read(embedded, lengths)
-        # in the weights' own precision: bf16 leaves a mean or a logit three digits, and no time was saved by it
+        # in the weights' own precision: bf16 leaves a mean or a logit three digits, and saved no time here
         dtype = self.head.weight.dtype
         with torch.autocast(embedded.device.type, enabled=False):
             pooled = self.pooling(Encoded(encoded.states.to(dtype), encoded.final.to(dtype)), lengths)
             logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
-    def probs(self, logits: Tensor, side_logits: Tensor) -> Tensor:
-        """Calibrated probabilities in float64: (B, C), (B, C) or (B, 0) -> (B, C)."""
-        network, beside = self.scales.double()
-        total = network * logits.double()
-        if side_logits.shape[1]:
-            total = total + beside * side_logits.double()
+    def probs(self, logits: Tensor, feature_logits: Tensor) -> Tensor:
+        """Calibrated probabilities in float64 on the CPU: (B, C), (B, C) or without features (B, 0) -> (B, C)."""
+        network_scale, feature_scale = self.scales.cpu().double()  # not every device has float64
+        total = network_scale * logits.cpu().double()
+        if feature_logits.shape[1]:
+            total = total + feature_scale * feature_logits.cpu().double()
         probs: Tensor = total.softmax(dim=1)
         return probs
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        state_dict.setdefault(f"{prefix}scales", torch.ones(2))  # saved before there was a calibration
+        state_dict.setdefault(f"{prefix}scales", torch.ones(2))  # the first checkpoints had no calibration
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
-        """What the model is made of, in order; the parameter counts sum to the model's."""
+        """The encoder's stages, the pooling and the head."""
         return [
             *self.encoder.stages(batch, time),
             Stage(

@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-PAD_ID = 0  # those of lstm_cli.batch, which nn does not import
+PAD_ID = 0  # as in lstm_cli.batch, which nn does not import
 UNK_ID = 1
 
-_STEPS = 2**16  # the shares that 16 random bits can tell apart
+_STEPS = 2**16  # the values of 16 random bits
 
 
 def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """Zero each value with the given probability and scale the others up, in training only: any shape.
 
-    On a CPU torch draws one value after the other from a Mersenne twister: a (64, 230, 128) tensor took 32 ms
-    forward on two cores. Four values from every 64 bits of SFC64, seeded by torch's generator, take 5 ms. The
-    probability is then a multiple of 2**-16, and the scale that of the multiple.
+    On a CPU torch draws one value after the other from a Mersenne twister, which took 32 ms forward for a
+    (64, 230, 128) tensor on two cores. Here 64 bits of SFC64, seeded by torch's generator, give four values, which
+    takes 5 ms. The probability is rounded to a multiple of 2**-16, and the scale follows the rounded one.
     """
     if not training or probability == 0.0 or not x.is_cpu:
         return functional.dropout(x, probability, training)

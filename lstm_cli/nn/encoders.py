@@ -1,4 +1,7 @@
-"""From token ids to states: an embedding, its noise while training, and the recurrent layers."""
+"""From a row's steps to states: an embedding of each step, dropout while training, and the recurrent layers.
+
+The steps are token ids or vectors. What embeds them belongs to the encoder, so that poolings and heads do not differ.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,80 @@ import torch
 from torch import Tensor, nn
 
 from lstm_cli.nn.dropout import PAD_ID, drop_words, dropout
-from lstm_cli.nn.model import Stage
-from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent
+from lstm_cli.nn.model import Stage, num_parameters
+from lstm_cli.nn.recurrent import Cell, Encoded, LayerPath, Recurrent
 
 _EMBEDDING_RANGE = 0.1  # torch's N(0, 1) costs several epochs
 
 
-class RecurrentEncoder(nn.Module):
-    """Embedding -> word dropout -> embedding dropout -> recurrent layers with dropout between them.
+class Encoder(nn.Module):
+    """Embedding of each step -> embedding dropout -> recurrent layers with dropout between them.
 
-    Word dropout turns a whole token into `UNK_ID`; all noise is drawn in train() only. The embedding of
-    `PAD_ID` is zero and gets no gradient, so that no optimizer moves it.
+    A subclass makes the embedding of its inputs and applies it in `embed`. All noise is drawn in train() only.
     """
+
+    embedding: nn.Embedding | nn.Linear
+
+    def __init__(
+        self, embedding: nn.Embedding | nn.Linear, recurrent: Recurrent, embedding_dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.recurrent = recurrent
+        self.embedding_dropout = embedding_dropout
+
+    @property
+    def output_size(self) -> int:
+        """Width D*H of a state."""
+        return self.recurrent.output_size
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
+        """Inputs as in `embed`, (B,) int64 on the CPU -> states (B, T, D*H), final (B, L, D*H).
+
+        Anything in the padding gives the same states and the same gradients.
+
+        Raises:
+            ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
+        """
+        return self.read(self.embed(inputs), lengths)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Each step's vector: (B, T, …) -> (B, T, E)."""
+        raise NotImplementedError
+
+    def read(self, embedded: Tensor, lengths: Tensor) -> Encoded:
+        """`forward` from the result of `embed`, which may have been changed: (B, T, E), (B,) -> states, final."""
+        embedded = dropout(embedded, self.embedding_dropout, self.training)
+        encoded: Encoded = self.recurrent(embedded, lengths)
+        return encoded
+
+    def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
+        """The embedding, then each recurrent layer."""
+        recurrent = self.recurrent
+        directions = "bidirectional " if recurrent.bidirectional else ""
+        embedded_size = recurrent.get_parameter("weight_ih_l0").shape[1]
+        return [
+            Stage("embedding", f"({batch}, {time}, {embedded_size})", num_parameters(self.embedding)),
+            *(
+                Stage(
+                    f"{directions}{recurrent.cell} layer {layer + 1}",
+                    f"({batch}, {time}, {recurrent.output_size})",
+                    sum(parameter.numel() for parameter in recurrent.layer_parameters(layer)),
+                    recurrent.num_gates * recurrent.output_size,
+                )
+                for layer in range(recurrent.num_layers)
+            ),
+        ]
+
+
+class RecurrentEncoder(Encoder):
+    """An encoder of token ids (B, T) int64.
+
+    Word dropout turns a whole token into `UNK_ID`. The embedding of `PAD_ID` is zero and gets no gradient, so that no
+    optimizer moves it.
+    """
+
+    embedding: nn.Embedding
 
     def __init__(
         self,
@@ -30,37 +95,21 @@ class RecurrentEncoder(nn.Module):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         word_dropout: float = 0.0,
-        path: Path = "auto",
+        path: LayerPath = "auto",
     ) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embedding_size, padding_idx=PAD_ID)
-        self.recurrent = Recurrent(
-            cell, embedding_size, hidden_size, num_layers, bidirectional, dropout, path
+        super().__init__(
+            nn.Embedding(vocab_size, embedding_size, padding_idx=PAD_ID),
+            Recurrent(cell, embedding_size, hidden_size, num_layers, bidirectional, dropout, path),
+            embedding_dropout,
         )
-        self.embedding_dropout = embedding_dropout
         self.word_dropout = word_dropout
         self.reset_embedding()
-
-    @property
-    def output_size(self) -> int:
-        """Width D*H of a state."""
-        return self.recurrent.output_size
 
     @torch.no_grad()
     def reset_embedding(self) -> None:
         """Draw every row but padding's from U(-0.1, 0.1)."""
         nn.init.uniform_(self.embedding.weight, -_EMBEDDING_RANGE, _EMBEDDING_RANGE)
         self.embedding.weight[PAD_ID].zero_()
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
-        """(B, T) int64, (B,) int64 on the CPU -> states (B, T, D*H), final (B, L, D*H).
-
-        Any ids in the padding give the same states and the same gradients.
-
-        Raises:
-            ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
-        """
-        return self.read(self.embed(inputs), lengths)
 
     def embed(self, inputs: Tensor) -> Tensor:
         """The tokens' vectors, some of them unknown while training: (B, T) int64 -> (B, T, E)."""
@@ -69,26 +118,45 @@ class RecurrentEncoder(nn.Module):
         embedded: Tensor = self.embedding(inputs)
         return embedded
 
-    def read(self, embedded: Tensor, lengths: Tensor) -> Encoded:
-        """`forward` from the vectors of `embed`, which may have been moved: (B, T, E), (B,) -> states, final."""
-        embedded = dropout(embedded, self.embedding_dropout, self.training)
-        encoded: Encoded = self.recurrent(embedded, lengths)
-        return encoded
 
-    def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:
-        """The embedding, then each recurrent layer."""
-        recurrent = self.recurrent
-        directions = "bidirectional " if recurrent.bidirectional else ""
-        embedding = self.embedding.weight
-        return [
-            Stage("embedding", f"({batch}, {time}, {embedding.shape[1]})", embedding.numel()),
-            *(
-                Stage(
-                    f"{directions}{recurrent.cell} layer {layer + 1}",
-                    f"({batch}, {time}, {recurrent.output_size})",
-                    sum(parameter.numel() for parameter in recurrent.layer_parameters(layer)),
-                    recurrent.num_gates * recurrent.output_size,
-                )
-                for layer in range(recurrent.num_layers)
-            ),
-        ]
+class DenseEncoder(Encoder):
+    """An encoder of vectors (B, T, F) float32: a linear layer takes the place of the embedding.
+
+    Its weights are drawn Xavier-uniform, its bias is 0 at first.
+    """
+
+    embedding: nn.Linear
+
+    def __init__(
+        self,
+        num_features: int,
+        embedding_size: int,
+        cell: Cell,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        path: LayerPath = "auto",
+    ) -> None:
+        super().__init__(
+            nn.Linear(num_features, embedding_size),
+            Recurrent(cell, embedding_size, hidden_size, num_layers, bidirectional, dropout, path),
+            embedding_dropout,
+        )
+        nn.init.xavier_uniform_(self.embedding.weight)
+        nn.init.zeros_(self.embedding.bias)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """The linear layer at each step: (B, T, F) float32 -> (B, T, E).
+
+        A step with a value that is not finite becomes NaN, and no gradient of it reaches the weights. So NaN in the
+        padding, which the layers above leave out, changes nothing, and NaN in a real step is seen in the loss.
+        """
+        finite = inputs.isfinite().all(dim=-1, keepdim=True)
+        # the weight's gradient is a product with the inputs, and 0 * NaN is NaN
+        inputs = inputs.where(finite, 0.0)
+        # in the weights' own precision, as the rows of an embedding are: features may be beyond the range of fp16
+        with torch.autocast(inputs.device.type, enabled=False):
+            embedded: Tensor = self.embedding(inputs.to(self.embedding.weight.dtype))
+        return embedded.masked_fill(~finite, torch.nan)

@@ -1,7 +1,7 @@
-"""From the states of a text to one vector: every way of it reads the row's real steps only.
+"""Poolings: from the states of a row to one vector, over the real steps only.
 
-The states at padding have weight 0 or -inf here, so that any finite value there changes nothing. A pooling
-never learns how many directions the encoder reads in.
+The states at padding get a weight of 0 or a score of -inf, so that any finite value there changes nothing. A pooling
+does not know how many directions the encoder has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PoolingKind = Literal["final", "final-all-layers", "mean", "max", "mean+max", "a
 
 
 class FinalPooling(nn.Module):
-    """The last layer's final states: forward after the last real step, backward after the first."""
+    """The last layer's final state: forward after the last real step, backward after the first."""
 
     kind: PoolingKind = "final"
 
@@ -32,7 +32,7 @@ class FinalPooling(nn.Module):
 
 
 class FinalAllLayersPooling(nn.Module):
-    """The final states of every layer, lowest first."""
+    """The final states of all layers, concatenated, first layer first."""
 
     kind: PoolingKind = "final-all-layers"
 
@@ -60,7 +60,7 @@ class MeanPooling(nn.Module):
 
 
 class MaxPooling(nn.Module):
-    """Each feature's greatest value over the real steps."""
+    """The maximum of each feature over the real steps."""
 
     kind: PoolingKind = "max"
 
@@ -74,7 +74,7 @@ class MaxPooling(nn.Module):
 
 
 class MeanMaxPooling(nn.Module):
-    """The mean, then the greatest values."""
+    """The mean and the maximum, concatenated."""
 
     kind: PoolingKind = "mean+max"
 
@@ -89,10 +89,10 @@ class MeanMaxPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """The mean weighted by softmax(state . query) over the real steps, with a learned query.
+    """The mean of the real steps' states, weighted by softmax(state . query) with a learned query.
 
-    The query starts at zero, which makes it the plain mean. (Yang et al. 2016, equations 6 and 7, without
-    the layer before the product.)
+    The query starts at zero, which gives the plain mean. (Yang et al. 2016, equations 6 and 7, without the layer before
+    the product.)
     """
 
     kind: PoolingKind = "attention"
@@ -113,7 +113,7 @@ Pooling = FinalPooling | FinalAllLayersPooling | MeanPooling | MaxPooling | Mean
 
 
 def build_pooling(kind: PoolingKind, state_size: int, num_layers: int) -> Pooling:
-    """The pooling of that name over states of width `state_size` = D*H from `num_layers` layers."""
+    """A pooling by name, for states of width `state_size` = D*H from `num_layers` layers."""
     match kind:
         case "final":
             return FinalPooling(state_size)

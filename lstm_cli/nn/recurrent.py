@@ -1,14 +1,13 @@
-"""RNN, GRU and LSTM layers under one class, and two ways to run them that give the same numbers.
+"""RNN, GRU and LSTM layers in one class, with two implementations that give the same numbers.
 
-`packed` leaves the padding out of the computation; `split` computes it, but runs each direction as its own
-padded layer, which is the only form that oneDNN takes (packed input never reaches it, pytorch#149194).
-Training a packed layer on a CPU is quadratic in T besides: the gradient of each step's slice fills a zero
-tensor the size of the whole batch's gates. At B=64, T=200 (two layers, E=128, H=256) on one core a step took
-1.7 s split and 42 s packed.
+`packed` skips the padding. `split` computes it, but runs each direction as a padded layer of its own, which is the
+only form that oneDNN takes (packed input never reaches it, pytorch#149194). Training a packed layer on a CPU is also
+quadratic in T: the gradient of each step's slice fills a zero tensor of the size of all gates of the batch. At B=64,
+T=200 (two layers, E=128, H=256) on one core a step took 1.7 s split and 42 s packed.
 
-An autograd function of our own (a fused gate step in torch, the weights' gradients as one product at the end) was no
-better than oneDNN's layer on one core: 0.68 of the matrix product's rate each at H=256 and I=128, 0.80 against 0.74 at
-I=512, but 0.62 against 0.74 on short rows at H=128.
+A hand-written autograd function (a fused gate step in torch, the gradients of the weights as one product at the end)
+was no better than oneDNN's layer on one core. As a fraction of the rate of a plain matrix product, both reached 0.68 at
+H=256 and I=128; it reached 0.80 and oneDNN 0.74 at I=512, but 0.62 and 0.74 on short rows at H=128.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from lstm_cli.nn.cpu import get_num_threads
 from lstm_cli.nn.dropout import dropout
 from lstm_cli.nn.masks import check_lengths, reverse_index, reverse_valid, valid_mask
-from lstm_cli.nn.side_by_side import side_by_side
+from lstm_cli.nn.parallel import in_parallel
 
 Cell = Literal["rnn", "gru", "lstm"]
-Path = Literal["auto", "packed", "split"]
+LayerPath = Literal["auto", "packed", "split"]
 
 _KERNELS: dict[Cell, Callable[..., tuple[Tensor, ...]]] = {
     "rnn": torch.rnn_tanh,
@@ -39,11 +38,11 @@ _NUM_STATES: dict[Cell, int] = {"rnn": 1, "gru": 1, "lstm": 2}
 _PARAMETER_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 State = tuple[Tensor, ...]
-"""What a network needs to read on: (hidden,), of an LSTM (hidden, cell), each (B, L, D*H) as in `Encoded.final`."""
+"""The state of all layers: (hidden,), for an LSTM (hidden, cell), each (B, L, D*H) as in `Encoded.final`."""
 
 
 _PACKED_FROM = 1024
-"""Hidden size from which CUDA is faster packed: 804,681 tokens/s against 648,515 split (H=1024, fp16, H100/H200)."""
+"""Hidden size from which `packed` is faster on CUDA: 804,681 tokens/s, `split` 648,515 (H=1024, fp16, H100/H200)."""
 
 
 def faster_path(device_type: str, hidden_size: int) -> Literal["packed", "split"]:
@@ -57,11 +56,12 @@ def faster_path(device_type: str, hidden_size: int) -> Literal["packed", "split"
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoder hands to a pooling.
+    """The output of an encoder, which a pooling reads.
 
-    `states` (B, T, D*H) are the last layer's, zero at padding. `final` (B, L, D*H) holds for each layer the
-    forward direction's state after the row's last real step, then the backward direction's after its first.
-    `state` is the state of every layer at the same steps, ready to be passed on; None unless one was passed in.
+    `states` (B, T, D*H) are the last layer's, zero at padding. `final` (B, L, D*H) holds for each layer the hidden
+    state of the forward direction after the row's last real step, then that of the backward direction after the first.
+    `state` is the whole state at the same steps, an LSTM's cell included, to be passed on as `initial`; None unless
+    `initial` was given.
     """
 
     states: Tensor
@@ -72,11 +72,11 @@ class Encoded:
 class Recurrent(nn.Module):
     """Stacked recurrent layers whose state dict is that of `torch.nn.RNN`, `GRU` or `LSTM` of the same sizes.
 
-    `dropout` falls between layers only, and outside the kernel: cuDNN would draw it from its own generator.
-    `path` may be set again at any time; `auto` is `faster_path`.
+    `dropout` is applied between layers only, and outside the kernel: cuDNN would draw it from its own generator.
+    `path` may be changed at any time; `auto` means `faster_path`.
 
-    Known from cuDNN's side of torch and not measured here: on CUDA without autocast each call copies a
-    layer's weights into one chunk, and warns that they were "not part of single contiguous chunk of memory".
+    Not measured here: on CUDA without autocast, cuDNN copies the weights of a layer into one chunk at each call, and
+    torch warns that they were "not part of single contiguous chunk of memory".
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Recurrent(nn.Module):
         num_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,
-        path: Path = "auto",
+        path: LayerPath = "auto",
     ) -> None:
         super().__init__()
         self.cell: Cell = cell
@@ -95,7 +95,7 @@ class Recurrent(nn.Module):
         self.num_layers = num_layers
         self.bidirectional = bidirectional
         self.dropout = dropout
-        self.path: Path = path
+        self.path: LayerPath = path
         self.suffixes = ("", "_reverse") if bidirectional else ("",)
         gates_size = _NUM_GATES[cell] * hidden_size
         for layer in range(num_layers):
@@ -108,24 +108,24 @@ class Recurrent(nn.Module):
 
     @property
     def output_size(self) -> int:
-        """Width D*H of a state."""
+        """Width D*H of the states."""
         return len(self.suffixes) * self.hidden_size
 
     @property
     def num_gates(self) -> int:
-        """Gates of a cell, its candidate included."""
+        """The number of gates in a cell, the candidate included."""
         return _NUM_GATES[self.cell]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights gate by gate: Xavier-uniform for inputs, orthogonal for states; biases are 0.
 
-        Only the LSTM's forget gate is biased, by 1 as the sum of its two biases, so that a new cell keeps
-        what it holds (Jozefowicz et al. 2015, section 2.2).
+        Only the LSTM's forget gate has a bias, of 1 as the sum of its two biases, so that a new cell keeps its content
+        (Jozefowicz et al. 2015, section 2.2).
         """
         for name, parameter in self.named_parameters():
             if parameter.is_meta:
-                continue  # only its shape is wanted
+                continue  # a shape without values
             for gate in parameter.chunk(_NUM_GATES[self.cell]):
                 if name.startswith("weight_ih"):
                     nn.init.xavier_uniform_(gate)
@@ -137,7 +137,7 @@ class Recurrent(nn.Module):
                 nn.init.ones_(parameter.chunk(4)[1])  # torch's order of gates: input, forget, cell, output
 
     def layer_parameters(self, layer: int, suffixes: tuple[str, ...] | None = None) -> list[nn.Parameter]:
-        """One layer's parameters in torch's order, of all directions or of those with these suffixes."""
+        """The parameters of a layer in torch's order, of all directions or of those with these suffixes."""
         return [
             self.get_parameter(f"{kind}_l{layer}{suffix}")
             for suffix in (self.suffixes if suffixes is None else suffixes)
@@ -145,7 +145,7 @@ class Recurrent(nn.Module):
         ]
 
     def zero_state(self, num_rows: int) -> State:
-        """The state before anything was read, which is where a network without `initial` starts."""
+        """The state before the first step, from which a network without `initial` starts."""
         weight = self.get_parameter("weight_hh_l0")
         shape = (num_rows, self.num_layers, self.output_size)
         return tuple(weight.new_zeros(shape) for _ in range(_NUM_STATES[self.cell]))
@@ -168,8 +168,8 @@ class Recurrent(nn.Module):
         if path == "auto":
             path = faster_path(x.device.type, self.hidden_size)
         if initial is not None and self.cell == "lstm" and int(lengths.min()) < x.shape[1]:
-            # `split` reads on through the padding and returns the cell after step T alone; the hidden state of the
-            # last real step is among its outputs, the cell of that step is not
+            # `split` also reads the padding and returns the cell state after step T only. Its outputs include the
+            # hidden state after each row's last real step, but not the cell state.
             path = "packed"
         match path:
             case "packed":
@@ -227,12 +227,12 @@ class Recurrent(nn.Module):
         padding = None
         if int(lengths.min()) < num_steps:
             padding = ~valid_mask(lengths, num_steps, x.device).unsqueeze(-1)
-            # A finite value would do no harm here, its gradient is zero; but zero times NaN is NaN. Costs
-            # 2 ms in a step of a second; the layers above read finite states and need no mask.
+            # A finite value would do no harm, since its gradient is zero; but zero times NaN is NaN. This takes
+            # 2 ms in a step of a second. The layers above read finite states and need no mask.
             x = x.masked_fill(padding, 0.0)
 
         def read(x: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
-            """(B, T, I), four weights, and where there is one the state, (1, B, H) each -> states, final, cell."""
+            """(B, T, I), the four weights, and the state if any, (1, B, H) each -> states, final, cell if any."""
             weights, state = given[: len(_PARAMETER_KINDS)], given[len(_PARAMETER_KINDS) :]
             states, _, *cell = self._run_kernel(x, weights, state)
             return states, states[rows, last], *(part[0] for part in cell if initial is not None)
@@ -251,22 +251,22 @@ class Recurrent(nn.Module):
             if not backward:
                 directions = [read(*forward)]
             elif x.is_cpu and get_num_threads() > 1:
-                directions = side_by_side((read, read_back), (forward, *backward))
+                directions = in_parallel((read, read_back), (forward, *backward))
             else:
                 directions = [read(*forward), read_back(*backward[0])]
             x, *state = (torch.cat(halves, dim=-1) for halves in zip(*directions, strict=True))  # (B, T, D*H)
             after.append(state)  # (B, D*H) each
         if padding is not None:
-            x = x.masked_fill_(padding, 0.0)  # in place: `cat` made it and keeps nothing for its gradient
+            x = x.masked_fill_(padding, 0.0)  # in place: `cat` needs none of its output for the gradient
         final, *rest = (torch.stack(layers, dim=1) for layers in zip(*after, strict=True))
         return Encoded(x, final, None if initial is None else (final, *rest))
 
     def _start(self, initial: State | None, layer: int, direction: int) -> list[Tensor]:
-        """One direction's part of `initial`, in one layer: (1, B, H) each, or nothing."""
+        """The part of `initial` of one layer and direction: (1, B, H) each, or nothing."""
         return [self._by_direction(part[:, layer])[direction : direction + 1] for part in initial or ()]
 
     def _between(self, x: Tensor, layer: int) -> Tensor:
-        """Dropout on what a layer reads from the layer below."""
+        """Dropout on the input from the layer below."""
         return x if layer == 0 else dropout(x, self.dropout, self.training)
 
     def _run_kernel(
@@ -276,15 +276,15 @@ class Recurrent(nn.Module):
         state: Sequence[Tensor] = (),
         batch_sizes: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """One layer from `state` or from zero, in as many directions as there are weights: its states, and its hidden
-        state and an LSTM's cell at the end, which is step T unless packed.
+        """One layer from `state` or from zero, in as many directions as there are weights.
 
-        Padded (B, T, I) -> (B, T, D*H), or with `batch_sizes` packed (N, I) -> (N, D*H); state (D, B, H) each.
+        Padded (B, T, I) -> (B, T, D*H), or with `batch_sizes` packed (N, I) -> (N, D*H). Then the hidden state and an
+        LSTM's cell state at the end, (D, B, H) each: after step T if padded, after the last real step if packed.
         """
         num_directions = len(weights) // len(_PARAMETER_KINDS)
         num_rows = x.shape[0] if batch_sizes is None else int(batch_sizes[0])
         if state:
-            start = [part.to(x.dtype).contiguous() for part in state]  # cuDNN takes no other
+            start = [part.to(x.dtype).contiguous() for part in state]  # cuDNN needs it contiguous
         else:
             start = [x.new_zeros(num_directions, num_rows, self.hidden_size)] * _NUM_STATES[self.cell]
         return _KERNELS[self.cell](
@@ -294,7 +294,7 @@ class Recurrent(nn.Module):
             True,  # has_biases
             1,  # num_layers
             0.0,  # dropout
-            torch.is_grad_enabled(),  # train: cuDNN keeps what its gradient needs only then, also in eval()
+            torch.is_grad_enabled(),  # train: only then cuDNN keeps what the gradient needs, also in eval()
             num_directions == 2,  # bidirectional
             *((True,) if batch_sizes is None else ()),  # batch_first
         )

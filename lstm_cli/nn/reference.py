@@ -1,8 +1,8 @@
-"""The recurrent cells and the whole classifier in NumPy float64, every gate by hand: the oracle of the tests.
+"""The recurrent cells and the classifier in NumPy float64, written out gate by gate: the reference of the tests.
 
-One text at a time and one step at a time, so that there is no padding, no mask and no batch to get wrong.
-Weights are those of a torch state dict turned to NumPy, in torch's layout: gates stacked along the first
-axis, two biases per gate. Conventions as in torch.nn.RNN, GRU and LSTM.
+It reads one text and one step at a time, so that there is no padding, no mask and no batch to get wrong. The weights
+are those of a torch state dict as NumPy arrays, in torch's layout: gates stacked along the first axis, two biases per
+gate. Conventions as in torch.nn.RNN, GRU and LSTM.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Weights(NamedTuple):
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), by way of tanh, which does not overflow."""
+    """1 / (1 + exp(-x)), computed by tanh, which does not overflow."""
     result: Array = 0.5 * (1.0 + np.tanh(0.5 * x))
     return result
 
 
 def softmax(x: Array) -> Array:
     """exp(x) over its sum along the last axis."""
-    powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    result: Array = powers / powers.sum(axis=-1, keepdims=True)
+    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+    result: Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return result
 
 
@@ -51,7 +51,7 @@ def rnn_step(x: Array, h: Array, weights: Weights) -> Array:
 def gru_step(x: Array, h: Array, weights: Weights) -> Array:
     """One step of the gated recurrent unit (Cho et al. 2014): (I,), (H,) -> the new state (H,).
 
-    As in cuDNN the reset gate falls on the product with the state, not on the state itself.
+    As in cuDNN, the reset gate multiplies the product of weights and state, not the state itself.
     """
     reset_x, update_x, new_x = np.split(weights.w_ih @ x + weights.b_ih, 3)
     reset_h, update_h, new_h = np.split(weights.w_hh @ h + weights.b_hh, 3)
@@ -84,7 +84,7 @@ def run_direction(
 ) -> tuple[Array, Array, Array]:
     """Read a sequence from its first step: (T, I) -> states (T, H), and after the last step h (H,) and c (H,).
 
-    It starts from state `h` and cell `c`, or from zero. Only the LSTM has a cell state; the others leave `c` as it is.
+    It starts from the state `h` and the cell state `c`, or from zero. Only the LSTM changes `c`.
     """
     hidden_size = weights.w_hh.shape[1]
     h = np.zeros(hidden_size) if h is None else h
@@ -109,9 +109,9 @@ def run_layers(
 ) -> tuple[Array, Array, Array]:
     """All layers and directions: (T, I) -> the last layer's states (T, D*H), every layer's h and c at the end (L, D*H).
 
-    `parameters` is the state dict of a torch.nn.RNN, GRU or LSTM; it says how many layers and directions. They start
-    from `h` and `c` (L, D*H), or from zero. The second direction reads the text from its end, and its states are put
-    back in reading order.
+    `parameters` is the state dict of a torch.nn.RNN, GRU or LSTM; its names give the number of layers and directions.
+    They start from `h` and `c` (L, D*H), or from zero. The second direction reads the text from its end, and its states
+    are put back in reading order.
     """
     last_h: list[Array] = []
     last_c: list[Array] = []
@@ -131,7 +131,7 @@ def run_layers(
 
 
 def pool(kind: PoolingKind, states: Array, final: Array, query: Array | None = None) -> Array:
-    """One vector for a text: states (T, D*H), final (L, D*H), for attention the query (D*H,)."""
+    """One vector for a text: states (T, D*H), final (L, D*H), for attention the query (D*H,) -> the pooled vector."""
     match kind:
         case "final":
             pooled: Array = final[-1]
@@ -155,9 +155,9 @@ def pool(kind: PoolingKind, states: Array, final: Array, query: Array | None = N
 def classify(
     cell: Cell, kind: PoolingKind, parameters: Mapping[str, Array], tokens: NDArray[np.int64]
 ) -> Array:
-    """The logits (C,) of one text of token ids (T,), without padding and without dropout.
+    """Logits of one text without padding and without dropout: token ids (T,) -> (C,).
 
-    `parameters` is the state dict of an `lstm_cli.nn.TextClassifier` turned to NumPy.
+    `parameters` is the state dict of an `lstm_cli.nn.TextClassifier` as NumPy arrays.
     """
     embedded = parameters["encoder.embedding.weight"][tokens]  # (T, E)
     states, final, _ = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))

@@ -20,7 +20,7 @@ from lstm_cli.data.batching import collate
 from lstm_cli.data.rows import Row
 from lstm_cli.data.store import Store
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
-from lstm_cli.nn.recurrent import Path
+from lstm_cli.nn.recurrent import LayerPath
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.abilities import verifiable
 from lstm_cli.scoring.prediction import CollectedOutputs, predict_rows
@@ -31,7 +31,7 @@ _MOST_STEPS = 8_000
 _REFERENCE_ROWS = 6
 _REFERENCE_STEPS = 400
 """With 128 units in two directions all checks take 1.0 s on one core, 0.1 s of it the reference in NumPy."""
-_PATHS: tuple[Path, ...] = ("packed", "split")
+_PATHS: tuple[LayerPath, ...] = ("packed", "split")
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,7 +294,7 @@ class Classify:
         """(B, C) probabilities."""
         assert isinstance(model, TextClassifier)
         logits = model(batch.inputs, batch.lengths)
-        return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0))).cpu()
+        return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0)))
 
     def uncalibrated(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, C) probabilities by the network alone."""

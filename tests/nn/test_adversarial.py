@@ -1,4 +1,4 @@
-"""The disturbance misleads more than any other of its length, and the gradient is that of the plain formula."""
+"""The step raises the loss more than any other of its length, and the gradient is that of the plain formula."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ def test_value_and_gradient_are_those_of_the_mean_of_both_losses() -> None:
 
     model.zero_grad()
     embedded = model.encoder.embed(INPUTS)
-    (along,) = torch.autograd.grad(loss(model, embedded), embedded)
+    (gradient,) = torch.autograd.grad(loss(model, embedded), embedded)
     embedded = model.encoder.embed(INPUTS)
-    disturbance = torch.stack(
+    step = torch.stack(
         [
             0.9 * x[:n].square().mean().sqrt() * g / g.norm()
-            for x, n, g in zip(embedded, LENGTHS, along, strict=True)
+            for x, n, g in zip(embedded, LENGTHS, gradient, strict=True)
         ]
     )
-    plain = loss(model, embedded) + loss(model, embedded + disturbance.detach())
+    plain = loss(model, embedded) + loss(model, embedded + step.detach())
     plain.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(2 * total, plain)
     for name, value in model.named_parameters():
         torch.testing.assert_close(found[name], value.grad)
 
 
-def test_the_disturbance_has_its_length_spares_the_padding_and_misleads_most() -> None:
+def test_the_step_has_its_length_leaves_the_padding_and_raises_the_loss_most() -> None:
     model = classifier()
     embedded = model.encoder.embed(INPUTS).detach().requires_grad_()
     clean = loss(model, embedded)
-    (along,) = torch.autograd.grad(clean, embedded)
-    small = steepest(embedded, LENGTHS, along, 1e-3)
+    (gradient,) = torch.autograd.grad(clean, embedded)
+    small = steepest(embedded, LENGTHS, gradient, 1e-3)
     torch.testing.assert_close(
         small.flatten(1).norm(dim=1),
         1e-3
@@ -65,12 +65,12 @@ def test_the_disturbance_has_its_length_spares_the_padding_and_misleads_most() -
         rtol=1e-4,
     )
     assert (small[1, 3:] == 0).all()
-    misled = loss(model, embedded + small) - clean
-    assert misled > 0
+    raised = loss(model, embedded + small) - clean
+    assert raised > 0
     for seed in range(20):
         noise = torch.randn(small.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         other = noise * (small.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1))[:, None, None]
-        assert loss(model, embedded + other) - clean < misled
+        assert loss(model, embedded + other) - clean < raised
 
 
 def test_a_row_without_a_gradient_is_left_as_it_is() -> None:

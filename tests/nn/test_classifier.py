@@ -12,11 +12,11 @@ from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.encoders import RecurrentEncoder
 from lstm_cli.nn.masks import reverse_index
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
-from lstm_cli.nn.recurrent import Cell, Path
+from lstm_cli.nn.recurrent import Cell, LayerPath
 
 CELLS: tuple[Cell, ...] = get_args(Cell)
 KINDS: tuple[PoolingKind, ...] = get_args(PoolingKind)
-PATHS: tuple[Path, ...] = ("packed", "split")
+PATHS: tuple[LayerPath, ...] = ("packed", "split")
 VOCAB, CLASSES = 20, 3
 LENGTHS = torch.tensor([6, 1, 4, 6])
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -47,8 +47,8 @@ def texts() -> Tensor:
 
 @EVERY_PATH
 @EVERY_CELL_AND_KIND
-def test_a_text_is_answered_the_same_alone_and_in_any_company(
-    cell: Cell, kind: PoolingKind, path: Path
+def test_a_text_has_the_same_logits_alone_and_in_any_batch(
+    cell: Cell, kind: PoolingKind, path: LayerPath
 ) -> None:
     model, inputs = make(cell, kind, path=path), texts()
     together = model(inputs, LENGTHS)
@@ -59,7 +59,7 @@ def test_a_text_is_answered_the_same_alone_and_in_any_company(
 
 @EVERY_PATH
 @EVERY_KIND
-def test_the_order_of_a_batch_does_not_matter(kind: PoolingKind, path: Path) -> None:
+def test_the_order_of_a_batch_does_not_matter(kind: PoolingKind, path: LayerPath) -> None:
     model, inputs = make("lstm", kind, path=path), texts()
     order = torch.tensor([2, 0, 3, 1])
     shuffled = model(inputs[order], LENGTHS[order])
@@ -68,7 +68,7 @@ def test_the_order_of_a_batch_does_not_matter(kind: PoolingKind, path: Path) -> 
 
 @EVERY_PATH
 @EVERY_KIND
-def test_ids_in_the_padding_change_no_answer(kind: PoolingKind, path: Path) -> None:
+def test_ids_in_the_padding_change_no_logits(kind: PoolingKind, path: LayerPath) -> None:
     model, inputs = make("lstm", kind, path=path), texts()
     garbage = inputs.masked_fill(torch.arange(8) >= LENGTHS.unsqueeze(1), VOCAB - 1)
     assert torch.equal(model(inputs, LENGTHS), model(garbage, LENGTHS))
@@ -76,7 +76,7 @@ def test_ids_in_the_padding_change_no_answer(kind: PoolingKind, path: Path) -> N
 
 @EVERY_PATH
 @EVERY_CELL_AND_KIND
-def test_every_parameter_gets_a_gradient(cell: Cell, kind: PoolingKind, path: Path) -> None:
+def test_every_parameter_gets_a_gradient(cell: Cell, kind: PoolingKind, path: LayerPath) -> None:
     model = make(cell, kind, path=path)
     loss = functional.cross_entropy(model(texts(), LENGTHS), torch.tensor([0, 1, 2, 1]))
     torch.autograd.backward(loss)
@@ -88,7 +88,7 @@ def test_every_parameter_gets_a_gradient(cell: Cell, kind: PoolingKind, path: Pa
 
 
 @EVERY_KIND
-def test_the_answer_depends_on_the_order_of_the_words(kind: PoolingKind) -> None:
+def test_the_logits_depend_on_the_order_of_the_words(kind: PoolingKind) -> None:
     model, inputs = make("lstm", kind), texts()
     index = reverse_index(LENGTHS, 8, inputs.device)
     changed = (model(inputs, LENGTHS) - model(inputs.gather(1, index), LENGTHS)).abs().amax(dim=1)
@@ -112,7 +112,7 @@ def test_each_direction_reads_from_its_own_end() -> None:
 
 @EVERY_PATH
 @pytest.mark.parametrize("noise", ["head_dropout", "dropout", "embedding_dropout", "word_dropout"])
-def test_train_turns_dropout_on_and_eval_turns_it_off(noise: str, path: Path) -> None:
+def test_train_turns_dropout_on_and_eval_turns_it_off(noise: str, path: LayerPath) -> None:
     options: dict[str, Any] = {noise: 0.5, "path": path}
     model, inputs = make(**options), texts()
     assert not torch.equal(model.train()(inputs, LENGTHS), model(inputs, LENGTHS))
@@ -121,8 +121,24 @@ def test_train_turns_dropout_on_and_eval_turns_it_off(noise: str, path: Path) ->
     assert torch.equal(evaluated, make(path=path)(inputs, LENGTHS))
 
 
+@EVERY_PATH
+@pytest.mark.parametrize("noise", ["head_dropout", "dropout", "embedding_dropout", "word_dropout"])
+def test_the_state_of_the_generator_decides_what_is_dropped(noise: str, path: LayerPath) -> None:
+    options: dict[str, Any] = {noise: 0.5, "path": path}
+    model, inputs = make(**options).train(), texts()
+
+    def logits(seed: int) -> list[Tensor]:
+        torch.manual_seed(seed)
+        return [model(inputs, LENGTHS), model(inputs, LENGTHS)]
+
+    first, second = logits(1)
+    assert all(torch.equal(one, other) for one, other in zip(logits(1), (first, second), strict=True))
+    assert not torch.equal(first, second)
+    assert not any(torch.equal(one, other) for one in logits(2) for other in (first, second))
+
+
 @EVERY_CELL_AND_KIND
-def test_ten_texts_are_learned_by_heart(cell: Cell, kind: PoolingKind) -> None:
+def test_ten_texts_are_learned_exactly(cell: Cell, kind: PoolingKind) -> None:
     torch.manual_seed(1)
     lengths = torch.randint(3, 8, (10,))
     inputs = torch.randint(2, VOCAB, (10, 8)).masked_fill(torch.arange(8) >= lengths.unsqueeze(1), 0)
@@ -137,6 +153,16 @@ def test_ten_texts_are_learned_by_heart(cell: Cell, kind: PoolingKind) -> None:
         optimizer.step()
     assert loss.item() < 0.05
     assert torch.equal(model(inputs, lengths).argmax(dim=-1), targets)
+
+
+def test_probabilities_are_float64_on_the_cpu_and_each_scale_multiplies_its_logits() -> None:
+    model, logits, features = make().float(), torch.randn(4, CLASSES), torch.randn(4, CLASSES)
+    model.scales.copy_(torch.tensor([0.5, 2.0]))
+    expected = (0.5 * logits.double() + 2.0 * features.double()).softmax(dim=1)
+    assert torch.equal(model.probs(logits, features), expected)
+    alone = model.probs(logits, features[:, :0])
+    assert torch.equal(alone, (0.5 * logits.double()).softmax(dim=1))
+    assert (alone.dtype, alone.device.type) == (torch.float64, "cpu")
 
 
 @EVERY_CELL_AND_KIND
@@ -156,7 +182,7 @@ def test_the_stages_gates_are_the_rows_of_the_recurrent_weights(
     assert sum(stage.gates for stage in model.stages()) == rows
 
 
-def test_the_stages_shapes_are_those_that_the_model_makes() -> None:
+def test_the_stages_shapes_are_those_of_the_models_tensors() -> None:
     model, inputs = make("gru", "mean+max"), texts()
     shapes = [stage.shape for stage in model.stages("4", "8")]
     encoded = model.encoder(inputs, LENGTHS)

@@ -1,4 +1,4 @@
-"""Language models: nothing that is foretold has been read, padding is nothing, and the estimate estimates."""
+"""Language models: no target is read before it is predicted, and padding has no effect."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lstm_cli.nn.language import LanguageModel, draw
 
 VOCAB = 12
 LENGTHS = torch.tensor([6, 1, 4, 6])
-SHARES = torch.cat([torch.zeros(1), torch.arange(1.0, VOCAB)]) / torch.arange(VOCAB).sum()
+FREQUENCIES = torch.cat([torch.zeros(1), torch.arange(1.0, VOCAB)]) / torch.arange(VOCAB).sum()
 WHOLE = torch.arange(VOCAB), torch.cat([torch.tensor([-torch.inf]), torch.zeros(VOCAB - 1)])
-"""A sample that is the vocabulary."""
+"""A sample that is the whole vocabulary."""
 BOTH_WAYS_OR_A_STACK = pytest.mark.parametrize(
     "layers", [{"bidirectional": True}, {"bidirectional": False, "num_layers": 2}], ids=["both ways", "stack"]
 )
@@ -24,7 +24,7 @@ BOTH_WAYS_OR_A_STACK = pytest.mark.parametrize(
 
 def make(**options: Any) -> LanguageModel:
     torch.manual_seed(0)
-    model = LanguageModel(RecurrentEncoder(VOCAB, 6, "lstm", 5, **options), SHARES)
+    model = LanguageModel(RecurrentEncoder(VOCAB, 6, "lstm", 5, **options), FREQUENCIES)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "encoder.embedding.weight":
@@ -39,24 +39,24 @@ def texts() -> Tensor:
 
 
 @BOTH_WAYS_OR_A_STACK
-def test_the_chances_of_all_tokens_at_a_place_sum_to_one_so_none_has_been_read(
+def test_the_probabilities_of_all_tokens_at_a_place_sum_to_one_so_the_target_has_not_been_read(
     layers: dict[str, Any],
 ) -> None:
     model = make(**layers)
     text = texts()[:1, :6].repeat(VOCAB - 1, 1)
     for place in range(6):
         each = text.clone()
-        each[:, place] = torch.arange(1, VOCAB)  # a row for every token that could stand there
-        surprise = model(each, torch.full((VOCAB - 1,), 6)).view(-1, VOCAB - 1, 5)
-        foretold = [(0, place - 1), (1, place)]  # by the direction, in the pair
-        for direction, pair in foretold[: len(surprise)]:
+        each[:, place] = torch.arange(1, VOCAB)  # a row for every possible token
+        losses = model(each, torch.full((VOCAB - 1,), 6)).view(-1, VOCAB - 1, 5)
+        predicted = [(0, place - 1), (1, place)]  # by which direction, in which pair
+        for direction, pair in predicted[: len(losses)]:
             if 0 <= pair < 5:
-                total = (-surprise[direction, :, pair]).exp().sum().item()
+                total = (-losses[direction, :, pair]).exp().sum().item()
                 assert total == pytest.approx(1, abs=1e-5), (direction, place)
 
 
 @BOTH_WAYS_OR_A_STACK
-def test_what_comes_after_a_token_changes_nothing_of_how_it_is_foretold(layers: dict[str, Any]) -> None:
+def test_what_comes_after_a_token_does_not_change_its_prediction(layers: dict[str, Any]) -> None:
     model, text = make(**layers), texts()[:1, :6]
     before = model(text, LENGTHS[:1])
     for place in range(6):
@@ -93,7 +93,7 @@ def test_with_the_whole_vocabulary_as_sample_the_loss_and_its_gradient_are_exact
 
 def test_a_slice_at_a_time_gives_the_same_loss_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = make(), texts()
-    sample = draw(SHARES, 5)
+    sample = draw(FREQUENCIES, 5)
     whole = model.sampled_loss(inputs, LENGTHS, sample)
     expected, exact = gradients(model, whole), model(inputs, LENGTHS)
     monkeypatch.setitem(language._LOGITS_AT_ONCE, "cpu", 13)
@@ -111,14 +111,14 @@ def test_anything_in_the_padding_and_more_of_it_changes_nothing(layers: dict[str
     garbage = torch.where(padding, torch.randint(1, VOCAB, (4, 8)), inputs)
     assert torch.equal(model(garbage, LENGTHS), model(inputs, LENGTHS))
     assert torch.equal(model(inputs[:, :6], LENGTHS), model(inputs, LENGTHS))
-    sample = draw(SHARES, 5)
+    sample = draw(FREQUENCIES, 5)
     expected = gradients(model, model.sampled_loss(inputs, LENGTHS, sample))
     for name, value in gradients(model, model.sampled_loss(garbage, LENGTHS, sample)).items():
         assert torch.equal(value, expected[name]), name
     assert not expected["encoder.embedding.weight"][0].any()
 
 
-def test_a_row_is_surprised_the_same_alone_and_in_company() -> None:
+def test_a_row_has_the_same_losses_alone_and_in_a_batch() -> None:
     model, inputs = make(), texts()
     pairs = iter(model(inputs, LENGTHS).split((LENGTHS - 1).tolist(), dim=1))
     for row, length in enumerate(LENGTHS.tolist()):
@@ -127,12 +127,12 @@ def test_a_row_is_surprised_the_same_alone_and_in_company() -> None:
         torch.testing.assert_close(alone, next(pairs))
 
 
-def test_a_sample_stands_for_the_vocabulary_on_average_and_never_holds_padding() -> None:
+def test_a_sample_represents_the_vocabulary_on_average_and_padding_has_no_weight() -> None:
     torch.manual_seed(0)
     seen = torch.zeros(VOCAB)
     for _ in range(4000):
-        tokens, weights = draw(SHARES, 4)
-        assert tokens[0] == 0  # the column that no target has
+        tokens, weights = draw(FREQUENCIES, 4)
+        assert tokens[0] == 0  # the column of no target
         assert weights[0] == -torch.inf
         assert len(set(tokens.tolist())) == len(tokens) <= 5
         seen[tokens] += weights.exp() / 4000
@@ -140,7 +140,7 @@ def test_a_sample_stands_for_the_vocabulary_on_average_and_never_holds_padding()
     assert seen[0] == 0
 
 
-def test_a_second_layer_that_reads_both_ways_is_refused() -> None:
+def test_a_second_bidirectional_layer_is_refused() -> None:
     with pytest.raises(ValueError, match="would read the token"):
         make(bidirectional=True, num_layers=2)
 

@@ -30,7 +30,7 @@ def encode(padding: float = 0.0) -> Encoded:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pooling_hands_on_the_size_that_it_says(kind: PoolingKind) -> None:
+def test_a_poolings_output_has_its_output_size(kind: PoolingKind) -> None:
     pooling = make(kind)
     assert pooling(encode(), LENGTHS).shape == (3, pooling.output_size)
     assert pooling.kind == kind
@@ -51,7 +51,7 @@ def test_values_in_the_padding_change_no_vector_and_no_gradient(kind: PoolingKin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_is_pooled_the_same_alone_and_in_company(kind: PoolingKind) -> None:
+def test_a_row_is_pooled_the_same_alone_and_in_a_batch(kind: PoolingKind) -> None:
     pooling, encoded = make(kind), encode()
     together = pooling(encoded, LENGTHS)
     for row, length in enumerate(LENGTHS.tolist()):
@@ -75,7 +75,7 @@ def test_the_mean_is_over_the_real_steps() -> None:
         torch.testing.assert_close(pooled[row], encoded.states[row, :length].mean(dim=0))
 
 
-def test_mean_and_max_are_side_by_side() -> None:
+def test_mean_and_max_are_concatenated() -> None:
     encoded = encode()
     parts = [make("mean")(encoded, LENGTHS), make("max")(encoded, LENGTHS)]
     assert torch.equal(make("mean+max")(encoded, LENGTHS), torch.cat(parts, dim=-1))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstm_cli.nn import recurrent
-from lstm_cli.nn.recurrent import Cell, Encoded, Path, Recurrent, State, faster_path
+from lstm_cli.nn.recurrent import Cell, Encoded, LayerPath, Recurrent, State, faster_path
 
 CELLS: list[Cell] = ["rnn", "gru", "lstm"]
-PATHS: list[Path] = ["packed", "split"]
+PATHS: list[LayerPath] = ["packed", "split"]
 TORCH_CLASSES: dict[Cell, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 NUM_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -48,7 +48,7 @@ def make(case: Case, dtype: torch.dtype = torch.float64) -> tuple[Recurrent, Ten
     return network, torch.randn(len(lengths), max(case.lengths) + case.spare_steps, 3, dtype=dtype), lengths
 
 
-def run(network: Recurrent, path: Path, x: Tensor, lengths: Tensor) -> tuple[Encoded, dict[str, Tensor]]:
+def run(network: Recurrent, path: LayerPath, x: Tensor, lengths: Tensor) -> tuple[Encoded, dict[str, Tensor]]:
     """Outputs, and the gradient of a fixed random mix of all of them for the inputs and every parameter."""
     network.path = path
     network.zero_grad()
@@ -91,7 +91,7 @@ def test_packed_and_split_agree_in_single_precision(case: Case) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(cases(), st.sampled_from(PATHS))
-def test_both_paths_give_what_torchs_own_module_gives_for_packed_input(case: Case, path: Path) -> None:
+def test_both_paths_give_what_torchs_own_module_gives_for_packed_input(case: Case, path: LayerPath) -> None:
     network, x, lengths = make(case)
     network.path = path
     theirs = torch_module(network)
@@ -126,7 +126,7 @@ def test_state_dicts_load_from_torchs_own_modules_in_the_same_order(cell: Cell, 
 @settings(deadline=None, max_examples=60)
 @given(cases(), st.sampled_from(PATHS), st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e30]))
 def test_garbage_in_the_padding_changes_no_output_and_no_gradient(
-    case: Case, path: Path, garbage: float
+    case: Case, path: LayerPath, garbage: float
 ) -> None:
     network, x, lengths = make(case)
     padding = torch.arange(x.shape[1]) >= lengths.unsqueeze(1)
@@ -138,7 +138,7 @@ def test_garbage_in_the_padding_changes_no_output_and_no_gradient(
 
 @settings(deadline=None, max_examples=60)
 @given(cases(), st.sampled_from(PATHS))
-def test_a_row_reads_the_same_alone_and_in_any_company(case: Case, path: Path) -> None:
+def test_a_row_reads_the_same_alone_and_in_any_company(case: Case, path: LayerPath) -> None:
     network, x, lengths = make(case)
     network.path = path
     together = network(x, lengths)
@@ -151,7 +151,7 @@ def test_a_row_reads_the_same_alone_and_in_any_company(case: Case, path: Path) -
 @settings(deadline=None, max_examples=40)
 @given(cases(), st.sampled_from(PATHS))
 def test_states_are_zero_at_padding_and_the_final_state_is_that_of_the_last_real_step(
-    case: Case, path: Path
+    case: Case, path: LayerPath
 ) -> None:
     network, x, lengths = make(case)
     network.path = path
@@ -166,7 +166,7 @@ def test_states_are_zero_at_padding_and_the_final_state_is_that_of_the_last_real
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("path", PATHS)
-def test_a_row_with_a_single_step_is_read(cell: Cell, path: Path) -> None:
+def test_a_row_with_a_single_step_is_read(cell: Cell, path: LayerPath) -> None:
     network, x, lengths = make(Case(cell, 2, True, [1, 1], 0))
     network.path = path
     encoded = network(x, lengths)
@@ -175,7 +175,7 @@ def test_a_row_with_a_single_step_is_read(cell: Cell, path: Path) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("path", PATHS)
-def test_bfloat16_autocast_trains_and_stays_near_single_precision(cell: Cell, path: Path) -> None:
+def test_bfloat16_autocast_trains_and_stays_near_single_precision(cell: Cell, path: LayerPath) -> None:
     if (cell, path) == ("lstm", "split") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU's oneDNN knows no bf16")
     network, x, lengths = make(Case(cell, 2, True, [6, 1, 4], 2), torch.float32)
@@ -188,7 +188,7 @@ def test_bfloat16_autocast_trains_and_stays_near_single_precision(cell: Cell, pa
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_gradients_can_be_had_in_eval(path: Path) -> None:
+def test_gradients_can_be_had_in_eval(path: LayerPath) -> None:
     network, x, lengths = make(Case("lstm", 1, True, [3, 2], 0), torch.float32)
     _, training = run(network.train(), path, x, lengths)
     _, evaluating = run(network.eval(), path, x, lengths)
@@ -196,7 +196,7 @@ def test_gradients_can_be_had_in_eval(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_dropout_falls_between_layers_only(path: Path) -> None:
+def test_dropout_falls_between_layers_only(path: LayerPath) -> None:
     one, x, lengths = make(Case("gru", 1, True, [5, 3], 0))
     one.path, one.dropout = path, 0.9
     assert torch.equal(one(x, lengths).states, one(x, lengths).states)
@@ -263,7 +263,7 @@ def test_auto_is_packed_for_wide_layers_on_cuda_and_split_elsewhere(
 
 
 @pytest.mark.parametrize("faster", PATHS)
-def test_auto_takes_the_faster_path(monkeypatch: pytest.MonkeyPatch, faster: Path) -> None:
+def test_auto_takes_the_faster_path(monkeypatch: pytest.MonkeyPatch, faster: LayerPath) -> None:
     network, x, lengths = make(Case("lstm", 1, True, [4, 2], 0), torch.float32)
     called = []
     network._forward_split = lambda *_: called.append("split")  # type: ignore[method-assign, assignment]
@@ -283,7 +283,9 @@ def states_of(network: Recurrent, num_rows: int) -> State:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
-def test_reading_a_row_in_two_parts_is_reading_it_in_one_go(cell: Cell, num_layers: int, path: Path) -> None:
+def test_reading_a_row_in_two_parts_is_reading_it_in_one_go(
+    cell: Cell, num_layers: int, path: LayerPath
+) -> None:
     network, x, lengths = make(Case(cell, num_layers, False, [9, 5, 7, 6], 1), torch.float32)
     network.path = path
     whole = network(x, lengths, network.zero_state(4))
@@ -306,7 +308,7 @@ def test_reading_a_row_in_two_parts_is_reading_it_in_one_go(cell: Cell, num_laye
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_state_of_zeros_is_no_state_and_without_one_none_is_returned(
-    cell: Cell, bidirectional: bool, lengths: list[int], path: Path
+    cell: Cell, bidirectional: bool, lengths: list[int], path: LayerPath
 ) -> None:
     network, x, row_lengths = make(Case(cell, 2, bidirectional, lengths, 0))
     network.path = path
@@ -344,7 +346,7 @@ def test_from_a_given_state_the_paths_agree_and_every_part_of_it_gets_a_gradient
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_each_row_starts_from_its_own_part_of_the_state(cell: Cell, path: Path) -> None:
+def test_each_row_starts_from_its_own_part_of_the_state(cell: Cell, path: LayerPath) -> None:
     network, x, lengths = make(Case(cell, 2, True, [3, 6, 1, 6], 1))
     network.path = path
     initial = states_of(network, 4)
@@ -360,7 +362,7 @@ def test_each_row_starts_from_its_own_part_of_the_state(cell: Cell, path: Path) 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_state_is_passed_on_under_bfloat16_autocast(cell: Cell, path: Path) -> None:
+def test_a_state_is_passed_on_under_bfloat16_autocast(cell: Cell, path: LayerPath) -> None:
     if (cell, path) == ("lstm", "split") and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("this CPU's oneDNN knows no bf16")
     network, x, lengths = make(Case(cell, 2, True, [6, 6], 0), torch.float32)
@@ -381,7 +383,7 @@ def test_a_state_of_another_shape_is_refused() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_length_beyond_the_padding_is_refused(path: Path) -> None:
+def test_a_length_beyond_the_padding_is_refused(path: LayerPath) -> None:
     network, x, _ = make(Case("lstm", 1, True, [4, 2], 0))
     network.path = path
     with pytest.raises(ValueError, match=r"must lie in 1\.\.4"):

@@ -9,12 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from lstm_cli.nn import Cell, Path, PoolingKind, RecurrentEncoder, TextClassifier, build_pooling, reference
+from lstm_cli.nn import (
+    Cell,
+    LayerPath,
+    PoolingKind,
+    RecurrentEncoder,
+    TextClassifier,
+    build_pooling,
+    reference,
+)
 from lstm_cli.nn.reference import Array, Weights
 
 CELLS: tuple[Cell, ...] = get_args(Cell)
 KINDS: tuple[PoolingKind, ...] = get_args(PoolingKind)
-PATHS: tuple[Path, ...] = ("packed", "split")
+PATHS: tuple[LayerPath, ...] = ("packed", "split")
 LENGTHS = torch.tensor([5, 1, 7, 3])
 
 # The walk-through's numbers: what was set by hand, and what was printed, to its last digit.
@@ -89,7 +97,7 @@ def test_the_reference_walks_through_this_movie_is_great_to_the_last_printed_dig
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_both_paths_walk_through_this_movie_is_great_to_the_last_printed_digit(path: Path) -> None:
+def test_both_paths_walk_through_this_movie_is_great_to_the_last_printed_digit(path: LayerPath) -> None:
     model = walk_through()
     model.encoder.recurrent.path = path
     inputs = torch.tensor([[5, 0, 0, 0, 0, 0], [*WORDS.values(), 0, 0], [5, 4, 3, 2, 3, 4]])
@@ -127,7 +135,7 @@ def test_each_step_is_that_of_torchs_own_cell() -> None:
     ("cell", "num_layers", "bidirectional"), list(product(CELLS, (1, 2, 3), (False, True)))
 )
 def test_both_paths_make_the_references_states(
-    cell: Cell, num_layers: int, bidirectional: bool, path: Path
+    cell: Cell, num_layers: int, bidirectional: bool, path: LayerPath
 ) -> None:
     model = make(cell, "final", num_layers, bidirectional)
     model.encoder.recurrent.path = path
@@ -143,7 +151,7 @@ def test_both_paths_make_the_references_states(
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("cell", "num_layers", "bidirectional"), list(product(CELLS, (1, 2), (False, True))))
 def test_both_paths_go_from_a_given_state_to_the_references_state(
-    cell: Cell, num_layers: int, bidirectional: bool, path: Path
+    cell: Cell, num_layers: int, bidirectional: bool, path: LayerPath
 ) -> None:
     network = make(cell, "final", num_layers, bidirectional).encoder.recurrent
     network.path = path
@@ -162,7 +170,7 @@ def test_both_paths_go_from_a_given_state_to_the_references_state(
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("cell", "kind"), list(product(CELLS, KINDS)))
-def test_both_paths_answer_as_the_reference_does(cell: Cell, kind: PoolingKind, path: Path) -> None:
+def test_both_paths_answer_as_the_reference_does(cell: Cell, kind: PoolingKind, path: LayerPath) -> None:
     model = make(cell, kind)
     model.encoder.recurrent.path = path
     inputs, state = texts(), numpy_state(model)
@@ -175,7 +183,7 @@ def test_both_paths_answer_as_the_reference_does(cell: Cell, kind: PoolingKind, 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("cell", "kind"), list(product(CELLS, KINDS)))
 def test_a_batchs_gradient_is_the_sum_of_its_rows_run_one_at_a_time(
-    cell: Cell, kind: PoolingKind, path: Path
+    cell: Cell, kind: PoolingKind, path: LayerPath
 ) -> None:
     model, inputs = make(cell, kind), texts()
     targets = torch.tensor([0, 2, 1, 2])

@@ -23,7 +23,7 @@ from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.nn import recurrent, reference
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.cpu import get_num_threads
-from lstm_cli.nn.side_by_side import side_by_side
+from lstm_cli.nn.parallel import in_parallel
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import verification
 from lstm_cli.scoring.verification import checks
@@ -119,7 +119,7 @@ def flipped_with_its_padding(x: Tensor, index: Tensor) -> Tensor:
 
 
 def another_direction_first(*arguments: Any) -> Any:
-    return side_by_side(*arguments)[::-1]
+    return in_parallel(*arguments)[::-1]
 
 
 def packed_in_another_order(self: Any, x: Tensor, *others: Any) -> Any:
@@ -135,7 +135,7 @@ def less_the_batchs_mean(self: Any, model: Any, batch: Any) -> Tensor:
     ("place", "name", "broken", "expected"),
     [
         (recurrent, "reverse_valid", flipped_with_its_padding, {*COMPANY, "path", "NumPy reference"}),
-        (recurrent, "side_by_side", another_direction_first, {"threads"}),
+        (recurrent, "in_parallel", another_direction_first, {"threads"}),
         (recurrent.Recurrent, "_forward_packed", packed_in_another_order, {"path"}),
         (Classify, "outputs", less_the_batchs_mean, {"batch size", "neighbours", "NumPy reference"}),
         (reference, "sigmoid", lambda x: 1 / (1 + 1.001 ** (-1000 * x)), {"NumPy reference"}),

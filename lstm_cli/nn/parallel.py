@@ -1,8 +1,8 @@
-"""Several functions of tensors at once, a thread each, forward and backward.
+"""Functions of tensors that run in parallel, each in its own CPU thread, forward and backward.
 
-The two directions of a layer do not read each other, so each gets half of the CPU's threads: on two cores there
-is then no barrier left inside a product, of which a layer has T small ones. Against both directions one after
-the other on all threads, a step was 1.2 (H=256, I=512) to 1.9 (H=128, T=24) times as fast on two cores.
+The two directions of a layer do not depend on each other, so each gets half of the CPU threads. On two cores no
+matrix product then has a barrier inside, and a layer has T small products. Compared with one direction after the
+other on all threads, a step was 1.2 (H=256, I=512) to 1.9 (H=128, T=24) times as fast on two cores.
 """
 
 from __future__ import annotations
@@ -18,35 +18,41 @@ from torch.autograd.function import once_differentiable
 
 from lstm_cli.nn.cpu import get_num_threads
 
-Outputs = tuple[Tensor, ...]
+Tensors = tuple[Tensor, ...]
 Result = TypeVar("Result")
 
 
-def side_by_side(
-    functions: Sequence[Callable[..., Outputs]], inputs: Sequence[Sequence[Tensor]]
-) -> list[Outputs]:
-    """`functions[i](*inputs[i])` for every i at the same time, each on its share of the process's CPU threads.
+def in_parallel(
+    functions: Sequence[Callable[..., Tensors]], inputs: Sequence[Sequence[Tensor]]
+) -> list[Tensors]:
+    """Compute `functions[i](*inputs[i])` for every i at the same time, each on an equal part of the CPU threads.
 
-    Every function returns as many tensors, draws no random numbers, and takes all it differentiates by as inputs.
-    The gradient can be taken once, not of itself.
+    All functions return the same number of tensors. They draw no random numbers, and every tensor that needs a
+    gradient is one of their inputs. There is no second derivative.
     """
     flat = [tensor for part in inputs for tensor in part]
     sizes = [len(part) for part in inputs]
-    outputs: Outputs = _SideBySide.apply(functions, sizes, *flat)  # type: ignore[no-untyped-call]
+    outputs: Tensors = _Parallel.apply(functions, sizes, *flat)  # type: ignore[no-untyped-call]
     each = len(outputs) // len(functions)
     return [outputs[i : i + each] for i in range(0, len(outputs), each)]
 
 
 @functools.cache
 def _pool(num_workers: int, num_threads: int) -> ThreadPoolExecutor:
-    """Workers with `num_threads` CPU threads each. They inherit from here that denormals are flushed."""
-    return ThreadPoolExecutor(
-        num_workers, "side-by-side", initializer=torch.set_num_threads, initargs=(num_threads,)
-    )
+    """Workers with `num_threads` CPU threads each. They inherit from this thread that denormals are flushed."""
+    return ThreadPoolExecutor(num_workers, "parallel", initializer=_set_up_worker, initargs=(num_threads,))
+
+
+def _set_up_worker(num_threads: int) -> None:
+    torch.set_num_threads(num_threads)
+    # The weights that autocast has rounded are cached for the whole process, and a thread that leaves its outermost
+    # autocast clears them, so a worker never leaves its own. Cleared while another direction used them, they were
+    # rounded again, and its gradient was summed in two parts: in bf16 the last digits differed from run to run.
+    torch.autocast_increment_nesting()
 
 
 def _run(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """The first here, the others each in a worker."""
+    """The first call in this thread, the others each in a worker."""
     pool = _pool(len(calls) - 1, max(1, get_num_threads() // len(calls)))
     others = [pool.submit(call) for call in calls[1:]]
     try:
@@ -56,19 +62,19 @@ def _run(calls: Sequence[Callable[[], Result]]) -> list[Result]:
     return [first, *(other.result() for other in others)]
 
 
-class _SideBySide(torch.autograd.Function):
-    """Each part keeps a graph of its own, from detached inputs, which its thread walks back by itself."""
+class _Parallel(torch.autograd.Function):
+    """Each function builds its own graph from detached inputs, and its thread computes the gradient of that graph."""
 
     @staticmethod
     def forward(
-        ctx: Any, functions: Sequence[Callable[..., Outputs]], sizes: Sequence[int], *flat: Tensor
-    ) -> Outputs:
+        ctx: Any, functions: Sequence[Callable[..., Tensors]], sizes: Sequence[int], *flat: Tensor
+    ) -> Tensors:
         needs_grad = any(ctx.needs_input_grad)
         inference = torch.is_inference_mode_enabled()
         autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
 
-        def call(function: Callable[..., Outputs], part: Sequence[Tensor]) -> Outputs:
-            # what is set for a thread is not known to another
+        def call(function: Callable[..., Tensors], part: Sequence[Tensor]) -> Tensors:
+            # torch keeps these settings per thread
             with (
                 torch.inference_mode(inference),
                 torch.set_grad_enabled(needs_grad),
@@ -92,7 +98,7 @@ class _SideBySide(torch.autograd.Function):
         results = _run(
             [functools.partial(call, function, part) for function, part in zip(functions, parts, strict=True)]
         )
-        ctx.set_materialize_grads(False)  # an output that nobody reads costs nothing on the way back
+        ctx.set_materialize_grads(False)  # an output that is not used costs nothing in the backward pass
         if needs_grad:
             ctx.graphs = list(zip(results, parts, strict=True))
         return tuple(output.detach() for outputs in results for output in outputs)
@@ -100,11 +106,11 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
-        graphs, ctx.graphs = ctx.graphs, None  # freed as they are walked
+        graphs, ctx.graphs = ctx.graphs, None  # so that each is freed with its gradient
         each = len(grad_outputs) // len(graphs)
 
         def call(
-            outputs: Outputs, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+            outputs: Tensors, inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
         ) -> list[Tensor | None]:
             used = [
                 pair

@@ -1,4 +1,4 @@
-"""Functions of tensors in a thread each: the numbers and gradients of calling them one after the other."""
+"""Functions of tensors in parallel threads: the values and gradients of calling them one after the other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lstm_cli.nn.cpu import get_num_threads, set_num_threads
+from lstm_cli.nn.parallel import in_parallel
 from lstm_cli.nn.recurrent import Cell, Recurrent
-from lstm_cli.nn.side_by_side import side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_values_and_gradients_are_those_of_one_after_the_other() -> None:
     generator = torch.Generator().manual_seed(0)
     x, left, right = (torch.randn(3, 3, generator=generator, requires_grad=True) for _ in range(3))
     apart = [product(x, left), product(x, right)]
-    together = side_by_side((product, product), ([x, left], [x, right]))
+    together = in_parallel((product, product), ([x, left], [x, right]))
     for one, other in zip(apart, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -43,7 +43,7 @@ def test_values_and_gradients_are_those_of_one_after_the_other() -> None:
 
 def test_what_needs_no_gradient_gets_none() -> None:
     x, weight = torch.ones(2, 2), torch.ones(2, 2, requires_grad=True)
-    (first, _), (second, _) = side_by_side((product, product), ([x, weight], [x, x]))
+    (first, _), (second, _) = in_parallel((product, product), ([x, weight], [x, x]))
     assert first.requires_grad
     (first.sum() + second.sum()).backward()  # type: ignore[no-untyped-call]
     assert x.grad is None
@@ -54,7 +54,7 @@ def test_what_needs_no_gradient_gets_none() -> None:
 def test_no_graph_is_kept_where_none_is_asked_for(inference: bool) -> None:
     weight = torch.ones(2, 2, requires_grad=True)
     with torch.inference_mode() if inference else torch.no_grad():
-        (first, _), _ = side_by_side((product, product), ([weight, weight], [weight, weight]))
+        (first, _), _ = in_parallel((product, product), ([weight, weight], [weight, weight]))
     assert not first.requires_grad
     assert first.is_inference() == inference
 
@@ -74,7 +74,7 @@ def test_each_runs_in_a_thread_of_its_own_with_its_share_of_the_cpu_and_of_what_
     set_num_threads(4)
     torch.set_flush_denormal(True)
     with torch.autocast("cpu", torch.bfloat16):
-        (first,), (second,) = side_by_side((look, look), ([torch.ones(2, 2)], [torch.ones(2, 2)]))
+        (first,), (second,) = in_parallel((look, look), ([torch.ones(2, 2)], [torch.ones(2, 2)]))
     assert first.dtype == second.dtype == torch.bfloat16
     assert list(seen.values()) == [(2, 0.0), (2, 0.0)]
     assert (get_num_threads(), torch.get_num_threads()) == (4, 2)
@@ -85,7 +85,7 @@ def test_a_fault_in_one_of_them_is_raised() -> None:
         raise ValueError("no such luck")
 
     with pytest.raises(ValueError, match="no such luck"):
-        side_by_side((product, fail), ([torch.ones(2, 2), torch.ones(2, 2)], [torch.ones(2, 2)]))
+        in_parallel((product, fail), ([torch.ones(2, 2), torch.ones(2, 2)], [torch.ones(2, 2)]))
 
 
 @pytest.mark.parametrize("with_state", [False, True])
@@ -108,3 +108,21 @@ def test_a_layer_reads_the_same_on_one_thread_and_on_two(cell: Cell, with_state:
 
     for one, two in zip(run(1), run(2), strict=True):
         torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_gradients_in_bfloat16_are_the_same_in_every_run(cell: Cell) -> None:
+    """Autocast's cache of rounded weights is shared by the threads: one must not clear it under another."""
+    set_num_threads(2)
+    torch.manual_seed(0)
+    network = Recurrent(cell, 8, 16, path="split")
+    x, lengths = torch.randn(6, 12, 8), torch.tensor([12, 3, 5, 9, 1, 12])
+
+    def gradients() -> tuple[Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = network(x, lengths).states.float().square().sum()
+        return torch.autograd.grad(loss, list(network.parameters()))
+
+    first = gradients()
+    for _ in range(150):
+        assert all(torch.equal(one, other) for one, other in zip(gradients(), first, strict=True))
