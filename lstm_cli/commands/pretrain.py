@@ -13,7 +13,7 @@ from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
 from lstm_cli.reports.plots import learning_curves
 from lstm_cli.runs.checkpoint import load_checkpoint
-from lstm_cli.runs.folder import locked
+from lstm_cli.runs.lock import locked
 from lstm_cli.runs.pretrained import load_pretraining
 from lstm_cli.runtime import start
 from lstm_cli.tasks.pretrain import Pretrain

@@ -19,7 +19,8 @@ from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import Interrupted
 from lstm_cli.reports.plots import learning_curves
 from lstm_cli.runs.checkpoint import load_checkpoint
-from lstm_cli.runs.folder import RunFolder, holds_a_run, locked
+from lstm_cli.runs.folder import RunFolder, holds_a_run
+from lstm_cli.runs.lock import locked
 from lstm_cli.runs.pretrained import Pretrained, load_pretrained
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks import Classify, Task
