@@ -48,8 +48,8 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` as durable as the files; Windows opens no folder and does so by itself."""
-    if os.name == "nt":
+    """Make the names in `folder` as durable as the files, where the system opens folders: Windows does not."""
+    if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
