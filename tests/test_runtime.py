@@ -10,13 +10,20 @@ from lstm_cli.runtime import RuntimeConfig, seed_step, start
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx", "precision"), [(True, True, "bf16"), (False, True, "bf16"), (False, False, "fp32")]
+    ("amx", "avx", "onednn", "precision"),
+    [
+        (True, True, True, "bf16"),
+        (False, True, True, "bf16"),
+        (False, False, True, "fp32"),
+        (True, True, False, "fp32"),
+    ],
 )
 def test_auto_takes_bf16_where_the_cpu_multiplies_it(
-    monkeypatch: pytest.MonkeyPatch, amx: bool, avx: bool, precision: str
+    monkeypatch: pytest.MonkeyPatch, amx: bool, avx: bool, onednn: bool, precision: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx, raising=False)
+    monkeypatch.setattr("lstm_cli.runtime._cpu_can_bf16", lambda: onednn)
     chosen = start(RuntimeConfig(device="cpu", threads=1))
     assert chosen.precision == precision
     assert precision in chosen.why

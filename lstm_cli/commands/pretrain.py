@@ -14,7 +14,7 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError
 from lstm_cli.runs.checkpoint import load_checkpoint
-from lstm_cli.runs.folder import locked
+from lstm_cli.runs.lock import locked
 from lstm_cli.runs.origin import load_pretraining
 from lstm_cli.runtime import start
 from lstm_cli.tasks.pretrain import PERPLEXITY, Pretrain

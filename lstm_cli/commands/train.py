@@ -17,7 +17,8 @@ from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import Interrupted
-from lstm_cli.runs.folder import RunFolder, holds_a_run, locked
+from lstm_cli.runs.folder import RunFolder, holds_a_run
+from lstm_cli.runs.lock import locked
 from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks.base import Task

@@ -26,11 +26,12 @@ def whole(path: Path, encoding: str | None = None, errors: str | None = None) ->
     temporary = path.with_name(f".{path.name}.tmp")
     text: dict[str, Any] = {"encoding": encoding, "errors": errors, "newline": ""} if encoding else {}
     try:
-        with naming(path), temporary.open("w" if encoding else "wb", **text) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(path)
+        with naming(path):
+            with temporary.open("w" if encoding else "wb", **text) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)  # closed before: Windows renames no open file
             sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
@@ -40,14 +41,16 @@ def whole(path: Path, encoding: str | None = None, errors: str | None = None) ->
 
 def append_line(path: Path, line: str) -> None:
     """Add a line to `path`. Raises StorageError where it cannot be written."""
-    with naming(path), path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8", newline="") as file:
         file.write(f"{line}\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` as durable as the files."""
+    """Make the names in `folder` as durable as the files, where the system opens folders: Windows does not."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

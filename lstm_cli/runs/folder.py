@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -11,20 +10,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from lstm_cli.data.durable import append_line, naming, write_file
-from lstm_cli.errors import CheckpointError, ConfigError, LstmclsError
+from lstm_cli.data.durable import append_line, write_file
+from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.runs.group import RECORD, RunGroup
 
 _CONFIG = "config.yaml"
-_LOCK = ".lock"
-_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", _LOCK, RECORD}
+LOCK = ".lock"
+_BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", LOCK, RECORD}
 """What a start that failed on its data leaves behind: nothing worth an --overwrite."""
 _PACKAGES = (
     "lstmcls",
@@ -44,50 +42,16 @@ def holds_a_run(folder: Path) -> bool:
     return (folder / _CONFIG).is_file()
 
 
-def _holds_more_than_a_start(folder: Path) -> bool:
+def holds_more_than_a_start(folder: Path) -> bool:
+    """Whether `folder` has anything that a start which failed on its data does not leave behind."""
     return any(
         file.name not in _BEFORE_TRAINING
         and not file.match(".*.tmp")  # what a killed process was about to write
         and (
-            file.is_symlink() or not holds_a_run(file) or _holds_more_than_a_start(file)
+            file.is_symlink() or not holds_a_run(file) or holds_more_than_a_start(file)
         )  # a group's first run
         for file in folder.iterdir()
     )
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make the folder, and inside be the only process that trains in it. A process that dies leaves no lock behind.
-
-    Raises LstmclsError where another one trains there, ConfigError where the folder cannot be made or is no run's.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ConfigError(
-            f"{folder}: a file stands where the run's folder should be; try --run another-folder"
-        ) from None
-    if _holds_more_than_a_start(folder) and not holds_a_run(folder):
-        raise ConfigError(
-            f"{folder}: not empty and not a run's folder, nothing is touched; try --run another-folder"
-        )
-    if link := _link_in(folder):
-        raise ConfigError(f"{link}: a link in the run's folder; take it out, or try --run another-folder")
-    with naming(folder):
-        file = (folder / _LOCK).open("a+", encoding="ascii")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise LstmclsError(
-                f"{folder}: another training runs in this folder (process {file.read(20) or 'unknown'}); "
-                f"wait for it, stop it, or try --run another-folder"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +67,7 @@ class RunFolder:
         Raises ConfigError where it holds anything already.
         """
         run = cls(path)
-        more_than_a_start = _holds_more_than_a_start(path)
+        more_than_a_start = holds_more_than_a_start(path)
         if more_than_a_start and not overwrite:
             raise ConfigError(
                 f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
@@ -131,13 +95,13 @@ class RunFolder:
                 f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
                 f"to go on with all: {group.resume}"
             )
-        if link := _link_in(path):
+        if link := link_in(path):
             raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
         return cls(path)
 
     def _empty(self) -> None:
         """Delete all but the lock; the config last, since without one a folder is no run's and is not deleted."""
-        files = [file for file in self.path.iterdir() if file.name != _LOCK]
+        files = [file for file in self.path.iterdir() if file.name != LOCK]
         for file in sorted(files, key=lambda file: file.name == _CONFIG):
             if file.is_dir() and not file.is_symlink():
                 shutil.rmtree(file)
@@ -264,7 +228,7 @@ def _is_epoch(record: Any) -> bool:
     return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
 
 
-def _link_in(path: Path) -> Path | None:
+def link_in(path: Path) -> Path | None:
     """The first symbolic link below `path`."""
     below = (Path(folder) / name for folder, *names in os.walk(path) for name in itertools.chain(*names))
     return next((place for place in below if place.is_symlink()), None)

@@ -9,7 +9,6 @@ included, has to be understood again, and a crash at any moment costs the rows o
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any, TextIO
 from lstm_cli.data.durable import naming, write_file
 from lstm_cli.data.rows import Row
 from lstm_cli.errors import ConfigError, Interrupted, LstmclsError, StorageError
+from lstm_cli.runs.lock import sole_writer
 
 
 @dataclass(slots=True)
@@ -73,52 +73,33 @@ def unfinished(output: Path, made_from: Mapping[str, Any] | None, *, resume: boo
     """
     part = output.with_name(f".{output.name}.part")
     record = output.with_name(f"{part.name}.json")
-    with _locked(part, output) as stream:
-        kept = _read(record, stream, made_from, output) if resume else None
-        target = Unfinished(stream, kept or Done(), made_from, None if made_from is None else record)
+    with sole_writer(output.with_name(f"{part.name}.lock"), output):
+        kept = _read(record, part, made_from, output) if resume else None
         if kept is None:
             record.unlink(missing_ok=True)  # first: it must never speak of another part
-        stream.truncate(target.done.bytes)
         try:
-            yield target
-            stream.flush()
-            os.fsync(stream.fileno())
+            with part.open("a", encoding="utf-8", newline="") as stream:
+                target = Unfinished(stream, kept or Done(), made_from, None if made_from is None else record)
+                stream.truncate(target.done.bytes)
+                yield target
+                stream.flush()
+                os.fsync(stream.fileno())
         except BaseException as fault:
             in_vain = isinstance(fault, LstmclsError) and not isinstance(fault, Interrupted | StorageError)
             if in_vain or not record.exists():
                 record.unlink(missing_ok=True)
                 part.unlink(missing_ok=True)
             raise
-        part.replace(output)
+        part.replace(output)  # both closed: Windows renames no open file
         record.unlink(missing_ok=True)  # last: alone it is ignored, without it all that is written would be
 
 
-@contextmanager
-def _locked(part: Path, output: Path) -> Iterator[TextIO]:
-    """The part, opened for appending by nobody else; a dead process leaves no lock behind."""
-    while True:
-        with part.open("a", encoding="utf-8", newline="") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LstmclsError(
-                    f"{output}: another process is writing it (as {part.name}); wait for it, or try another -o"
-                ) from None
-            try:
-                still_there = os.path.samestat(os.fstat(stream.fileno()), part.stat())
-            except FileNotFoundError:
-                still_there = False
-            if still_there:  # and not finished by another process between the opening and the lock
-                yield stream
-                return
-
-
-def _read(record: Path, part: TextIO, made_from: Mapping[str, Any] | None, output: Path) -> Done | None:
+def _read(record: Path, part: Path, made_from: Mapping[str, Any] | None, output: Path) -> Done | None:
     """What can be gone on with: None where there is no whole record, or less in the part than it says."""
     try:
         content = json.loads(record.read_bytes())
         before, done = dict(content["made_from"]), Done(**content["done"])
-        if os.fstat(part.fileno()).st_size < done.bytes:
+        if part.stat().st_size < done.bytes:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None

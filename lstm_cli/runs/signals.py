@@ -2,14 +2,14 @@
 
 Python runs a handler only between two of its own instructions, and a tokenizer's library may stay away from them for
 minutes. So a thread of its own reads the signals as well, and ends the process where the handler's exception
-does not.
+does not. The interpreter tells it by a socket: Windows has no other thing that can be waited for with a timeout.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,9 @@ from typing import NoReturn
 
 from lstm_cli.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+"""What a terminal that closes sends; None where there is no such signal, as on Windows."""
+_SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([] if _HANGUP is None else [_HANGUP]))
 _GRACE_SECONDS = 4.0
 """How long a library may take to notice an exception before the process ends without it."""
 
@@ -37,12 +39,12 @@ _noting: StopRequest | None = None
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Inside, a signal raises Interrupted in the main thread, unless `stop_requests` notes it."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
     # `nohup` asks that a hang-up be ignored
-    numbers = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    numbers = [n for n in _SIGNALS if n != _HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
     handlers = {number: signal.signal(number, _raise) for number in numbers}
-    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True)
     watcher.start()
     try:
@@ -51,9 +53,9 @@ def stoppable() -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        os.close(writer)
+        writer.close()
         watcher.join()
-        os.close(reader)
+        reader.close()
 
 
 @contextmanager
@@ -87,20 +89,21 @@ def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: AR
     raise Interrupted(signal_number, "stopped before there was anything to save")
 
 
-def _watch(reader: int) -> None:
-    """Until the pipe is closed: leave at a second signal, or when nobody has reacted to the first."""
+def _watch(reader: socket.socket) -> None:
+    """Until the other end is closed: leave at a second signal, or when nobody has reacted to the first."""
     asked: int | None = None
     while True:
-        patience = None if asked is None or _noting else _GRACE_SECONDS
-        if not select.select([reader], [], [], patience)[0]:
+        reader.settimeout(None if asked is None or _noting else _GRACE_SECONDS)
+        try:
+            numbers = [number for number in reader.recv(64) if number in _SIGNALS]
+        except TimeoutError:
             assert asked is not None
             _leave(asked)
-        numbers = [number for number in os.read(reader, 64) if number in _SIGNALS]
         if not numbers:
             return
         for number in numbers:
-            # a terminal that closes may say so twice, and systemd says it beside SIGTERM: that is no impatience
-            if asked is not None and number != signal.SIGHUP:
+            # a terminal that closes may say so twice, and systemd sends it along with SIGTERM: that is no impatience
+            if asked is not None and number != _HANGUP:
                 _leave(number)
             asked = asked or number
 

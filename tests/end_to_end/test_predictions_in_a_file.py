@@ -106,6 +106,8 @@ def test_what_cannot_be_gone_on_with_is_said_before_anything_is_read(rows: str, 
 
 
 def test_what_is_no_regular_file_is_not_replaced(rows: str, tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("needs named pipes")
     os.mkfifo(tmp_path / "pipe.csv")
     for place in (tmp_path, tmp_path / "pipe.csv"):
         result = predict(rows, "-o", str(place), "--format", "csv")
@@ -173,6 +175,6 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(tmp_path
     while not record.exists() and process.poll() is None:
         time.sleep(0.001)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait() == -getattr(signal, "SIGKILL", -1)
     outcome = torture(command, output, sha256(whole), seconds=0.0, kills=0, rng=random.Random(0))
     assert (outcome.finished, outcome.different) == (1, 0)

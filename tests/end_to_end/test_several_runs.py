@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
-from lstm_cli.runs.folder import RunFolder, locked
+from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.lock import locked
 
 FOLDS = ("--set", "data.test=null", "--folds", "3")
 QUICK = ("--no-baselines", "--set", "train.epochs=1")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lstm_cli.errors import CheckpointError, ConfigError, LstmclsError
-from lstm_cli.runs.folder import RunFolder, locked
+from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.lock import locked
 
 
 def test_a_new_run_has_its_config_first(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_what_a_killed_start_left_is_in_nobodys_way(tmp_path: Path) -> None:
 
 def test_one_process_trains_in_a_folder_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from lstm_cli.runs.folder import locked\n"
+        "import sys, time; from pathlib import Path; from lstm_cli.runs.lock import locked\n"
         "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
@@ -67,7 +68,7 @@ def test_one_process_trains_in_a_folder_and_a_dead_one_leaves_no_lock(tmp_path: 
             pass
         process.kill()
     with locked(tmp_path):
-        assert (tmp_path / ".lock").read_text("ascii") == str(os.getpid())
+        assert (tmp_path / ".lock").read_text("ascii") == f"\0process {os.getpid()}\n"
 
 
 def epoch(number: int) -> dict[str, object]:

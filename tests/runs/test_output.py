@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lstm_cli.data.text import text_row
-from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
+from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError, StorageError
 from lstm_cli.runs.output import Unfinished, unfinished
 
 WINDOWS = ['a\n"b\nc"\n', "d\n", 'ééé\n"\n\n"\n', "", "e\n"]
@@ -150,23 +150,40 @@ def test_two_writers_of_one_file_are_never_mixed(stopped: Path) -> None:
     assert stopped.read_bytes() == WHOLE
 
 
-def test_a_writer_that_waited_for_the_lock_does_not_write_into_the_finished_file(
+def test_a_lock_whose_file_is_gone_by_then_guards_nothing_and_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, lock = tmp_path / "out", fcntl.flock
+    fcntl: Any = pytest.importorskip("fcntl", reason="Windows deletes no open file")
+    output, lock, flock = tmp_path / "out", tmp_path / ".out.part.lock", fcntl.flock
+    guarded: list[bool] = []
 
     def finish_first(*arguments: Any) -> None:
-        monkeypatch.setattr(fcntl, "flock", lock)
-        (tmp_path / ".out.part").replace(output)  # between the second's opening and its lock
+        monkeypatch.setattr(fcntl, "flock", flock)
+        lock.unlink()  # by the process that held it, between the second's opening and its locking
         output.write_bytes(b"the first's")
-        lock(*arguments)
+        flock(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", finish_first)
-    with unfinished(output, MADE_FROM, resume=False) as target:
-        target.stream.write("the second's")
-        target.stream.flush()
-        assert output.read_bytes() == b"the first's"
-    assert output.read_bytes() == b"the second's"
+    with suppress(LstmclsError), unfinished(output, MADE_FROM, resume=False):
+        guarded.append(lock.exists())
+    assert all(guarded)
+    assert fcntl.flock is flock
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    elsewhere, output = tmp_path / "thesis.tex", tmp_path / "folder" / "out"
+    elsewhere.write_bytes(b"years of work")
+    output.parent.mkdir()
+    output.with_name(".out.part.lock").symlink_to(elsewhere)
+    with pytest.raises(StorageError, match=r"\.out\.part\.lock: cannot be written"):
+        write_on(output)
+    assert elsewhere.read_bytes() == b"years of work"
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_on(tmp_path / "typo" / "out")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -191,4 +208,4 @@ def test_a_part_stays_only_where_it_can_be_gone_on_with(
     with pytest.raises(type(fault)), unfinished(tmp_path / "out", made_from, resume=False) as target:
         stop(target)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == ({".out.part", ".out.part.json"} if stays else set())
+    assert names == ({".out.part", ".out.part.json"} if stays else set())  # and no lock's file

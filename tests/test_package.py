@@ -1,0 +1,45 @@
+"""What an index and an installer are told about the package."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import lstm_cli
+
+ROOT = Path(__file__).parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def test_the_version_is_one_and_the_changelog_has_it() -> None:
+    version = PROJECT["project"]["version"]
+    assert version == lstm_cli.__version__
+    found = re.search(r"^## \[(.+?)\] - ", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    assert found[1] == version
+
+
+def test_every_package_that_is_imported_is_declared_and_every_other_is_not() -> None:
+    packages = {"sklearn": "scikit-learn", "yaml": "pyyaml", "pydantic_core": "pydantic"}
+    declared = {re.split(r"[<>=\[]", line)[0] for line in PROJECT["project"]["dependencies"]}
+    imported = {
+        name.partition(".")[0]
+        for path in (ROOT / "lstm_cli").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    }
+    others = imported - sys.stdlib_module_names - {"lstm_cli", "_typeshed"}
+    assert {packages.get(name, name) for name in others} - {"tensorboard"} == declared
+
+
+def test_the_scripts_and_uv_name_one_index_of_cpu_wheels() -> None:
+    (index,) = PROJECT["tool"]["uv"]["index"]
+    assert f"cpu_wheels={index['url']}\n" in (ROOT / "scripts" / "environment").read_text("utf-8")
+    assert index["explicit"]  # nothing but torch is taken from it
