@@ -88,7 +88,8 @@ def _models_of(key: Schema, models: Schema) -> list[Schema]:
 
 def _type(key: Schema) -> str:
     if "anyOf" in key:
-        return " or ".join(_type({"default": key.get("default"), **one}) for one in key["anyOf"])
+        *first, last = (_type({"default": key.get("default"), **one}) for one in key["anyOf"])
+        return f"{', '.join(first)} or {last}"
     if "const" in key:
         return f"`{key['const']}`"
     if "enum" in key:

@@ -86,7 +86,7 @@ ALL_BLOCKS = {page: list(blocks(page)) for page in PAGES}
 
 
 def named(page: Path) -> str:
-    return page.name
+    return str(page.relative_to(ROOT))
 
 
 # --- the references ----------------------------------------------------------------------------------------------
