@@ -37,8 +37,8 @@ from tests.conftest import small_rows
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = ("takes minutes", "needs data", "needs the network", "needs a GPU")
-MOST_NOT_RUN = 12
-"""A mark is for what no test can do; a thirteenth is a reason to think again."""
+MOST_NOT_RUN = 6
+"""A mark is for what no test can do; a seventh is a reason to think again."""
 TINY = [
     "train.epochs=2",
     "pretrain.epochs=1",
@@ -206,8 +206,12 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what the pages speak of: data, the shipped configs and a finished run."""
     folder = tmp_path_factory.mktemp("docs")
     write_csv(folder / "reviews.csv", small_rows(160))
-    write_csv(folder / "test.csv", small_rows(40, seed=1))
-    (folder / "new.txt").write_text("A fine film.\nNever good, and slow.\n", "utf-8")
+    right = small_rows(40, seed=1)
+    wrong = [(text, "negative" if i % 4 == 1 else label) for i, (text, label) in enumerate(right)]
+    write_csv(
+        folder / "test.csv", wrong
+    )  # a quarter of it, so that no model reaches the gate that a page sets
+    (folder / "new.txt").write_text("A fine film, and a moving one.\nDull, slow and far too long.\n", "utf-8")
     lines = [text for text, _ in small_rows(60, seed=2)]
     (folder / "unlabelled.txt").write_text("\n".join(lines) + "\n", "utf-8")
     shutil.copytree(ROOT / "configs", folder / "configs")
