@@ -164,8 +164,16 @@ class TrainingProgress:
     task: Any
     metric: str
     loss: str
+    num_microbatches: int = 1
 
     def step(self, report: StepReport) -> None:
+        """A step was taken; where memory ran out in it, say so once."""
+        if report.num_microbatches > self.num_microbatches:
+            self.num_microbatches = report.num_microbatches
+            self.screen.warn(
+                f"out of memory: from here on every batch is computed in {self.num_microbatches} pieces, with the same "
+                f"gradient"
+            )
         self.bar.update(
             self.task,
             completed=report.epoch + report.num_done / report.num_batches,

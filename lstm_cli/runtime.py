@@ -66,7 +66,6 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
 
     A process that only scores does so in fp32 whatever the config says: a run may have been trained elsewhere.
     """
-    set_up(config.threads or _CORES, trains=trains)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
@@ -78,6 +77,7 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
     torch.backends.cudnn.allow_tf32 = False
     device, reason = _device(config.device)
     precision, because = _precision(config.precision, device) if trains else ("fp32", "as all scores")
+    set_up(config.threads or _CORES, trains=trains)
     return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
 
 

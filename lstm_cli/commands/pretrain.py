@@ -14,9 +14,8 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError
 from lstm_cli.runs.checkpoint import load_checkpoint
-from lstm_cli.runs.lock import locked
 from lstm_cli.runs.origin import load_pretraining
-from lstm_cli.runtime import start
+from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks.pretrain import PERPLEXITY, Pretrain
 from lstm_cli.training.fit import EncodedSplits
 from lstm_cli.training.state import TrainState
@@ -36,33 +35,31 @@ class PretrainRequest:
 def pretrain(request: PretrainRequest, screen: Screen) -> None:
     """Learn embedding and layers from text without labels, for `task.encoder.init_from` to start from."""
     config = _in_its_own_folder(load_config(request.source, request.overrides, request.run_dir), request)
-    pretrain_run(config, screen, resume=request.resume, overwrite=request.overwrite)
+    pretrain_run(config, start(config.run), screen, resume=request.resume, overwrite=request.overwrite)
     again = "CONFIG" if request.source == "-" or Path(request.source).is_dir() else request.source
     screen.say(f"next: lstmcls train {again} --set task.encoder.init_from={config.run.dir}")
 
 
-def pretrain_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: bool) -> None:
+def pretrain_run(
+    config: RunConfig, runtime: Runtime, screen: Screen, *, resume: bool, overwrite: bool
+) -> None:
     """One whole pretraining in the folder of `config`. Raises ConfigError where the task reads no text."""
     reader = config.task.text()
     if reader is None:
         raise ConfigError(
             f"task.kind: {config.task.kind} reads no text, and pretraining reads nothing else; try lstmcls train"
         )
-    runtime = start(config.run)
-    with locked(Path(config.run.dir)):
-        run, resumed = open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite)
+    with open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite) as (run, resumed):
         last = load_checkpoint(run.last) if resumed else None
         tokenizer = load_pretraining(last).tokenizer if last else None
         seed = config.run.seed
         splits = load_splits(config.data, seed, content=Text)
         corpus = load_corpus(config.data, splits, seed)
-        inputs = {"train": splits.train, "dev": splits.dev, "test": splits.test, "text": corpus.whole}
         metadata = {"seed": seed, "dev_seed": seed, **runtime.metadata()}
-        keep_provenance(run, inputs, metadata, resumed=resumed)
+        keep_provenance(run, {**splits.by_name(), "text": corpus.whole}, metadata, resumed=resumed)
 
         task = Pretrain.learn(reader, corpus, config.pretrain.sampled_tokens, tokenizer)
         data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
-        screen.splits({"text": data.train, "held out": data.dev})
         if corpus.num_left_out:
             screen.say(
                 f"{corpus.num_left_out:,} rows of data.unlabelled are left out: a dev or test row has the same text"
@@ -86,11 +83,12 @@ def pretrain_run(config: RunConfig, screen: Screen, *, resume: bool, overwrite: 
             config=settings,
             runtime=runtime,
             start=partial(TrainState.start, task, settings, runtime, seed),
+            shown={"text": data.train, "held out": data.dev},
             metric=PERPLEXITY.name,
             tensorboard=config.run.tensorboard,
             screen=screen,
         )
-        training.train(training.begin(last))
+        training.train(last)
         screen.say(f"the language model is in {run.best}")
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal
 
 from lstm_cli.commands.evaluate import evaluate_split
@@ -16,9 +15,9 @@ from lstm_cli.commands.training_loop import Training, keep_provenance, open_run
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Splits, load_splits
+from lstm_cli.data.store import Store
 from lstm_cli.errors import Interrupted
 from lstm_cli.runs.folder import RunFolder, holds_a_run
-from lstm_cli.runs.lock import locked
 from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks.base import Task
@@ -47,22 +46,28 @@ def train(request: TrainRequest, screen: Screen) -> None:
 
 def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:
     """One whole run. Returns what metrics.json says of its best model."""
-    named = named_origin(
-        config.task, config.run.seed
-    )  # first: what is wrong with it must not cost an old run
+    # both first: what is wrong with them must not cost an old run
+    named = named_origin(config.task, config.run.seed)
     runtime = start(config.run)
-    with locked(Path(config.run.dir)), _resumable(config):
-        run, resumed = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
-        origin = named.resumed(run, config.task) if resumed else _starting_point(config, run, named, screen)
+    how = {"resume": request.resume, "overwrite": request.overwrite}
+    with _resumable(config), open_run(config, "train", screen, **how) as (run, resumed):
+        origin = (
+            named.resumed(run, config.task)
+            if resumed
+            else _starting_point(config, run, named, runtime, screen)
+        )
         splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
-        _keep_provenance(run, origin, splits, {"seed": config.run.seed, **runtime.metadata()}, screen)
-        task = _learned_task(config, origin, splits, runtime, screen)
-        data = _encode(task, splits, screen)
+        metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata()}
+        keep_provenance(run, splits.by_name(), metadata, resumed=resumed)
+        if origin.pretraining:
+            origin.pretraining.announce(splits, screen.say, screen.warn)
+        task = origin.learned_task(runtime.device) or config.task.fit(splits.train, origin)
+        stores = _encode(task, splits)
         training = Training(
             command="train",
             run=run,
             task=task,
-            data=data,
+            data=EncodedSplits(stores["train"], stores["dev"]),
             config=config.train,
             runtime=runtime,
             start=partial(
@@ -74,11 +79,12 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
                 origin.weights,
                 origin.pretrained,
             ),
+            shown=stores,
             metric=config.train.select_by,
             tensorboard=config.run.tensorboard,
             screen=screen,
         )
-        training.train(training.begin(origin.checkpoint))
+        training.train(origin.checkpoint)
         return _score(run, splits, runtime, screen, baselines=request.baselines)
 
 
@@ -95,7 +101,9 @@ def _resumable(config: RunConfig) -> Iterator[None]:
         ) from None
 
 
-def _starting_point(config: RunConfig, run: RunFolder, named: Origin, screen: Screen) -> Origin:
+def _starting_point(
+    config: RunConfig, run: RunFolder, named: Origin, runtime: Runtime, screen: Screen
+) -> Origin:
     """The pretraining that `named` holds or that is made first, in a folder of the run's own; else random weights.
 
     A pretraining that was stopped is resumed. Its weights are in the run's first checkpoint, so that a resumed training
@@ -104,11 +112,13 @@ def _starting_point(config: RunConfig, run: RunFolder, named: Origin, screen: Sc
     if config.task.init_from != "pretrain":
         return named
     splits = load_splits(config.data, named.dev_seed, content=config.task.content)
-    _refuse_unknown_labels(config, splits)
+    # now, and not after the pretraining, which may take hours
+    config.task.check_targets(splits.train, chain(splits.dev, splits.test or ()))
     section = config.run.model_copy(update={"dir": str(run.pretraining)})
     screen.say("first, a language model of the text")
     pretrain_run(
         config.model_copy(update={"run": section}),
+        runtime,
         screen,
         resume=holds_a_run(run.pretraining),
         overwrite=False,
@@ -116,39 +126,9 @@ def _starting_point(config: RunConfig, run: RunFolder, named: Origin, screen: Sc
     return named_origin(config.task, config.run.seed, run.pretraining)
 
 
-def _refuse_unknown_labels(config: RunConfig, splits: Splits[Any]) -> None:
-    """Raise DataError now for what would otherwise be found after the pretraining, which may take hours."""
-    config.task.check_targets(splits.train, chain(splits.dev, splits.test or ()))
-
-
-def _keep_provenance(
-    run: RunFolder, origin: Origin, splits: Splits[Any], metadata: dict[str, Any], screen: Screen
-) -> None:
-    """Write what the run starts from and which rows it has, and warn where a pretraining may have read dev rows."""
-    if origin.pretraining:
-        origin.pretraining.announce(splits, screen.say, screen.warn)
-    inputs = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-    keep_provenance(run, inputs, {**metadata, **origin.metadata()}, resumed=origin.is_resumed)
-
-
-def _learned_task(
-    config: RunConfig, origin: Origin, splits: Splits[Any], runtime: Runtime, screen: Screen
-) -> Task:
-    """The task of the checkpoint that is resumed, or one learned from the training rows."""
-    if origin.checkpoint:
-        return origin.checkpoint.load(runtime.device)[0]
-    screen.say("reading the training rows …")
-    return config.task.fit(splits.train, origin)
-
-
-def _encode(task: Task, splits: Splits[Any], screen: Screen) -> EncodedSplits:
-    """The rows to train on and to score. Those of test are encoded now: a fault in them must not wait for hours."""
-    data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
-    test = {"test": task.encode(splits.test)} if splits.test is not None else {}
-    screen.splits({"train": data.train, "dev": data.dev, **test})
-    if description := task.describe():
-        screen.say(description)
-    return data
+def _encode(task: Task, splits: Splits[Any]) -> dict[str, Store]:
+    """Every split as the model reads it. Rows of test are encoded now: a fault in them must not wait for hours."""
+    return {name: task.encode(rows, scored=name != "train") for name, rows in splits.by_name().items()}
 
 
 def _score(

@@ -18,8 +18,8 @@ from lstm_cli.data.sources import open_rows
 from lstm_cli.data.split import folds
 from lstm_cli.errors import ConfigError, Interrupted
 from lstm_cli.runs.folder import RunFolder, holds_a_run
-from lstm_cli.runs.lock import locked
 from lstm_cli.runs.group import RunGroup
+from lstm_cli.runs.lock import locked
 from lstm_cli.runs.summary import conclusions, page, summarize, table, title
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen, TrainingProgress
 from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.sources import Rows
+from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError, Interrupted, NotFiniteError
 from lstm_cli.reports.plots import learning_curves
 from lstm_cli.reports.tensorboard import TensorBoard
-from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint, save_best, save_last
+from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint, save
 from lstm_cli.runs.folder import RunFolder, holds_a_run
+from lstm_cli.runs.lock import locked
 from lstm_cli.runs.signals import stop_requests
 from lstm_cli.runtime import Runtime, available_memory
 from lstm_cli.tasks.base import Trainable
@@ -38,7 +41,8 @@ from lstm_cli.training.state import TrainState
 class Training:
     """One training: what `fit` takes, the run that it is kept in, and the command that resumes it.
 
-    `start` makes a fresh state; `metric` is the dev score that is shown.
+    `start` makes a fresh state; `shown` are the stores that the table of the data lists, `metric` the dev score that
+    the lines of the epochs show.
     """
 
     command: str
@@ -48,67 +52,62 @@ class Training:
     config: TrainConfig
     runtime: Runtime
     start: Callable[[], TrainState]
+    shown: Mapping[str, Store]
     metric: str
     tensorboard: bool
     screen: Screen
 
-    def begin(self, last: Checkpoint | None) -> TrainState:
-        """The state to train from, fresh or that of `last`; the model is shown first."""
-        state, screen = self.start(), self.screen
-        if last:
-            if last.passed_over:
-                screen.warn(f"{last.passed_over}; resuming from {last.folder}")
-            last.restore(state)
-        screen.stages(state.model.stages())
-        screen.say(f"run {self.run.path}, seed {state.seed}, on {self.runtime.why}")
-        if self.runtime.device.type == "cpu":
-            self._warn_of_memory(state)
-        return state
-
-    def train(self, state: TrainState) -> None:
-        """Train from where the state stands, keep `best` and `last`, and draw the learning curves.
+    def train(self, last: Checkpoint | None) -> None:
+        """Train from the beginning or from `last`, keep `best` and `last`, and draw the learning curves.
 
         Raises Interrupted, once saved, where asked to stop.
         """
-        run, screen, progress = self.run, self.screen, state.progress
-        run.keep_records(progress.epoch)
-        saves = _SaveClock(self.config.save_every, progress.step)
+        run, screen, state = self.run, self.screen, self._begin(last)
+        saves = _SaveClock(self.config.save_every)
         writer = TensorBoard(run.tensorboard) if self.tensorboard else None
         with (
             stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
-            screen.training(self.config.epochs, progress.epoch, self.metric, self._loss) as shown,
+            screen.training(self.config.epochs, state.progress.epoch, self.metric, self._loss) as shown,
         ):
-            num_microbatches = 1
             for report in self._fit(state):
                 match report:
                     case StepReport():
+                        saves.count_step()
                         shown.step(report)
-                        if report.num_microbatches > num_microbatches:
-                            num_microbatches = report.num_microbatches
-                            screen.warn(
-                                f"out of memory: from here on every batch is computed in {num_microbatches} pieces, "
-                                f"with the same gradient"
-                            )
                     case ScoringReport():
                         shown.scoring(report.num_done, report.num_rows)
                     case EpochReport():
-                        record = _record(report)
+                        record = report.as_record()
                         run.record(record)
                         self._show_epoch(shown, record, report.warnings)
                         if writer:
                             writer.write(record)
-                        if report.improved:
-                            save_best(run.best, self.task, state)
-                step, stopping = state.progress.step, stop.signal_number is not None
-                if isinstance(report, EpochReport) or stopping or (saves.is_due(step) and state.is_good):
-                    save_last(run.last, self.task, state)
-                    saves.saved(step)
+                ends_epoch, stopping = isinstance(report, EpochReport), stop.signal_number is not None
+                if ends_epoch or stopping or (saves.is_due() and state.is_good):
+                    best = run.best if isinstance(report, EpochReport) and report.improved else None
+                    save(best, run.last, self.task, state)
+                    saves.start_again()
                 if stop.signal_number is not None:
                     raise Interrupted(
                         stop.signal_number,
                         f"stopped and saved; to resume: lstmcls {self.command} {run.path} --resume",
                     )
         learning_curves(run.records(), self.metric, self._loss, run.curves)
+
+    def _begin(self, last: Checkpoint | None) -> TrainState:
+        """A fresh state, or that of `last`; data and model are shown first."""
+        state, screen = self.start(), self.screen
+        if last:
+            if last.passed_over:
+                screen.warn(f"{last.passed_over}; resuming from {last.folder}")
+            last.restore(state)
+        self.run.keep_records(state.progress.epoch)
+        screen.splits(self.shown)
+        screen.stages(state.model.stages())
+        screen.say(f"run {self.run.path}, seed {state.seed}, on {self.runtime.why}")
+        if self.runtime.device.type == "cpu":
+            self._warn_of_memory(state)
+        return state
 
     def _fit(self, state: TrainState) -> Iterator[FitReport]:
         """`fit`, which on its first NotFiniteError goes back to the last checkpoint with half the learning rate."""
@@ -168,22 +167,28 @@ class Training:
             self.run.write_log(f"warning: {warning}")
 
 
+@contextmanager
 def open_run(
     config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
-) -> tuple[RunFolder, bool]:
-    """The run's folder, and whether a training in it is resumed."""
+) -> Iterator[tuple[RunFolder, bool]]:
+    """The run's folder, locked, and whether a training in it is resumed.
+
+    Raises ConfigError where the folder holds something else, another config, or a run that nobody asked to touch.
+    """
     path = Path(config.run.dir)
-    if not resume:
-        return RunFolder.create(path, config.to_yaml(), overwrite=overwrite), False
-    if holds_a_run(path):
-        run = RunFolder.open(path)
-        refuse_changes(run, config, f"lstmcls {command} {run.path} --resume")
-        if exists(run.last):
-            return run, True
-    else:
-        run = RunFolder.create(path, config.to_yaml(), overwrite=False)
-    screen.say(f"{run.path}: no checkpoint was written yet, so the training starts from the beginning")
-    return run, False
+    with locked(path):
+        if not resume:
+            yield RunFolder.create(path, config.to_yaml(), overwrite=overwrite), False
+            return
+        if holds_a_run(path):
+            run = RunFolder.open(path)
+            refuse_changes(run, config, f"lstmcls {command} {run.path} --resume")
+        else:
+            run = RunFolder.create(path, config.to_yaml(), overwrite=False)
+        can_resume = exists(run.last)
+        if not can_resume:
+            screen.say(f"{path}: no checkpoint was written yet, so the training starts from the beginning")
+        yield run, can_resume
 
 
 def refuse_changes(run: RunFolder, config: RunConfig, resume: str) -> None:
@@ -201,7 +206,7 @@ def refuse_changes(run: RunFolder, config: RunConfig, resume: str) -> None:
 
 def keep_provenance(
     run: RunFolder,
-    inputs: Mapping[str, Rows[Any] | Corpus | None],
+    inputs: Mapping[str, Rows[Any] | Corpus],
     metadata: Mapping[str, Any],
     *,
     resumed: bool,
@@ -210,7 +215,6 @@ def keep_provenance(
     data = {
         name: {"sha256": rows.digest(), "rows": len(rows), "sources": list(rows.sources)}
         for name, rows in inputs.items()
-        if rows is not None
     }
     if resumed:
         before = run.read_environment().get("data", {})
@@ -229,30 +233,16 @@ class _SaveClock:
     """Says when `train.save_every` has passed since the last save."""
 
     every: int | str
-    step: int
+    num_steps: int = 0
     time: float = field(default_factory=time.monotonic)
 
-    def is_due(self, step: int) -> bool:
+    def count_step(self) -> None:
+        self.num_steps += 1
+
+    def is_due(self) -> bool:
         if isinstance(self.every, int):
-            return step - self.step >= self.every
+            return self.num_steps >= self.every
         return time.monotonic() - self.time >= int(self.every.removesuffix("s"))
 
-    def saved(self, step: int) -> None:
-        self.step, self.time = step, time.monotonic()
-
-
-def _record(report: EpochReport) -> dict[str, Any]:
-    """A line of metrics.jsonl."""
-    return {
-        "epoch": report.epoch + 1,
-        "step": report.step,
-        "train_loss": report.train_loss,
-        "dev": report.dev.scalars(),
-        "best": report.improved,
-        "learning_rate": report.learning_rate,
-        "tokens_per_second": round(report.tokens_per_second, 1),
-        "padding_share": round(report.padding_fraction, 5),
-        "skipped_steps": report.skipped_steps,
-        "seconds": round(report.seconds, 3),
-        "dev_seconds": round(report.dev_seconds, 3),
-    }
+    def start_again(self) -> None:
+        self.num_steps, self.time = 0, time.monotonic()

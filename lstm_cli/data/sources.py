@@ -209,6 +209,11 @@ class Splits(Generic[C]):
     dev: Rows[C]
     test: Rows[C] | None
 
+    def by_name(self) -> dict[str, Rows[C]]:
+        """The splits that there are."""
+        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {name: rows for name, rows in splits.items() if rows is not None}
+
 
 def load_splits(
     config: DataConfig, seed: int, on_error: Literal["raise", "row"] = "raise", *, content: type[C]

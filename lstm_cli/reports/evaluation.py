@@ -26,14 +26,19 @@ def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[s
     """
     report, compared = task.report(evaluation), comparisons(task, evaluation)
     metrics = _metrics(task, evaluation, report, compared)
+    page = _page(task, evaluation, report, compared, metrics)
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    num_mistakes = _write_rows(folder, task, evaluation)
-    for name, content in report.files.items():
-        _replace(folder / name, content)
-    _replace(folder / "report.md", _page(task, evaluation, report, compared, metrics, num_mistakes))
     for name, plot in report.plots.items():
         draw(plot, evaluation.split, folder / "plots" / name)
-    _replace(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    num_mistakes = _write_rows(folder, task, evaluation)
+    page += (
+        f"Every row is in predictions.jsonl; the {min(num_mistakes, _MOST_MISTAKES):,} of {num_mistakes:,} mistakes "
+        f"with the highest confidence are in mistakes.jsonl.\n"
+    )
+    files = {**report.files, "report.md": page}
+    files["metrics.json"] = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
+    for name, content in files.items():
+        write_file(folder / name, content.encode(errors=_ESCAPE))
     return metrics
 
 
@@ -94,7 +99,7 @@ def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
     lines = [
         json.dumps(line, ensure_ascii=False) + "\n" for _, _, line in sorted(most_confident, reverse=True)
     ]
-    _replace(folder / "mistakes.jsonl", "".join(lines))
+    write_file(folder / "mistakes.jsonl", "".join(lines).encode(errors=_ESCAPE))
     return num_mistakes
 
 
@@ -104,9 +109,8 @@ def _page(
     report: Report,
     compared: Mapping[str, Comparison],
     metrics: Mapping[str, Any],
-    num_mistakes: int,
 ) -> str:
-    """report.md"""
+    """report.md, but for its last sentence."""
     scalars = evaluation.scores.scalars()
     labels = [metric.label for metric in task.compared_by]
     rows = [["this model", *(f"{scalars[metric.name]:.4f}" for metric in task.compared_by), ""]]
@@ -134,12 +138,7 @@ def _page(
         lines += [section.text, ""] if section.text else []
         lines += [*_markdown(section.table), ""] if section.table else []
     lines += [" ".join(f"![{Path(name).stem}](plots/{name})" for name in report.plots), ""]
-    lines += [
-        f"Every row is in predictions.jsonl; the {min(num_mistakes, _MOST_MISTAKES):,} of {num_mistakes:,} mistakes "
-        f"with the highest confidence are in mistakes.jsonl.",
-        "",
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
 
 
 def _verdict(metrics: Mapping[str, Any], compared: Mapping[str, Comparison]) -> str:
@@ -161,7 +160,3 @@ def _markdown(table: Table) -> list[str]:
 def _cell(text: str) -> str:
     shown = " ".join(text.replace("|", "\\|").split())
     return f" {shown} " if shown else " "
-
-
-def _replace(path: Path, content: str) -> None:
-    write_file(path, content.encode(errors=_ESCAPE))

@@ -128,20 +128,20 @@ class Checkpoint:
             ) from None
 
 
-def save_best(folder: Path, task: Trainable, state: TrainState) -> None:
-    """Write the model as it is scored now, for `eval` and `predict`."""
-    _write(folder, {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}, _about(state))
-
-
-def save_last(folder: Path, task: Trainable, state: TrainState) -> None:
-    """Write all that a resumed training needs."""
-    files = {
-        _MODEL: _bytes(state.scored_model.state_dict()),
+def save(best: Path | None, last: Path, task: Trainable, state: TrainState) -> None:
+    """Write the model as it is scored now into `best`, for `eval` and `predict`, and all that a resumed training needs
+    into `last`. Raises NotFiniteError where a weight is not finite; nothing is written then."""
+    progress = state.progress
+    # the epoch being trained, from 1; right after an epoch it is the one just finished
+    about = {"epoch": progress.epoch + (progress.num_batches > 0), "step": progress.step}
+    model = {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}
+    training = {
         _TRAINING: _bytes(state.training_tensors()),
         _NUMBERS: json.dumps(state.training_numbers(), indent=2).encode(),
-        **task.files(),
     }
-    _write(folder, files, _about(state))
+    if best:
+        _write(best, model, about)
+    _write(last, {**model, **training}, about)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -163,12 +163,6 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def exists(folder: Path) -> bool:
     """Whether anything was ever saved under this name, whole or not."""
     return any(place.exists() for place in (folder, _unfinished(folder), _previous(folder)))
-
-
-def _about(state: TrainState) -> dict[str, Any]:
-    """The epoch being trained, from 1; right after an epoch it is the one just finished."""
-    progress = state.progress
-    return {"epoch": progress.epoch + (progress.num_batches > 0), "step": progress.step}
 
 
 def _unfinished(folder: Path) -> Path:

@@ -43,10 +43,6 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder}: another training runs in this folder (process {holder}); "
                 f"wait for it, stop it, or try --run another-folder"
             )
-        if not isinstance(
-            lock, SoftFileLock
-        ):  # where a system has no locks, filelock keeps its own record there
-            _sign(path)
         yield
 
 
@@ -79,6 +75,10 @@ def _held(path: Path) -> Iterator[FileLock | None]:
     with naming(path):
         try:
             lock.acquire(blocking=False)
+            if not isinstance(
+                lock, SoftFileLock
+            ):  # where a system has no locks, filelock keeps its own record there
+                _sign(path)
         except Timeout:  # an OSError too, but no fault of the disk
             is_ours = False
         else:
@@ -91,14 +91,13 @@ def _held(path: Path) -> Iterator[FileLock | None]:
 
 def _sign(path: Path) -> None:
     """Write down which process holds the lock."""
-    with naming(path):
-        handle = os.open(path, os.O_WRONLY | _NO_FOLLOW)
-        try:
-            # Windows lets nobody touch the first byte, which is locked
-            os.lseek(handle, 1, os.SEEK_SET)
-            os.ftruncate(handle, 1 + os.write(handle, f"process {os.getpid()}\n".encode("ascii")))
-        finally:
-            os.close(handle)
+    handle = os.open(path, os.O_WRONLY | _NO_FOLLOW)
+    try:
+        # Windows lets nobody touch the first byte, which is locked
+        os.lseek(handle, 1, os.SEEK_SET)
+        os.ftruncate(handle, 1 + os.write(handle, f"process {os.getpid()}\n".encode("ascii")))
+    finally:
+        os.close(handle)
 
 
 def _holder(path: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lstm_cli.data.sources import Splits
@@ -15,7 +16,7 @@ from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.runs.checkpoint import Checkpoint, load_checkpoint
 from lstm_cli.runs.folder import RunFolder, holds_a_run
-from lstm_cli.tasks.base import TaskConfig, TextReader
+from lstm_cli.tasks.base import Task, TaskConfig, TextReader
 from lstm_cli.tasks.pretrain import Pretrain
 
 _KEY = "task.encoder.init_from"
@@ -40,6 +41,10 @@ class Origin:
     @property
     def is_resumed(self) -> bool:
         return self.checkpoint is not None
+
+    def learned_task(self, device: torch.device) -> Task | None:
+        """The task of the training that is resumed, if one is."""
+        return self.checkpoint.load(device)[0] if self.checkpoint else None
 
     def metadata(self) -> dict[str, Any]:
         """What environment.json says of it."""

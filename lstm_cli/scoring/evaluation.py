@@ -20,10 +20,10 @@ def evaluate(
     model: nn.Module, task: Task, rows: Rows[Any], split: str, checkpoint: str, runtime: Runtime
 ) -> Evaluation:
     """Score every row. Raises NotFiniteError where an output is not finite, DataError where a row cannot be used."""
+    ability = calibrated(task)
     store = task.encode(rows)
     outputs = predict_store(model, task, store, runtime)
     refuse_not_finite(outputs)
-    ability = calibrated(task)
     components = ability.components(model, outputs, store) if ability else {}
     return Evaluation(
         split, checkpoint, rows, store, outputs, task.score(outputs, store), components=components

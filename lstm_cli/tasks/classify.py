@@ -113,17 +113,14 @@ class ClassifyConfig(TaskConfig):
         """
         labels = Labels.learn(rows)
         tokenizer = (origin.tokenizer if origin else None) or learn_tokenizer(self.tokenizer, rows)
-        return Classify(self, tokenizer, labels, self._learn_ngrams(rows, labels))
-
-    def _learn_ngrams(self, rows: Rows[Text], labels: Labels) -> Ngrams | None:
         if self.features == "none":
-            return None
+            return Classify(self, tokenizer, labels)
 
         def learn() -> bytes:
             return Ngrams.learn(_Texts(rows), np.array([labels.index(row) for row in rows])).to_bytes()
 
         learned = cached_bytes(cache_key([NGRAMS_FORMAT, rows.digest(), labels.names]), learn)
-        return Ngrams.from_bytes(learned, len(labels.names))
+        return Classify(self, tokenizer, labels, Ngrams.from_bytes(learned, len(labels.names)))
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Classify:

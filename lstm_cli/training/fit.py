@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,6 +82,22 @@ class EpochReport:
     dev_seconds: float
     improved: bool
     warnings: tuple[str, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        """A line of metrics.jsonl; epochs count from 1 there."""
+        return {
+            "epoch": self.epoch + 1,
+            "step": self.step,
+            "train_loss": self.train_loss,
+            "dev": self.dev.scalars(),
+            "best": self.improved,
+            "learning_rate": self.learning_rate,
+            "tokens_per_second": round(self.tokens_per_second, 1),
+            "padding_share": round(self.padding_fraction, 5),
+            "skipped_steps": self.skipped_steps,
+            "seconds": round(self.seconds, 3),
+            "dev_seconds": round(self.dev_seconds, 3),
+        }
 
 
 FitReport = StepReport | ScoringReport | EpochReport
