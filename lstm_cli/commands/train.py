@@ -49,18 +49,16 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
     # both first: what is wrong with them must not cost an old run
     named = named_origin(config.task, config.run.seed)
     runtime = start(config.run)
-    how = {"resume": request.resume, "overwrite": request.overwrite}
-    with _resumable(config), open_run(config, "train", screen, **how) as (run, resumed):
-        origin = (
-            named.resumed(run, config.task)
-            if resumed
-            else _starting_point(config, run, named, runtime, screen)
-        )
+    opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
+    with _resumable(config), opened as (run, resumed):
+        origin = _starting_point(config, run, named, runtime, screen, resumed=resumed)
         splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata()}
         keep_provenance(run, splits.by_name(), metadata, resumed=resumed)
         if origin.pretraining:
             origin.pretraining.announce(splits, screen.say, screen.warn)
+        if not resumed:
+            screen.say("learning from the training rows what the task needs …")
         task = origin.learned_task(runtime.device) or config.task.fit(splits.train, origin)
         stores = _encode(task, splits)
         training = Training(
@@ -102,13 +100,15 @@ def _resumable(config: RunConfig) -> Iterator[None]:
 
 
 def _starting_point(
-    config: RunConfig, run: RunFolder, named: Origin, runtime: Runtime, screen: Screen
+    config: RunConfig, run: RunFolder, named: Origin, runtime: Runtime, screen: Screen, *, resumed: bool
 ) -> Origin:
-    """The pretraining that `named` holds or that is made first, in a folder of the run's own; else random weights.
+    """The run's last checkpoint where it is `resumed`; else what `named` holds, or a pretraining that is made now.
 
-    A pretraining that was stopped is resumed. Its weights are in the run's first checkpoint, so that a resumed training
-    needs it no more.
+    That one has a folder in the run's own, and is resumed where it was stopped. Its weights are in the run's first
+    checkpoint, so that a resumed training needs it no more.
     """
+    if resumed:
+        return named.resumed(run, config.task)
     if config.task.init_from != "pretrain":
         return named
     splits = load_splits(config.data, named.dev_seed, content=config.task.content)

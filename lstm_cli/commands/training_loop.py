@@ -104,6 +104,8 @@ class Training:
         self.run.keep_records(state.progress.epoch)
         screen.splits(self.shown)
         screen.stages(state.model.stages())
+        if description := self.task.describe():
+            screen.say(description)
         screen.say(f"run {self.run.path}, seed {state.seed}, on {self.runtime.why}")
         if self.runtime.device.type == "cpu":
             self._warn_of_memory(state)

@@ -14,7 +14,10 @@ class RowError(ValueError):
 
 
 class Content(Protocol):
-    """What a row holds, such as a text and its label. A task names the class of contents that it reads."""
+    """What a row holds, such as a text and its label. A task names the class of contents that it reads.
+
+    A class that derives from this one need not be made of a text, and has no strata.
+    """
 
     @classmethod
     def columns(cls, reading: Reading) -> list[tuple[str, str]]:
@@ -30,9 +33,9 @@ class Content(Protocol):
         ...
 
     @classmethod
-    def from_text(cls, text: str, label: str | None) -> Self:
-        """The content of a text from a format without columns. Raises RowError where a text cannot be it."""
-        ...
+    def from_text(cls, text: str, label: str | None) -> Self:  # noqa: ARG003
+        """The content of a text from a format without columns. Raises RowError where it cannot be made of one."""
+        raise RowError("plain text, where this task reads columns of values")
 
     @classmethod
     def empty(cls) -> Self:
@@ -45,11 +48,11 @@ class Content(Protocol):
 
     def stratum(self) -> str | None:
         """The part of the data that a split draws from evenly, such as the label; None: there are no parts."""
-        ...
+        return None
 
     def size(self) -> int:
         """About how many characters or numbers are held in memory."""
-        ...
+        return len(self.key())
 
     def as_json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""

@@ -1,7 +1,8 @@
-"""A score by its name: which way is better, and how a person reads it."""
+"""Scores by name: which way is better, and how a person reads them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -24,3 +25,13 @@ class Metric:
 
     def show(self, score: float) -> str:
         return f"{score:{self.format}}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedScores:
+    """Scores that are single numbers and nothing else, by the names of their metrics."""
+
+    values: Mapping[str, float]
+
+    def scalars(self) -> dict[str, float]:
+        return dict(self.values)

@@ -137,7 +137,8 @@ def _page(
     for section in report.sections:
         lines += [section.text, ""] if section.text else []
         lines += [*_markdown(section.table), ""] if section.table else []
-    lines += [" ".join(f"![{Path(name).stem}](plots/{name})" for name in report.plots), ""]
+    if report.plots:
+        lines += [" ".join(f"![{Path(name).stem}](plots/{name})" for name in report.plots), ""]
     return "\n".join([*lines, ""])
 
 

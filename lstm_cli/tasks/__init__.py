@@ -33,4 +33,9 @@ def load_task(files: Mapping[str, bytes]) -> Task:
     kinds = {kind_of(task): task for task in TASKS}
     if not isinstance(kind, str) or kind not in kinds:
         raise CheckpointError(f"config.json: task kind {kind!r:.100} is not known (have: {', '.join(kinds)})")
-    return kinds[kind].load(files)
+    try:
+        return kinds[kind].load(files)
+    except (KeyError, ValueError, TypeError, RecursionError) as fault:
+        raise CheckpointError(
+            f"{', '.join(files)}: do not make a task of kind {kind} ({str(fault)[:500]})"
+        ) from None

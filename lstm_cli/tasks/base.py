@@ -142,7 +142,7 @@ class TaskConfig(Config):
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Task:
-        """The task whose `files` these are. Raises CheckpointError where they are not."""
+        """The task whose `files` these are. Raises KeyError, ValueError or TypeError where they are not."""
         raise NotImplementedError
 
     def check_targets(self, train: Rows[Any], scored: Iterable[Row[Any]]) -> None:
@@ -175,7 +175,7 @@ class TaskConfig(Config):
 
 
 class Trainable(Protocol):
-    """Something that a model can be trained for."""
+    """Something that a model can be trained for. `describe` and `warnings` have defaults for a class that derives."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -186,6 +186,10 @@ class Trainable(Protocol):
     def loss_metric(self) -> Metric:
         """The dev loss, which is compared with the training loss."""
         ...
+
+    def describe(self) -> str | None:
+        """A sentence about what was learned beyond the model that the table of stages shows, if anything."""
+        return None
 
     def build_model(self) -> Model:
         """A freshly initialised model. It draws from torch's global generator."""
@@ -203,9 +207,9 @@ class Trainable(Protocol):
         """Outputs of every row against the store's targets."""
         ...
 
-    def warnings(self, scores: Scores) -> list[str]:
+    def warnings(self, scores: Scores) -> list[str]:  # noqa: ARG002
         """What a person should know about these dev scores, in whole sentences."""
-        ...
+        return []
 
     def files(self) -> dict[str, bytes]:
         """All that is needed to load this task again, as files of a checkpoint."""
@@ -218,10 +222,6 @@ class Task(Trainable, Protocol):
     @property
     def compared_by(self) -> tuple[Metric, ...]:
         """The metrics in the table of the model and its baselines; the first one ranks the baselines."""
-        ...
-
-    def describe(self) -> str | None:
-        """A sentence about what was learned beyond the model that the table of stages shows, if anything."""
         ...
 
     def encode(self, rows: Rows[Any], scored: bool = True) -> Store:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from lstm_cli.arrays import Float64, Int32, Int64, Ragged
@@ -22,7 +22,6 @@ from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import Store, cache_key, cached, cached_bytes
 from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
-from lstm_cli.errors import CheckpointError
 from lstm_cli.features.ngrams import FORMAT as NGRAMS_FORMAT
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.features.tfidf import majority, tfidf_logreg
@@ -124,19 +123,13 @@ class ClassifyConfig(TaskConfig):
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Classify:
-        """The task whose `files` these are. Raises CheckpointError where they are not."""
-        try:
-            content = json.loads(files["config.json"])
-            config = cls.model_validate(content["task"])
-            labels = Labels.from_json(files["labels.json"], content["label_counts"])
-            tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
-            ngrams = None
-            if config.features != "none":
-                ngrams = Ngrams.from_bytes(files[_NGRAMS_FILE], len(labels.names))
-        except (KeyError, ValueError, TypeError, RecursionError, ValidationError) as fault:
-            raise CheckpointError(
-                f"config.json or labels.json: not a classifier's ({str(fault)[:500]})"
-            ) from None
+        content = json.loads(files["config.json"])
+        config = cls.model_validate(content["task"])
+        labels = Labels.from_json(files["labels.json"], content["label_counts"])
+        tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
+        if config.features == "none":
+            return Classify(config, tokenizer, labels)
+        ngrams = Ngrams.from_bytes(files[_NGRAMS_FILE], len(labels.names))
         return Classify(config, tokenizer, labels, ngrams)
 
     def check_targets(self, train: Rows[Text], scored: Iterable[Row[Text]]) -> None:

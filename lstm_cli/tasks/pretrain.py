@@ -26,7 +26,7 @@ from lstm_cli.errors import CheckpointError, DataError
 from lstm_cli.metrics.classification import LOG_LOSS
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.nn.language import LanguageModel, draw
-from lstm_cli.tasks.base import Loss, Outputs, Scores, TextReader
+from lstm_cli.tasks.base import Loss, Outputs, TextReader, Trainable
 from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.tasks.text import chunks, learn_tokenizer
 
@@ -61,7 +61,7 @@ def _exp(log_loss: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Pretrain:
+class Pretrain(Trainable):
     """A forward and a backward language model with the tokenizer and encoder of the classifier that `config` describes.
 
     `frequencies` (V,) are the relative frequencies of the tokens in the training text; `num_samples` negative samples
@@ -170,9 +170,6 @@ class Pretrain:
         means = outputs.sum(0) / int((store.lengths - 1).sum())
         each = [_exp(float(mean)) for mean in means]
         return Perplexities(float(means.mean()), each[0], each[1] if len(each) > 1 else None)
-
-    def warnings(self, scores: Scores) -> list[str]:  # noqa: ARG002
-        return []
 
     def files(self) -> dict[str, bytes]:
         content = {"kind": KIND, "task": self.config.model_dump(mode="json")}
