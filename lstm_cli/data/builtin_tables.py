@@ -135,8 +135,8 @@ NEGATORS = (
 FINITE_NEGATORS = "never;never once | never at all;not once"  # these follow only "is" and "was"
 
 # Templates. {C} and {B} agree with the verdict, {D} and {E} contradict it; {c} and {d} do the same, as adjectives
-# with no modifier. In a pair, the first text agrees with {X} or {x} and the second contradicts it. {s} and {t} are two aspects
-# of the {kind} under review. A template whose name begins with "lasting" or "story" is for domains of that scope.
+# with no modifier. In a pair, the first text agrees with {X} or {x}, the second contradicts it. {s} and {t} are two
+# aspects of the {kind} under review. A name that begins with "lasting" or "story" is for domains of that scope.
 
 PLAIN = {
     "was": "{s} was {C}.",

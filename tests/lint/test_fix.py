@@ -72,7 +72,7 @@ def test_every_repair_is_made_and_logged_with_its_line(name: str, tmp_path: Path
         (
             "train.csv:13",
             "cannot be read",
-            'the label (column "label") is empty. Give the row a label or take it out',
+            'the label (column "label") is empty. Give the row a label or remove it',
             None,
         ),
         ("train.csv:14", "also in dev or test", "seen in<br />test", None),
