@@ -1,7 +1,7 @@
-"""The faults that a user can mend, each with the exit code its kind ends with.
+"""The errors that a user can correct, each with its exit code.
 
-Every message says where, what, what was got and what to try. Anything that is not an `LstmclsError` is a bug
-and keeps its traceback.
+Every message says where the error is, what must be there, what was got and what to try. Any exception that is not an
+`LstmclsError` is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _MAX_CHOICES, _MAX_CHARS = 10_000, 100
 
 
 class LstmclsError(Exception):
-    """A fault at run time that is not one of the kinds below. Exit code 1."""
+    """An error at run time, of no kind below. Exit code 1."""
 
     exit_code = 1
 
 
 class ConfigError(LstmclsError):
-    """Every fault of a config or a command line, found in one reading. Exit code 2."""
+    """All faults of a config or a command line, reported together. Exit code 2."""
 
     exit_code = 2
 
@@ -31,34 +31,33 @@ class ConfigError(LstmclsError):
 
 
 class DataError(LstmclsError):
-    """Data that cannot be used as it is: names the file and the line. Exit code 3."""
+    """Data that cannot be used as it is. The message names the file and the line. Exit code 3."""
 
     exit_code = 3
 
 
-class GateMissed(LstmclsError):  # noqa: N818 - it is no fault of the program
-    """A score stayed below `--fail-under`. Exit code 4."""
+class GateMissed(LstmclsError):  # noqa: N818 - the program did not fail
+    """A score is below `--fail-under`. Exit code 4."""
 
     exit_code = 4
 
 
 class CheckpointError(LstmclsError):
-    """No checkpoint that is whole, or none that fits. Exit code 5."""
+    """There is no complete checkpoint, or none that fits. Exit code 5."""
 
     exit_code = 5
 
 
 class StorageError(LstmclsError):
-    """A file that could not be written: a full or failing disk, a folder of somebody else's."""
+    """A file cannot be written: the disk is full or failing, or permission is missing. Exit code 1."""
 
 
 class NotFiniteError(LstmclsError):
-    """A training whose loss, gradient or weights have become NaN or infinite."""
+    """The loss, the gradient or the weights of a training are NaN or infinite. Exit code 1."""
 
 
 class Interrupted(LstmclsError):  # noqa: N818
-    """A signal arrived and what had to be saved is saved. Exit code 130 for SIGINT, else 143 (a hang-up is treated as
-    SIGTERM is)."""
+    """A signal arrived, and the training state is saved. Exit code 130 for SIGINT, else 143, also for SIGHUP."""
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
@@ -68,11 +67,11 @@ class Interrupted(LstmclsError):  # noqa: N818
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """' Did you mean "positive"?' where one of `choices` is near, else ''."""
-    # comparing two words takes time that grows with their square, and a label may be a whole text by mistake
+    # comparing two words takes time quadratic in their length, and a "label" can be a whole text by mistake
     choices = [choice for choice in itertools.islice(choices, _MAX_CHOICES) if len(choice) <= _MAX_CHARS]
     if len(word) > _MAX_CHARS:
         return ""
     near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if not near:  # the same letters in another case are always near
+    if not near:  # a word that differs only in case is always near
         near = [choice for choice in choices if choice.lower() == word.lower()]
     return f' Did you mean "{near[0]}"?' if near else ""

@@ -1,4 +1,4 @@
-"""The base of every room's own config: frozen, and a key that it does not know is a fault."""
+"""The base class of all configs: frozen, and unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class Config(BaseModel):
-    """A frozen set of keys; unknown keys are refused and every key carries its `description`."""
+    """A section of the config: frozen, without unknown keys. Every key has a `description`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @field_validator("*")
     @classmethod
-    def _is_a_number_of_use(cls, value: object) -> object:
+    def _check_size(cls, value: object) -> object:
         if isinstance(value, int) and abs(value) > 2**53:
             raise ValueError("must be a number of at most 2**53")
         return value

@@ -12,6 +12,7 @@ from lstm_cli.arrays import Mask
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus, open_unlabelled
+from lstm_cli.data.rows import Content
 from lstm_cli.data.sources import DataConfig, Rows, Splits, load_splits, open_rows
 from lstm_cli.data.store import Store
 from lstm_cli.errors import DataError
@@ -20,10 +21,11 @@ from lstm_cli.lint.damage import damage, refusal
 from lstm_cli.lint.findings import in_order
 from lstm_cli.lint.fix import check_target, fix, log_path
 from lstm_cli.lint.labels import labels
-from lstm_cli.lint.report import Report
+from lstm_cli.lint.report import CheckReport
 from lstm_cli.lint.scan import scan
 from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
+from lstm_cli.lint.text import check_is_text
 from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import start
 from lstm_cli.tasks.text import learn_tokenizer
@@ -44,12 +46,14 @@ def check(request: CheckRequest, screen: Screen) -> None:
     """Show splits, labels, model and every finding. Raises DataError, which is exit code 3, where one is an error."""
     config = load_config(request.source, request.overrides)
     if request.fix_to is not None:
-        check_target(request.fix_to, config.data)
+        check_target(request.fix_to, config.data, config.task.content)
+    if request.with_suspects:
+        check_is_text(config.task.content, "--suspects")
     runtime = start(config.run)
     reader = config.task.text()
     origin = named_origin(config.task, config.run.seed)
     sources, splits = _open(config, origin.dev_seed)
-    scanned = scan(sources, config.data, _masks(splits))
+    scanned = scan(sources, config.data, config.task.content, _masks(splits))
     found = [
         *damage(scanned, config.data, bool(reader and reader.tokenizer.strip_markup)),
         *labels(scanned, config.data),
@@ -66,7 +70,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
     suspected = None
     if request.with_suspects and isinstance(train, Rows):
         suspected = suspects(scanned, train, config.run.seed)
-    report = Report(surveys, in_order(found), suspected)
+    report = CheckReport(surveys, in_order(found), suspected)
     _show(report, screen)
     screen.say(f"would run on {runtime.why}")
     if request.as_json:
@@ -74,13 +78,13 @@ def check(request: CheckRequest, screen: Screen) -> None:
         sys.stdout.write("\n")
     errors = report.errors() + missing
     if request.fix_to is not None:
-        errors += _fix(config.data, request.fix_to, screen)
+        errors += _fix(config.data, config.task.content, request.fix_to, screen)
     if errors:
         raise DataError("\n".join(errors))
     screen.say("config and data are usable")
 
 
-def _show(report: Report, screen: Screen) -> None:
+def _show(report: CheckReport, screen: Screen) -> None:
     """Tables and findings; errors are left for the panel at the end."""
     for title, columns, rows in report.tables():
         screen.table(title, columns, rows)
@@ -156,10 +160,10 @@ def _unlabelled(config: DataConfig) -> list[str]:
     return []
 
 
-def _fix(config: DataConfig, out: Path, screen: Screen) -> list[str]:
+def _fix(config: DataConfig, content: type[Content], out: Path, screen: Screen) -> list[str]:
     """Write the cleaned copy and say what changed. Returns why it could not be written, if so."""
     try:
-        fixed = fix(config, out)
+        fixed = fix(config, out, content)
     except DataError as fault:
         return [f"--fix wrote nothing: {fault}"]
     changes = ", ".join(f"{what} {count:,}" for what, count in fixed.changes.items()) or "nothing to change"

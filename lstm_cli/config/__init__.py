@@ -1,1 +1,1 @@
-"""YAML to one checked config, and the faults of one in plain words."""
+"""From YAML to one checked config, or to the list of its faults in plain words."""

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, said the way a person would: what it must be, what was got, which key was meant."""
+"""Messages for people from pydantic's errors: what the value must be, what was got, which key was probably meant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Model = type[BaseModel]
 
 
 def key_path(loc: tuple[int | str, ...], raw: Any) -> KeyPath:
-    """pydantic's location without the names of union members that it puts in."""
+    """The path of a key from pydantic's location `loc`, without the names of union members that pydantic inserts."""
     path: list[str] = []
     for i, part in enumerate(loc):
         if isinstance(raw, dict):
@@ -35,7 +35,7 @@ def key_path(loc: tuple[int | str, ...], raw: Any) -> KeyPath:
 
 
 def describe(model: Model, details: Iterable[ErrorDetails], raw: dict[str, Any]) -> list[tuple[KeyPath, str]]:
-    """One (path, message) for every key at fault, a key with several complaints (a union's) getting one message."""
+    """(path, message) for every key with a fault. Several faults of one key, as a union has, become one message."""
     messages: dict[KeyPath, list[str]] = {}
     for detail in details:
         path = key_path(detail["loc"], raw)
@@ -43,8 +43,8 @@ def describe(model: Model, details: Iterable[ErrorDetails], raw: dict[str, Any])
             path = (*path, "kind")
         messages.setdefault(path, []).append(_message(model, detail, path, raw))
     return [
-        (path, " or ".join(dict.fromkeys(said)) if len(said) > 1 else said[0])
-        for path, said in messages.items()
+        (path, " or ".join(dict.fromkeys(found)) if len(found) > 1 else found[0])
+        for path, found in messages.items()
     ]
 
 
@@ -53,7 +53,7 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            known = _keys_beside(model, path, raw)
+            known = _known_keys(model, path, raw)
             return f"unknown key; known here: {', '.join(known)}.{did_you_mean(path[-1], known)}"
         case "missing":
             return "required, but not given"
@@ -77,26 +77,27 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
 
 
 def _shown(got: object) -> str:
-    """`got` as Python writes it, in a length that a person reads."""
+    """`got` as Python writes it, shortened to a readable length."""
     try:
         return _SHORT.repr(got)
-    except ValueError:  # Python writes out no number of more than 4,300 digits
-        return "a number too long to be shown"
+    except ValueError:  # Python refuses to write a number of more than 4,300 digits
+        return "a number that is too long to show"
 
 
 def _annotation(model: Model, path: KeyPath, raw: Any) -> Any:
-    """The declared type of a key, or None where there is none."""
+    """The declared type of a key, or None for an unknown key."""
     section = _section(model, path[:-1], raw)
     return section.model_fields[path[-1]].annotation if section and path[-1] in section.model_fields else None
 
 
-def _keys_beside(model: Model, path: KeyPath, raw: Any) -> list[str]:
+def _known_keys(model: Model, path: KeyPath, raw: Any) -> list[str]:
+    """The keys of the section that holds `path`."""
     section = _section(model, path[:-1], raw)
     return list(section.model_fields) if section else []
 
 
 def _section(model: Model, path: KeyPath, raw: Any) -> Model | None:
-    """The model that a section is read as; of a union, the member that its `kind` names, else the first."""
+    """The model of a section. Of a union it is the member that `kind` names, else the first."""
     for part in path:
         if part not in model.model_fields:
             return None

@@ -1,4 +1,4 @@
-"""YAML to plain values and the line of every key; what no config can mean is a fault and not a program's end."""
+"""From YAML to plain values and the line of every key. YAML that no config can mean is an error and never a crash."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from lstm_cli.config.faults import KeyPath
 from lstm_cli.errors import ConfigError
 
 _MAX_VALUES = 10_000
-MAX_LEVELS = 20  # of keys and lists in each other; a config has five
+MAX_LEVELS = 20
+"""Of nested keys and lists. A config has five."""
 _MAX_CHARS = 4_096
-"""Of one value: as long as a path can be. YAML reads 1:1:1:… as a number, in time that grows with its square."""
+"""Of one value, the longest that a path can be. YAML reads 1:1:1:… as a number, in time quadratic in its length."""
 
 
 def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Sections as plain values, and the line of every key. Raises ConfigError for what is no mapping."""
+    """The sections as plain values, and the line of every key. Raises ConfigError where `text` is no YAML mapping."""
     try:
         node, raw = values(text)
     except yaml.MarkedYAMLError as fault:
@@ -26,20 +27,20 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     except yaml.YAMLError as fault:
         raise ConfigError(f"{name}: not YAML: {str(fault).splitlines()[0]}") from None
     if raw is None:
-        raise ConfigError(f"{name}: empty; `lstmcls init` prints a config to start from")
+        raise ConfigError(f"{name}: the file is empty; `lstmcls init` prints a config to start from")
     if not isinstance(raw, dict):
         raise ConfigError(
-            f"{name}: must be sections (data:, task:, train:, run:), got a {type(raw).__name__}"
+            f"{name}: must consist of sections (data:, task:, train:, run:), got a {type(raw).__name__}"
         )
     lines: dict[KeyPath, int] = {}
-    twice = [f"{name}:{line}: {'.'.join(path)}: given twice" for path, line in _key_lines(node, (), lines)]
-    if twice:
-        raise ConfigError(twice)
+    repeated = [f"{name}:{line}: {'.'.join(path)}: given twice" for path, line in _key_lines(node, (), lines)]
+    if repeated:
+        raise ConfigError(repeated)
     return raw, lines
 
 
 def values(text: str) -> tuple[yaml.Node | None, Any]:
-    """The YAML as nodes and as plain values. Raises yaml.YAMLError, also for what no config can mean."""
+    """The YAML as nodes and as plain values. Raises yaml.YAMLError, also where no config can be meant."""
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -50,14 +51,14 @@ def values(text: str) -> tuple[yaml.Node | None, Any]:
     except RecursionError:
         raise yaml.YAMLError("nested too deep") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as fault:
-        # what the library's constructors come to for tags such as !!int on texts that are none
-        raise yaml.YAMLError(f"a value is not of the type that it is said to be ({fault})") from None
+        # the library's constructors raise these where a tag does not fit, such as !!int before a text
+        raise yaml.YAMLError(f"a value is not of the type that it is written as ({fault})") from None
     finally:
         loader.dispose()
 
 
 def _refuse_bombs(root: yaml.Node) -> None:
-    """Raise yaml.YAMLError where nesting, aliases written out, or a single value are out of all proportion."""
+    """Raise yaml.YAMLError where the nesting, the number of values or the length of one value exceeds its limit."""
     count, left = 0, [(root, 1)]
     while left:
         node, level = left.pop()
@@ -66,7 +67,7 @@ def _refuse_bombs(root: yaml.Node) -> None:
             raise yaml.YAMLError("nested too deep")
         if count > _MAX_VALUES:
             raise yaml.YAMLError(
-                f"more than {_MAX_VALUES:,} values, with every alias written out, are no config"
+                f"more than {_MAX_VALUES:,} values, counting every use of an alias, cannot be a config"
             )
         match node:
             case yaml.ScalarNode() if len(node.value) > _MAX_CHARS:
@@ -74,15 +75,15 @@ def _refuse_bombs(root: yaml.Node) -> None:
                     problem=f"a value of more than {_MAX_CHARS:,} characters", problem_mark=node.start_mark
                 )
             case yaml.SequenceNode():
-                left += [(part, level + 1) for part in node.value]
+                left += [(item, level + 1) for item in node.value]
             case yaml.MappingNode():
-                left += [(part, level + 1) for pair in node.value for part in pair]
+                left += [(item, level + 1) for pair in node.value for item in pair]
 
 
 def _key_lines(
     node: yaml.Node | None, above: KeyPath, lines: dict[KeyPath, int]
 ) -> Iterator[tuple[KeyPath, int]]:
-    """Fill `lines`; yield the keys that stand twice."""
+    """Write the line of every key to `lines`, and yield the keys that occur twice."""
     match node:
         case yaml.MappingNode():
             for key, value in node.value:

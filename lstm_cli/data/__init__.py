@@ -1,1 +1,1 @@
-"""From labelled text as people have it to the token arrays that a model is fed."""
+"""From the files of a user to the arrays that a model is trained on."""

@@ -1,12 +1,12 @@
 """`builtin:reviews`: short synthetic reviews in which the order of the words decides, made by a seeded generator.
 
-A template says which evaluations agree with the writer's verdict and which are reported only to be set aside; a
-negator turns an evaluation over. Every fill of a template is written twice, once for each verdict, with the same
-words in other places wherever that is enough: a bag of words has little to go by, a reader of the sequence has
-everything. A part of the test rows use templates, topics, people, places and fillers that train never shows, and put
-negators before words that train never puts one before; every polarity word of test occurs in train.
+A template says which of its evaluations agree with the writer's verdict and which only report another opinion. A
+negator reverses an evaluation. Every filled template is written twice, once for each verdict; where possible with the
+same words in another order. A bag of words has little information there, a model of the sequence has all of it. Part of
+the test rows use templates, topics, people, places and filler phrases that train never contains, and negate words that
+are never negated in train; every polarity word of test occurs in train.
 
-The rows depend on nothing but the sequence of `random.Random(seed).random()`, which Python keeps across versions.
+The rows depend only on the sequence of `random.Random(seed).random()`, which is the same in all versions of Python.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ SIZES: dict[Split, int] = {"train": 10_000, "dev": 1_000, "test": 2_000}
 """Rows of each split, half of them of each label."""
 
 _SEEDS: dict[Split, int] = {"train": 11, "dev": 12, "test": 13}
-_HELD_OUT_SHARE = (
-    0.25  # how often test takes a held-out template, and a held-out entry from a list that has some
-)
+_HELD_OUT_RATE = 0.25
+"""How often test takes a held-out template, and a held-out entry from a list that has some."""
 
 
 class _Family(NamedTuple):
     weight: float
-    negated: float  # the share of evaluations that stand under a negator
+    negated: float  # the fraction of evaluations that are negated
     templates: Mapping[str, str | tuple[str, str]]
 
 
-# Plain rows teach which words are good and bad, and are what a bag of words scores with. With 45 % of them, a third
-# negated, a network stayed at chance for two epochs and a bag of words ended at 57 to 64 %.
+# Plain rows teach which words are good and bad, and a bag of words gets its score from them. With 45 % plain rows, a
+# third of them negated, a network stayed at chance for two epochs and a bag of words reached 57 to 64 %.
 _FAMILIES = (
     _Family(0.63, 0.1, tables.PLAIN),
     _Family(0.23, 0.2, tables.CONTRAST),
@@ -48,7 +47,7 @@ _FAMILIES = (
 _TEST_FAMILIES = (_Family(0.8, 0.2, tables.TEST_CONTRAST), _Family(0.2, 0.1, tables.TEST_PAIRS))
 
 _SLOT = re.compile(r"(is |was )?\{([BCDEXcdx])\}")
-_NEGATOR = re.compile(r"\b(?:not|never|far from) \{")  # of a template's own
+_NEGATOR = re.compile(r"\b(?:not|never|far from) \{")  # in a template
 _CONTRACTED = re.compile(r"\b(was|is|did|do|had|could|would) not\b")
 
 
@@ -59,7 +58,7 @@ class _Row(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """A word, as its polarity (1 or -1) and its place in the list of that polarity, under a modifier."""
+    """A word, given by its polarity (1 or -1) and its position in the list of that polarity, with a modifier."""
 
     polarity: int
     rank: int
@@ -72,7 +71,7 @@ class _Evaluation(NamedTuple):
 
 
 def reviews(split: Split) -> Iterator[tuple[str, str]]:
-    """The rows of a split as (text, "negative" or "positive"): the same in every call and on every machine."""
+    """The rows of a split as (text, "negative" or "positive"), the same in every call and on every machine."""
     for row in _generate(split):
         yield row.text, row.label
 
@@ -89,7 +88,7 @@ def _generate(split: Split) -> list[_Row]:
 
 
 def _home(pair: tuple[_Row, _Row]) -> Split:
-    """The one split that a pair may stand in, decided by its words in any order: so no text stands in two."""
+    """The only split that a pair can be in. It depends on the words in any order, so no text is in two splits."""
     words = sorted(re.findall(r"\w+", f"{pair[0].text} {pair[1].text}".lower()))
     bucket = zlib.crc32(" ".join(words).encode()) % 4
     return "dev" if bucket == 0 else "test" if bucket == 1 else "train"
@@ -102,20 +101,20 @@ class _Writer:
         self.random = Random(_SEEDS[split]).random
         self.test = split == "test"
 
-    def chance(self, share: float) -> bool:
-        return self.random() < share
+    def chance(self, probability: float) -> bool:
+        return self.random() < probability
 
     def pick(self, choices: Sequence[T]) -> T:
         return choices[int(self.random() * len(choices))]
 
     def word(self, entries: str) -> str:
-        """An entry of a list, from its held-out part in test alone."""
-        shared, held_out = _parts(entries)
-        novel = self.test and bool(held_out) and self.chance(_HELD_OUT_SHARE)
+        """An entry of a list; only test takes held-out entries."""
+        shared, held_out = _split_entries(entries)
+        novel = self.test and bool(held_out) and self.chance(_HELD_OUT_RATE)
         return self.pick(held_out if novel else shared)
 
     def pair(self) -> tuple[_Row, _Row]:
-        """One fill of one template, written for both verdicts."""
+        """One template, filled once, as a row for each verdict."""
         family = self.family()
         name, texts = self.pick(list(family.templates.items()))
         text, other_text = (texts, texts) if isinstance(texts, str) else texts
@@ -125,23 +124,23 @@ class _Writer:
         words, num_safe = _word_lists(domain, nouns, general="{kind}" in text)
         num_words = num_safe if not self.test and _NEGATOR.search(text + other_text) else len(words[1])
         evaluations = self.evaluations(slots, family.negated, nouns, num_words, num_safe)
-        other = _turned(evaluations) if text == other_text else evaluations
+        other = _reversed(evaluations) if text == other_text else evaluations
         agreeing = [e for (_, slot), e in zip(slots, evaluations, strict=True) if slot in "BCXcx"]
         frame, fills, contracted = self.frame(domain), self.fills(domain), self.chance(0.4)
 
         def row(text: str, evaluations: Sequence[_Evaluation], verdict: int) -> _Row:
-            said = {
+            phrases = {
                 slot: f"{e.modifier} {words[e.polarity][e.rank]}".lstrip()
                 for (_, slot), e in zip(slots, evaluations, strict=True)
             }
-            text = frame.replace("{text}", text).format_map(fills | said).format_map(fills)
+            text = frame.replace("{text}", text).format_map(fills | phrases).format_map(fills)
             return _Row(_polished(text, contracted), "positive" if verdict > 0 else "negative", name)
 
         verdict = agreeing[0].verdict
         return row(text, evaluations, verdict), row(other_text, other, -verdict)
 
     def family(self) -> _Family:
-        families = _TEST_FAMILIES if self.test and self.chance(_HELD_OUT_SHARE) else _FAMILIES
+        families = _TEST_FAMILIES if self.test and self.chance(_HELD_OUT_RATE) else _FAMILIES
         at = self.random()
         for family in families:
             at -= family.weight
@@ -150,19 +149,19 @@ class _Writer:
         return families[-1]
 
     def domain(self, scope: str) -> tables.Domain:
-        """A domain that suits templates of `scope`, any domain where `scope` names none."""
+        """A random domain of this `scope`; of any scope where no domain has it."""
         if self.test and scope != "story" and self.chance(0.1):
             return tables.TEST_DOMAIN
         return self.pick([domain for domain in tables.DOMAINS if domain.scope == scope] or tables.DOMAINS)
 
     def frame(self, domain: tables.Domain) -> str:
-        """What stands around the review proper and says nothing about it."""
+        """A format string: {text} is the review, around it are sentences that carry no evaluation."""
         before = self.word(domain.asides) + ". " if self.chance(0.35) else ""
         after = " " + self.word(tables.CLOSERS) + "." if self.chance(0.25) else ""
         return before + "{text}" + after
 
     def fills(self, domain: tables.Domain) -> dict[str, str]:
-        """What the slots that are no evaluation hold in this row; {s} may hold {kind} or {name} in turn."""
+        """The words for the slots that are no evaluations. The words for {s} can contain {kind} or {name}."""
         fills = {slot: self.word(entries) for slot, entries in tables.FILLS.items()}
         fills["kind"] = self.word(domain.kinds)
         fills["name"] = "".join(self.word(syllables) for syllables in tables.SYLLABLES)
@@ -173,50 +172,56 @@ class _Writer:
         return fills | {"s": f"the {aspect}{place}", "t": f"the {other}"}
 
     def evaluations(
-        self, slots: Sequence[tuple[str, str]], share: float, nouns: bool, num_words: int, num_safe: int
+        self,
+        slots: Sequence[tuple[str, str]],
+        negated_rate: float,
+        nouns: bool,
+        num_words: int,
+        num_safe: int,
     ) -> list[_Evaluation]:
-        """An evaluation a slot, no word twice, a `share` of them negated; half of all verdicts are positive."""
-        negated = [slot.isupper() and self.chance(share) for _, slot in slots]
+        """One evaluation a slot, no word twice, negated at `negated_rate`. Half of all verdicts are positive."""
+        negated = [slot.isupper() and self.chance(negated_rate) for _, slot in slots]
         adverbs = [tables.ADVERBS, tables.NOUN_ADVERBS if nouns else tables.ADJECTIVE_ADVERBS]
         negators = [tables.NEGATORS] + [tables.FINITE_NEGATORS] * all(verb for verb, _ in slots)
         if any(negated) and not self.test:
-            num_words = num_safe  # as a word and its modifier may be parted by `_turned`, the whole row keeps to these
+            # for all words of the row: `_reversed` can give a negator to another word
+            num_words = num_safe
         verdict = self.pick((1, -1))
         evaluations: list[_Evaluation] = []
-        for (_, slot), turned_over in zip(slots, negated, strict=True):
+        for (_, slot), is_negated in zip(slots, negated, strict=True):
             rank = self.pick([r for r in range(num_words) if all(r != e.rank for e in evaluations)])
             modifier = ""
-            if turned_over:
+            if is_negated:
                 modifier = self.word(self.pick(negators))
             elif slot.isupper() and self.chance(0.45):
                 modifier = self.word(self.pick(adverbs))
             wanted = -verdict if slot in "DEd" else verdict
-            evaluations.append(_Evaluation(-wanted if turned_over else wanted, rank, modifier, turned_over))
+            evaluations.append(_Evaluation(-wanted if is_negated else wanted, rank, modifier, is_negated))
         return evaluations
 
 
 @cache
-def _parts(entries: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The entries of a list that every split may use, and those held out."""
+def _split_entries(entries: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The entries of a list that every split uses, and those held out for test."""
     shared, _, held_out = entries.partition(" | ")
     return tuple(shared.split(";")), tuple(held_out.split(";")) if held_out else ()
 
 
 @cache
 def _word_lists(domain: tables.Domain, nouns: bool, general: bool) -> tuple[dict[int, list[str]], int]:
-    """The polarity words that suit, by polarity and rank, and how many of the first may be negated in train."""
+    """The polarity words for a domain, by polarity and rank, and how many of the first can be negated in train."""
     sources = [tables.NOUNS] if nouns else [tables.ADJECTIVES]
     if not nouns and not general:
         sources.append((domain.positive, domain.negative))
     words: dict[int, list[str]] = {}
     for polarity, column in ((1, 0), (-1, 1)):
-        shared, held_out = zip(*(_parts(source[column]) for source in sources), strict=True)
-        words[polarity] = [word for part in (*shared, *held_out) for word in part]
-    return words, sum(len(_parts(positive)[0]) for positive, _ in sources)
+        shared, held_out = zip(*(_split_entries(source[column]) for source in sources), strict=True)
+        words[polarity] = [word for entries in (*shared, *held_out) for word in entries]
+    return words, sum(len(_split_entries(positive)[0]) for positive, _ in sources)
 
 
-def _turned(evaluations: Sequence[_Evaluation]) -> list[_Evaluation]:
-    """The same evaluations with every verdict reversed: by trading places where that is enough, else by antonyms."""
+def _reversed(evaluations: Sequence[_Evaluation]) -> list[_Evaluation]:
+    """The same evaluations with every verdict reversed: by exchanging places where possible, else by antonyms."""
     if len(evaluations) == 2:
         a, b = evaluations
         if a.polarity != b.polarity:
@@ -233,7 +238,7 @@ def _turned(evaluations: Sequence[_Evaluation]) -> list[_Evaluation]:
 
 
 def _polished(text: str, contracted: bool) -> str:
-    """`text` with "an" before vowels, a capital at the start of sentences, and "wasn't" for "was not" if wanted."""
+    """`text` with "an" before vowels and capitals at the start of sentences; `contracted`: "wasn't" for "was not"."""
     if contracted:
         text = _CONTRACTED.sub(r"\1n't", text)
     text = re.sub(r"\ba (?=[aeiou])", "an ", text)

@@ -1,12 +1,12 @@
-"""The words and templates of `builtin:reviews`, all written for this package; `builtin.py` puts them together."""
+"""The words and templates of `builtin:reviews`, all written for this package. `builtin.py` combines them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-# Words: in each list, entries before the `|` are for every split and those after it are held out. What that means: a
-# held-out topic, person, day or adverb occurs in test only; a held-out polarity word has no negator before it in train.
+# Words. In each list, every split uses the entries before the `|`; those after it are held out. A held-out topic,
+# person, day or adverb occurs in test only. A held-out polarity word is never negated in train.
 
 ADJECTIVES = (
     "superb;wonderful;delightful;charming;excellent;brilliant;lovely;splendid;terrific;fantastic;marvellous;"
@@ -28,7 +28,7 @@ STORY = (
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What one kind of review talks about; a template whose name begins with `scope` is kept to it."""
+    """The words of one kind of review. A template whose name begins with a scope is used with its domains only."""
 
     scope: Literal["lasting", "story"]
     kinds: str
@@ -132,11 +132,11 @@ NEGATORS = (
     "not at all;not in the least;not remotely;far from;anything but;by no means;in no way;nowhere near;"
     "the opposite of | not by any means;very far from;not in any way"
 )
-FINITE_NEGATORS = "never;never once | never at all;not once"  # these follow "is" and "was" alone
+FINITE_NEGATORS = "never;never once | never at all;not once"  # these follow only "is" and "was"
 
-# Templates. {C} and {B} agree with the verdict, {D} and {E} contradict it; {c} and {d} do so as bare adjectives. In a
-# pair the first text agrees with {X} or {x}, the second contradicts it. {s} and {t} are two aspects of the {kind} under
-# review. A name that begins with "lasting" or "story" keeps the template to domains of that scope.
+# Templates. {C} and {B} agree with the verdict, {D} and {E} contradict it; {c} and {d} do the same, as adjectives
+# with no modifier. In a pair, the first text agrees with {X} or {x}, the second contradicts it. {s} and {t} are two
+# aspects of the {kind} under review. A name that begins with "lasting" or "story" is for domains of that scope.
 
 PLAIN = {
     "was": "{s} was {C}.",
@@ -218,7 +218,7 @@ PAIRS = {
     "far-close": ("far from home I found {s} close to {x}.", "close to home I found {s} far from {x}."),
 }
 
-# Held out: each is put together from moves that train shows one at a time.
+# Held out: each combines constructions that train contains one at a time.
 TEST_CONTRAST = {
     "expected-found": "I expected {s} to be {D}, but I found it {C}.",
     "was-called": "{s} was {C}, yet {who} called it {D}.",

@@ -1,4 +1,4 @@
-"""Which columns of a table a content is read from, and the row that their values make."""
+"""The columns of a table that a content is read from, and the rows made of their values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _SHOWN_CHARS = 40
 
 
 def missing_columns(names: Sequence[str], reading: Reading) -> str | None:
-    """What the table lacks, what it has and which key to set, or None where it has all that is read."""
-    lacking = [(key, name) for key, name in reading.content.columns(reading) if name not in names]
-    if not lacking:
+    """The error where columns are missing: which, what the table has, which key to set. None where all are there."""
+    missing = [(key, name) for key, name in reading.content.columns(reading) if name not in names]
+    if not missing:
         return None
     shown = ", ".join(
         name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}…" for name in names[:_SHOWN_COLUMNS]
     )
     more = f", … and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-    absent = " and ".join(f'no column "{name}"' for _, name in lacking)
-    near = "".join(dict.fromkeys(did_you_mean(name, map(readable, names)) for _, name in lacking))
-    keys = " and ".join(dict.fromkeys(f"data.{key}" for key, _ in lacking))
+    absent = " and ".join(f'no column "{name}"' for _, name in missing)
+    near = "".join(dict.fromkeys(did_you_mean(name, map(readable, names)) for _, name in missing))
+    keys = " and ".join(dict.fromkeys(f"data.{key}" for key, _ in missing))
     return f"{absent} (have: {readable(shown)}{more}).{near} Set {keys}{_header_hint(names, reading)}"
 
 
@@ -33,18 +33,18 @@ def _header_hint(names: Sequence[str], reading: Reading) -> str:
     if reading.config.columns is not None:
         return " or data.columns"
     if len(names) == 1 and "\t" in names[0]:
-        return ", or data.format: tsv if tabs stand between the columns"
+        return ", or data.format: tsv if tabs separate the columns"
     if len(names) == 1 and ";" in names[0]:
-        return "; if semicolons stand between the columns, save the file with commas"
+        return "; if semicolons separate the columns, save the file with commas"
     if any(len(name) > _SHOWN_CHARS or len(name.split()) > 3 or name.isdecimal() for name in names):
-        return ", or data.columns if the file has no header row: this one looks like data"
+        return ", or data.columns if the file has no header row: its first row looks like data"
     return ""
 
 
 def as_text(value: object) -> str:
     """A cell as the text that it would be in a CSV file: null is empty, true is "true", a list is JSON.
 
-    Raises RowError for a value that JSON could read and cannot write.
+    Raises RowError for a value that is nested too deeply.
     """
     match value:
         case str():
@@ -57,13 +57,13 @@ def as_text(value: object) -> str:
             try:
                 return json.dumps(value, ensure_ascii=False, default=str)
             except RecursionError:
-                raise RowError("a value is nested too deep to be written out") from None
+                raise RowError("a value is nested too deeply to be written as text") from None
         case _:  # dates, decimals
             return str(value)
 
 
 class Columns:
-    """The columns of one table. Raises DataError, naming `where`, if one that is read is not there."""
+    """The columns of one table, which make rows of its values. Raises DataError at `where` if a column is missing."""
 
     def __init__(
         self, names: Sequence[str], reading: Reading, path: str, where: str, escapes: bool = False
@@ -78,7 +78,7 @@ class Columns:
         self._kept = kept if reading.keep_fields else None
 
     def row(self, values: Sequence[object], line: int) -> Row[Any]:
-        """The row of these values, in the order of `names`; a row that cannot be used carries its `error`."""
+        """The row of these values, which are in the order of `names`. A row that cannot be used has an `error`."""
         fields = None
         try:
             if self._kept is not None:

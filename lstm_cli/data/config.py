@@ -1,4 +1,4 @@
-"""The `data:` section: where the rows are and how they are read."""
+"""The `data:` section of the config: where the rows are and how they are read."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class DataConfig(Config):
     )
     dev: str | list[str] | float = Field(
         default=0.1,
-        description="rows that choose the best epoch: the same kinds of source, or a fraction cut from train "
-        "(stratified by label, seeded; copies of one text stay on one side)",
+        description="rows by which the best epoch is chosen: the same kinds of source, or a fraction cut from train "
+        "(stratified by label, seeded; all copies of a text go to the same side)",
     )
     test: str | list[str] | float | None = Field(
         default=None,
         description="rows for the final score: the same kinds of source, a fraction cut from train before dev is, "
-        "or fold:3/10, the third of ten parts of train, which no seed moves; null: none",
+        "or fold:3/10, the third of ten folds of train, whatever the seed; null: none",
     )
     unlabelled: str | list[str] | None = Field(
         default=None,
         description="more text of the same kind, without labels, to pretrain on: the same kinds of source, or "
-        "text files with one document a line; null: the training rows alone",
+        "text files with one document a line; null: only the training rows",
     )
     text_column: str | list[str] = Field(
-        default="text", description="column that holds the text; the texts of a list of columns are joined"
+        default="text", description="column that holds the text; a list of columns is joined to one text"
     )
     label_column: str = Field(default="label", description="column that holds the label")
-    join: str = Field(default=" ", description="what stands between the texts of several text columns")
+    join: str = Field(default=" ", description="what is put between the texts of several text columns")
     format: Format = Field(
         default="auto",
         description="csv, tsv, jsonl, parquet, text (one document a line, no labels), folder (one sub-folder "
@@ -49,7 +49,7 @@ class DataConfig(Config):
     )
     encoding: str = Field(
         default="utf-8",
-        description="how bytes become text: utf-8, latin-1, cp1252, utf-16, gb18030 or another",
+        description="encoding of the files: utf-8, latin-1, cp1252, utf-16, gb18030 or another",
     )
     columns: list[str] | None = Field(
         default=None, description="names of the columns, in order, of a CSV or TSV file without a header row"
@@ -63,7 +63,7 @@ class DataConfig(Config):
     @field_validator("train", "dev", "test", "unlabelled", "text_column", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
-        """One fault in plain words where the union would report one for each of its branches."""
+        """One message where pydantic would report one for each type of the union."""
         if isinstance(value, bool | dict) or value in ("", []):
             raise ValueError("must be a name or path, or a list of them")
         if isinstance(value, list) and not all(isinstance(one, str) and one for one in value):
@@ -72,20 +72,20 @@ class DataConfig(Config):
 
     @field_validator("dev", "test")
     @classmethod
-    def _a_share_is_a_share(cls, value: str | list[str] | float | None) -> str | list[str] | float | None:
+    def _check_fraction(cls, value: str | list[str] | float | None) -> str | list[str] | float | None:
         if isinstance(value, float) and not 0 < value < 1:
             raise ValueError("must be a path, or a fraction of train between 0 and 1 such as 0.1")
         return value
 
     @field_validator("train", "dev", "test")
     @classmethod
-    def _a_fold_is_for_test(cls, value: object, info: ValidationInfo) -> object:
+    def _check_fold(cls, value: object, info: ValidationInfo) -> object:
         named = value if isinstance(value, list) else [value]
         if any(isinstance(one, str) and one.startswith(FOLD) for one in named):
             if info.field_name != "test":
-                raise ValueError("must be no fold: that is a part of train for data.test alone")
+                raise ValueError("must not be a fold: only data.test can be one")
             if isinstance(value, list):
-                raise ValueError("must be one fold and nothing beside it, such as fold:3/10")
+                raise ValueError("must be a single fold, such as fold:3/10, and not a list")
             _fold(str(value))
         return value
 
@@ -94,7 +94,7 @@ class DataConfig(Config):
     def _label_is_no_text(cls, value: str, info: ValidationInfo) -> str:
         texts = info.data.get("text_column", [])
         if value in ([texts] if isinstance(texts, str) else texts):
-            raise ValueError("must be another column than data.text_column: the model would read the answer")
+            raise ValueError("must not be a column of data.text_column: the model would read the label")
         return value
 
     @field_validator("encoding")
@@ -108,17 +108,17 @@ class DataConfig(Config):
     @classmethod
     def _columns_are_distinct(cls, value: list[str] | None) -> list[str] | None:
         if value is not None and (not value or len(set(value)) < len(value)):
-            raise ValueError("must name every column of the file, each by another name")
+            raise ValueError("must name every column of the file, each with its own name")
         return value
 
     @property
     def fold(self) -> tuple[int, int] | None:
-        """(3, 10) where data.test is fold:3/10, the third of ten parts of train."""
+        """(3, 10) where data.test is fold:3/10, the third of ten folds of train; else None."""
         is_fold = isinstance(self.test, str) and self.test.startswith(FOLD)
         return _fold(str(self.test)) if is_fold else None
 
     def sources(self) -> dict[str, str | list[str]]:
-        """What is named for each of train, dev and test; a split that is cut from train is not among them."""
+        """The paths of train, dev and test. A split that is cut from train is left out."""
         named = {"train": self.train, "dev": self.dev, "test": None if self.fold else self.test}
         return {split: paths for split, paths in named.items() if isinstance(paths, str | list)}
 
@@ -129,9 +129,11 @@ class DataConfig(Config):
 
 
 def _fold(text: str) -> tuple[int, int]:
-    """fold:3/10 -> (3, 10). Raises ValueError where it is none."""
+    """fold:3/10 -> (3, 10). Raises ValueError for another form."""
     numbers = re.fullmatch(rf"{FOLD}([0-9]{{1,9}})/([0-9]{{1,9}})", text)
     number, count = map(int, numbers.groups()) if numbers else (0, 0)
     if count < 2 or not 1 <= number <= count:
-        raise ValueError("must read fold:NUMBER/COUNT, such as fold:1/10 to fold:10/10; COUNT is at least 2")
+        raise ValueError(
+            "must have the form fold:NUMBER/COUNT, such as fold:1/10 to fold:10/10; COUNT is at least 2"
+        )
     return number, count

@@ -1,4 +1,4 @@
-"""Text to learn a language from: the training rows and rows without labels, less what dev and test are scored on."""
+"""The text for a language model: the training rows and unlabelled rows, without the texts of dev and test."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
 _HELD_OUT, _FEWEST_HELD_OUT, _MOST_HELD_OUT = 0.01, 8, 300
-"""Share of the texts that the language model is judged by, and how many at least and at most: a softmax over 30,000
-words takes as long for one text as twenty of training."""
+"""The fraction of the texts that the language model is scored on, and the least and greatest number of them. Scoring a
+text with a softmax over 30,000 words takes as long as training on twenty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """The rows of several sources, one source after the other; nothing is held in memory."""
 
-    parts: tuple[Rows[Text], ...]
+    members: tuple[Rows[Text], ...]
 
     def __iter__(self) -> Iterator[Row[Text]]:
-        return chain.from_iterable(self.parts)
+        return chain.from_iterable(self.members)
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(map(len, self.members))
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return tuple(source for part in self.parts for source in part.sources)
+        """The files, folders and data sets of all members."""
+        return tuple(source for rows in self.members for source in rows.sources)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of all that decides these rows."""
-        return hashlib.sha256(json.dumps([part.digest() for part in self.parts]).encode()).hexdigest()
+        """SHA-256 (hex) of everything that determines these rows."""
+        return hashlib.sha256(json.dumps([rows.digest() for rows in self.members]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusSplits:
-    """What a language model learns from and what it is judged by; `whole` is both.
+    """The texts that a language model is trained on and those that it is scored on; `whole` is both.
 
-    `num_left_out` rows without labels are in neither, because theirs is the text of a dev or test row.
+    `num_left_out` unlabelled rows are in neither, because their text is that of a dev or test row.
     """
 
     whole: Corpus
@@ -57,35 +58,35 @@ class CorpusSplits:
 
 
 def open_unlabelled(config: DataConfig, paths: str | Sequence[str]) -> Rows[Text]:
-    """The rows of `data.unlabelled`; the training files' format says nothing of these. Raises DataError."""
+    """The rows of `data.unlabelled`, whose format can differ from that of the training files. Raises DataError."""
     plain = config.model_copy(update={"format": "auto"})
     return open_rows(paths, plain, "unlabelled", labelled=False, content=Text)
 
 
 def load_corpus(config: DataConfig, splits: Splits[Text], seed: int) -> CorpusSplits:
-    """The training rows, and those of `data.unlabelled`. Copies of one text are held out together.
+    """The training rows and those of `data.unlabelled`. All copies of a text go to the same side.
 
-    Raises DataError.
+    Raises DataError for rows that cannot be read, and where too few texts differ to hold any out.
     """
-    parts, num_left_out = [splits.train], 0
+    members, num_left_out = [splits.train], 0
     if config.unlabelled is not None:
         unlabelled = open_unlabelled(config, config.unlabelled)
         scored = chain(splits.dev, splits.test or ())
         kept = ~np.isin(content_hashes(unlabelled), np.unique(content_hashes(scored)))
-        parts.append(unlabelled.select(kept))
+        members.append(unlabelled.select(kept))
         num_left_out = int((~kept).sum())
-    whole = Corpus(tuple(parts))
+    whole = Corpus(tuple(members))
     wanted = max(min(_FEWEST_HELD_OUT, len(whole) // 2), min(_HELD_OUT * len(whole), _MOST_HELD_OUT))
     held_out = held_out_mask(whole, wanted / max(len(whole), 1), seed, stratified=False)
     if not held_out.any():
         raise DataError(
-            f"{', '.join(whole.sources)}: {len(whole)} texts, too few that differ to hold any of them out; "
+            f"{', '.join(whole.sources)}: {len(whole)} texts, of which too few differ to hold any out; "
             f"try data.unlabelled, or task.encoder.init_from=null"
         )
-    masks = np.split(held_out, np.cumsum([len(part) for part in parts])[:-1])
+    masks = np.split(held_out, np.cumsum([len(rows) for rows in members])[:-1])
     return CorpusSplits(
         whole,
-        Corpus(tuple(part.select(~mask) for part, mask in zip(parts, masks, strict=True))),
-        Corpus(tuple(part.select(mask) for part, mask in zip(parts, masks, strict=True))),
+        Corpus(tuple(rows.select(~mask) for rows, mask in zip(members, masks, strict=True))),
+        Corpus(tuple(rows.select(mask) for rows, mask in zip(members, masks, strict=True))),
         num_left_out,
     )

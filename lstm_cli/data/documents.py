@@ -1,4 +1,4 @@
-"""Readers of plain text: a document a line or a file, fastText's labelled lines, a stream such as stdin."""
+"""Readers of plain text: one document a line or a file, fastText's labelled lines, and streams such as stdin."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
 LABEL_PREFIX = "__label__"
-_LABELS = re.compile(rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII)  # ASCII: a no-break space is no separator
+_LABELS = re.compile(
+    rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII
+)  # ASCII: a no-break space does not separate labels
 
 
 def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a line of `stream`, as the lines come and in constant memory; `stream` stays open."""
+    """One row a line, as soon as the line is there and in constant memory. `stream` stays open."""
     text = decode(stream, reading.config.encoding)
     try:
         with naming(name):
@@ -37,7 +39,7 @@ def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[A
 
 
 def read_lines(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a line, the empty ones too. Only `\\n` and `\\r\\n` end a line."""
+    """One row a line, also for an empty line. Only `\\n` and `\\r\\n` end a line."""
     with open_text(path, reading.config.encoding) as stream:
         yield from _lines(stream, path, reading)
 
@@ -62,14 +64,14 @@ def _row(
 
 
 def starts_with_label(path: str, encoding: str) -> bool:
-    """Whether the first line of `path` that is not blank begins as fastText's lines do."""
+    """Whether the first line of `path` that is not blank begins with a fastText label."""
     with open_text(path, encoding) as stream:
         first = next((line for line in bounded_lines(stream) if line.strip()), "")
     return first.lstrip().startswith(LABEL_PREFIX)
 
 
 def read_fasttext(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of lines like `__label__positive a fine film`; blank lines are no rows."""
+    """One row a line such as `__label__positive a fine film`. Blank lines are skipped."""
     encoding = reading.config.encoding
     with open_text(path, encoding) as stream:
         for line, raw in enumerate(bounded_lines(stream), 1):
@@ -89,19 +91,22 @@ def _label_fault(text: str) -> str | None:
     found = _LABELS.match(text)
     labels = found[1].split() if found else []
     if not labels:
-        return f"no {LABEL_PREFIX} at the start of the line, so no label"
+        return f"the line does not start with {LABEL_PREFIX}, so it has no label"
     if len(labels) > 1:
-        return f"{len(labels)} labels on one line: more than one label a text is not supported yet"
+        return f"{len(labels)} labels on one line; more than one label a text is not supported yet"
     return "the label is empty" if labels[0] == LABEL_PREFIX else None
 
 
 def read_class_folders(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a file of `path`/CLASS/**, in the order of their names, without hidden files and folders."""
+    """One row for each file of `path`/CLASS/**, sorted by name, without hidden files and folders.
+
+    Raises DataError for a folder without sub-folders.
+    """
     classes = sorted(child.name for child in Path(path).iterdir() if child.is_dir() and child.name[0] != ".")
     if not classes:
         raise DataError(
-            f"{path}: a folder without sub-folders. One sub-folder a class is needed, with a file for each "
-            f"text; for the files of a folder write a glob such as {Path(path) / '*.csv'}"
+            f"{path}: a folder without sub-folders. It needs one sub-folder for each class, with a file for each "
+            f"text; to read the files of a folder, write a glob such as {Path(path) / '*.csv'}"
         )
     for label in classes:
         folder = Path(path) / label
@@ -110,7 +115,7 @@ def read_class_folders(path: str, reading: Reading) -> Iterator[Row[Any]]:
 
 
 def read_documents(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a file below `path`, in the order of their names, with its relative path as the field `id`."""
+    """One row for each file below `path`, sorted by name, with its relative path as the field `id`."""
     for name in files_below(path):
         yield _document(Path(path) / name, None, reading, {"id": readable(name)})
 
@@ -122,9 +127,9 @@ def _document(path: Path, label: str | None, reading: Reading, fields: dict[str,
 
 
 def files_below(folder: str) -> list[str]:
-    """Paths of the files below `folder`, relative to it and sorted, without hidden files and folders.
+    """The paths of the files below `folder`, relative to it and sorted, without hidden files and folders.
 
-    Raises DataError for a pipe or another thing that opening could wait on for ever.
+    Raises DataError for a pipe or anything else whose opening could wait for ever.
     """
     found = []
     for root, folders, names in os.walk(folder):
@@ -132,7 +137,7 @@ def files_below(folder: str) -> list[str]:
         found += [Path(root) / name for name in names if not name.startswith(".")]
     for path in found:
         if not path.is_file():
-            raise DataError(f"{path}: not a regular file; take it out of the folder")
+            raise DataError(f"{path}: not a regular file; move it out of the folder")
     return sorted(str(path.relative_to(folder)) for path in found)
 
 

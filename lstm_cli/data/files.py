@@ -1,10 +1,10 @@
-"""Files as streams of text: unpacked, decoded, and with the bytes that are no text marked instead of fatal.
+"""Files as streams of text: unpacked and decoded, with marks for the bytes that cannot be decoded.
 
-A byte that does not belong to the encoding becomes the lone surrogate U+DC00 + byte (as in Python's own
-surrogateescape, but for bytes under 0x80 too, which UTF-16 needs). So one bad row is one bad row: the reader
-goes on, finds the mark with `text_fault` and can name the line; a strict decoder only knows an offset.
+A byte that is invalid in the encoding becomes the lone surrogate U+DC00 + byte, the mark (as in Python's own
+surrogateescape, but for bytes below 0x80 too, which UTF-16 needs). So a bad byte spoils one row only: the reader
+continues, finds the mark with `text_fault` and names the line. A strict decoder would stop, and know only an offset.
 
-A small file may unpack to a line without an end, so no line and no text is held beyond a limit.
+A small file can unpack to an endless line, so the length of a line and of a text is limited.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 PACKED = (".gz", ".xz", ".zst")
 MAX_LINE_CHARS = 2**24
-"""Of a line, or of a row of CSV: what 16 million characters hold takes up to 0.4 GB once it is split or parsed."""
+"""Of a line, or of a row of CSV. 16 million characters take up to 0.4 GB after splitting or parsing."""
 MAX_TEXT_CHARS = 3_000_000
-"""Of one text, five times a text of 100,000 words: the library's tokenizers take up to 414 bytes a character."""
+"""Of one text, five times as long as 100,000 words. The library's tokenizers take up to 414 bytes a character."""
 _CHUNK_BYTES = 2**16
 _XZ_MEMORY = 2**27
-"""What unpacking may take: twice what the highest preset of xz asks for; a crafted file can ask for 4 GB."""
+"""Bytes for unpacking, twice as many as the highest preset of xz needs. A crafted file can demand 4 GB."""
 ESCAPE = "lstm_cli.escape"
 _MARK = 0xDC00
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -62,19 +62,19 @@ codecs.register_error(ESCAPE, _escape)
 
 
 def encoding_fault(name: str) -> str | None:
-    """Why `name` is no encoding of text, or None where it is one."""
+    """The error where `name` is not an encoding of text, else None."""
     try:
         "text".encode(name)
     except (LookupError, ValueError):  # ValueError: a NUL in the name, or the codec called "undefined"
         near = did_you_mean(name, _USUAL_ENCODINGS).strip()
-        return f"must be an encoding of text such as utf-8, latin-1 or utf-16{near and f' ({near})'}"
+        return f"must be an encoding of text, such as utf-8, latin-1 or utf-16{near and f' ({near})'}"
     return None
 
 
 def text_fault(text: str, place: str, encoding: str | None, limit: int = MAX_TEXT_CHARS) -> str | None:
-    """Why `text` cannot be used, or None. `encoding` None: marks come from JSON escapes, not from bytes."""
+    """Why `text` cannot be used, or None where it can. `encoding` None: lone surrogates come from JSON escapes."""
     if len(text) > limit:
-        return f"{place} has more than {limit:,} characters. Is it one text? If so, cut it into several"
+        return f"{place} has more than {limit:,} characters. Is it one text? If so, divide it into several"
     if text.isascii():
         return None
     try:
@@ -96,7 +96,7 @@ def text_fault(text: str, place: str, encoding: str | None, limit: int = MAX_TEX
 
 
 def readable(text: str) -> str:
-    """`text` with every mark replaced by U+FFFD, so that it can be written out."""
+    """`text` with every lone surrogate replaced by U+FFFD, so that it can be encoded."""
     return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
@@ -112,7 +112,7 @@ def open_binary(path: str) -> BinaryIO:
         case ".xz":
             return io.BufferedReader(_XzFile(path), _CHUNK_BYTES)
         case ".zst":
-            import pyarrow as pa  # the standard library reads Zstandard from Python 3.14 on only
+            import pyarrow as pa  # the standard library reads Zstandard only from Python 3.14 on
 
             return cast(BinaryIO, pa.input_stream(path, compression="zstd"))
         case _:
@@ -120,7 +120,7 @@ def open_binary(path: str) -> BinaryIO:
 
 
 class _XzFile(io.RawIOBase):
-    """An .xz file, unpacked; as `lzma.open`, but within `_XZ_MEMORY`."""
+    """An .xz file, unpacked as by `lzma.open`, but with at most `_XZ_MEMORY` bytes of memory."""
 
     def __init__(self, path: str) -> None:
         self._packed = Path(path).open("rb")  # noqa: SIM115 - closed by close
@@ -138,7 +138,7 @@ class _XzFile(io.RawIOBase):
         content = b""
         while not content:
             packed = b""
-            if self._unpacker.eof:  # of one stream; another may follow, after padding with zeros
+            if self._unpacker.eof:  # the end of one stream; another can follow, after padding with zeros
                 packed = self._unpacker.unused_data
                 while not (packed := packed.lstrip(b"\0")):
                     if not (packed := self._packed.read(_CHUNK_BYTES)):
@@ -156,7 +156,7 @@ class _XzFile(io.RawIOBase):
 
 
 def bounded_lines(stream: TextIO) -> Iterator[str]:
-    """The lines of `stream`; of one with more than `MAX_LINE_CHARS` the rest is passed over, so that it shows."""
+    """The lines of `stream`. A line that is too long is cut at `MAX_LINE_CHARS` + 1, which shows that it was."""
     while line := stream.readline(MAX_LINE_CHARS + 1):
         yield line
         while len(line) > MAX_LINE_CHARS and not line.endswith("\n"):
@@ -164,35 +164,35 @@ def bounded_lines(stream: TextIO) -> Iterator[str]:
 
 
 def decode(stream: BinaryIO, encoding: str, newline: Literal["", "\n"] = "\n") -> io.TextIOWrapper:
-    """`stream` as text, without a byte-order mark. `newline` as in `open`: here only `\\n` ends a line."""
+    """`stream` as text, without a byte-order mark. `newline` is that of `open`; by default only `\\n` ends a line."""
     name = "utf-8-sig" if _is_utf8(encoding) else encoding
     return io.TextIOWrapper(stream, encoding=name, errors=ESCAPE, newline=newline)
 
 
 @contextmanager
 def open_text(path: str, encoding: str, newline: Literal["", "\n"] = "\n") -> Iterator[TextIO]:
-    """The file as text; what goes wrong in opening, unpacking or reading it is a DataError that names it."""
+    """The file as text. Errors in opening, unpacking or reading it become a DataError that names it."""
     with naming(path), open_binary(path) as binary, decode(binary, encoding, newline) as text:
         yield text
 
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Turn the faults of a file that cannot be opened, unpacked or read to its end into a `DataError`."""
+    """Turn errors in opening, unpacking or reading a file into a DataError that names `path`."""
     try:
         yield
-    except UnicodeError as fault:  # the codec's own: UTF-16 or UTF-32 without the mark of its byte order
+    except UnicodeError as fault:  # from the codec: UTF-16 or UTF-32 without a byte-order mark
         raise DataError(f"{path}: {fault}. Try data.encoding: utf-16-le or utf-8") from fault
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as fault:
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
         hint = ""
         if Path(path).suffix.lower() in PACKED:
-            hint = f". Is it damaged, or not packed as its ending {Path(path).suffix} says?"
+            hint = f". Is it damaged, or not compressed as its ending {Path(path).suffix} says?"
         raise DataError(f"{path}: cannot be read: {reason}{hint}") from fault
 
 
 def sha256_of_file(path: str) -> str:
-    """SHA-256 (hex) of the bytes on the disk, read once in a process while size and time stay as they are."""
+    """SHA-256 (hex) of the bytes on the disk. A process reads them again only if size or time have changed."""
     with naming(path):
         state = Path(path).stat()
         return _sha256(path, state.st_size, state.st_mtime_ns)

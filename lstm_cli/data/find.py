@@ -1,4 +1,4 @@
-"""From what stands in the config to sources: each a file, a folder or a data set, with its format."""
+"""From the paths in the config to sources: files, folders and data sets, each with its format."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _SHOWN_FILES = 5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something that rows are read from, and as what."""
+    """A file, a folder or a data set, and the format in which it is read."""
 
     path: str
     kind: Kind
 
 
 def find_sources(paths: str | Sequence[str], role: str, reading: Reading) -> tuple[Source, ...]:
-    """The sources that `paths` name, in their order; what a glob matches is sorted.
+    """The sources that `paths` name, in this order; the matches of a glob are sorted.
 
-    Raises DataError for a path that is not there, a glob that matches nothing, a file whose format cannot be
-    told, and for text without labels where labels are needed.
+    Raises DataError for a path that does not exist, a glob without a match, a file of unknown format, and for plain
+    text where labels are needed.
     """
     key = f"data.{role}: " if role in ("train", "dev", "test", "unlabelled") else ""
     sources = []
@@ -59,25 +59,25 @@ def find_sources(paths: str | Sequence[str], role: str, reading: Reading) -> tup
 
 def _expand(path: str, key: str) -> Iterator[str]:
     path = str(Path(path).expanduser())
-    if Path(path).exists():  # first, because a file's own name may hold brackets
+    if Path(path).exists():  # before globbing, because a file name can contain brackets
         yield path
     elif glob.has_magic(path):
-        # not Path.glob: that takes no absolute pattern and finds hidden files
+        # Path.glob takes no absolute pattern and finds hidden files
         found = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
         if not found:
-            raise DataError(f"{key}no file matches {path}{_beside(path)}")
+            raise DataError(f"{key}no file matches {path}{_nearby(path)}")
         yield from found
     else:
-        raise DataError(f"{key}no file or folder {path}{_beside(path)}")
+        raise DataError(f"{key}no file or folder {path}{_nearby(path)}")
 
 
-def _beside(path: str) -> str:
-    """What there is in the place of a path that is not there."""
+def _nearby(path: str) -> str:
+    """A hint for a path that does not exist: the nearest name, or what the folder holds."""
     folder = Path(path).parent
     while glob.has_magic(str(folder)):
         folder = folder.parent
     if not folder.is_dir():
-        return f": there is no folder {folder} (looked from {Path.cwd()})"
+        return f": there is no folder {folder} (the working folder is {Path.cwd()})"
     names = sorted(child.name for child in folder.iterdir() if child.name[0] != ".")
     if near := did_you_mean(Path(path).name, names):
         return f".{near}"
@@ -89,8 +89,8 @@ def _kind(path: str, key: str, reading: Reading) -> Kind:
     kind = _kind_of_folder(path, key, reading) if Path(path).is_dir() else _kind_of_file(path, key, reading)
     if kind == "text" and reading.labelled:
         raise DataError(
-            f"{key}{path}: plain text holds no labels. Use CSV, TSV, JSON Lines or Parquet with a label "
-            f"column, a folder with one sub-folder a class, or lines that begin with __label__NAME"
+            f"{key}{path}: plain text has no labels. Use CSV, TSV, JSON Lines or Parquet with a label "
+            f"column, a folder with one sub-folder for each class, or lines that begin with __label__NAME"
         )
     return kind
 
@@ -99,8 +99,8 @@ def _kind_of_folder(path: str, key: str, reading: Reading) -> Kind:
     wanted = reading.config.format
     if wanted not in ("auto", "folder") and not (wanted == "text" and not reading.labelled):
         raise DataError(
-            f"{key}{path}: a folder, and data.format is {wanted}. For its files write a glob such as "
-            f"{Path(path) / f'*.{wanted}'}, for one sub-folder a class data.format: folder"
+            f"{key}{path}: a folder, but data.format is {wanted}. To read its files, write a glob such as "
+            f"{Path(path) / f'*.{wanted}'}; if it has one sub-folder for each class, set data.format: folder"
         )
     return "class_folders" if reading.labelled else "documents"
 
@@ -108,16 +108,16 @@ def _kind_of_folder(path: str, key: str, reading: Reading) -> Kind:
 def _kind_of_file(path: str, key: str, reading: Reading) -> Kind:
     if not Path(path).is_file():
         raise DataError(
-            f"{key}{path}: not a regular file: rows are read more than once. Copy it into a file first"
+            f"{key}{path}: not a regular file, but rows are read more than once. Copy it into a file first"
         )
     match reading.config.format:
         case "auto":
             return _kind_by_name(path, key, reading)
-        case "folder" if not reading.labelled:  # a model trained on folders reads any file
+        case "folder" if not reading.labelled:  # a model that was trained on folders can read any file
             return _kind_by_name(path, key, reading)
         case "folder":
             raise DataError(
-                f"{key}{path}: a file, and data.format is folder. Give its folder, or data.format: auto"
+                f"{key}{path}: a file, but data.format is folder. Name the folder, or set data.format: auto"
             )
         case "csv" | "tsv" | "jsonl" | "parquet" | "text" | "fasttext" as kind:
             return kind
@@ -133,7 +133,7 @@ def _kind_by_name(path: str, key: str, reading: Reading) -> Kind:
     if kind is None:
         known = f"{' '.join(_KIND_OF_SUFFIX)}, each also with {' '.join(PACKED)}"
         raise DataError(
-            f"{key}{path}: the name does not tell the format (known: {known}). "
+            f"{key}{path}: the file name does not show the format (known: {known}). "
             f"Set data.format: csv, tsv, jsonl, parquet, text or fasttext"
         )
     if kind == "text" and starts_with_label(path, reading.config.encoding):

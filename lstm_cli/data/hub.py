@@ -1,4 +1,4 @@
-"""Rows that lie in no file of the user's own: data sets of the Hugging Face Hub, and the built-in corpus."""
+"""Rows that are in no file of the user: data sets of the Hugging Face Hub, and the built-in corpus."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BATCH_ROWS = 1000
 
 
 def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of `hub:NAME[:CONFIG][@SPLIT]`; `line` is the row's number, class numbers become their names.
+    """Rows of `hub:NAME[:CONFIG][@SPLIT]`. `line` is the row's number; class numbers become class names.
 
-    The split is by default that of the role: train, validation for dev, test. NAME may be a local folder of
-    the Hub's layout. Raises DataError where the data set or its columns cannot be had.
+    The default split is that of the role: train, validation for dev, test. NAME can be a local folder in the layout of
+    the Hub. Raises DataError where the data set cannot be loaded or lacks a column.
     """
     name, _, split = source.removeprefix(HUB).partition("@")
     name, _, config = name.partition(":")
@@ -39,7 +39,7 @@ def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
 
 
 def _class_name(value: object, names: list[str] | None) -> object:
-    """The name of a class; None for the -1 of a label that the data set keeps back."""
+    """The name of a class; None for -1, which stands for a label that the data set does not publish."""
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None
@@ -47,7 +47,7 @@ def _class_name(value: object, names: list[str] | None) -> object:
 
 @functools.cache
 def _load(source: str, name: str, config: str | None, split: str) -> Any:
-    """The `datasets.Dataset`: memory-mapped, so that holding on to it costs nothing."""
+    """The `datasets.Dataset`. It is memory-mapped, so keeping it takes no memory."""
     import datasets
 
     if not sys.stderr.isatty():
@@ -57,12 +57,12 @@ def _load(source: str, name: str, config: str | None, split: str) -> Any:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as fault:
         reason = " ".join(str(fault).split()).rstrip(".")
         raise DataError(
-            f"{source}: split {split} cannot be loaded: {reason}. The form is hub:NAME[:CONFIG][@SPLIT]"
+            f"{source}: split {split} cannot be loaded: {reason}. The name has the form hub:NAME[:CONFIG][@SPLIT]"
         ) from fault
 
 
 def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of the corpus that comes with the package; `line` is the row's number."""
+    """Rows of the built-in corpus; `line` is the row's number."""
     from lstm_cli.data import builtin
 
     role = "train" if role == "unlabelled" else role
@@ -72,8 +72,8 @@ def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]
 
 
 def check_builtin(source: str) -> None:
-    """Raise DataError where there is no such corpus."""
+    """Raise DataError where `source` is not the name of a built-in corpus."""
     if source != f"{BUILTIN}reviews":
         raise DataError(
-            f"{source}: no such corpus (have: {BUILTIN}reviews).{did_you_mean(source, [f'{BUILTIN}reviews'])}"
+            f"{source}: no such built-in corpus (have: {BUILTIN}reviews).{did_you_mean(source, [f'{BUILTIN}reviews'])}"
         )

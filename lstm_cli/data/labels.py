@@ -1,4 +1,4 @@
-"""The labels that the training rows have, and the number of each."""
+"""The labels of the training rows, and how many rows have each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """`names` in the order of the model's outputs, and the `counts` of each in train.
+    """The label `names` in the order of the model's outputs, and the `counts` of their training rows.
 
-    The order is that of the numbers where all names are integers, else that of the letters.
+    The names are sorted by number where all are integers, else alphabetically.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Labels:
 
     @classmethod
     def learn(cls, rows: Iterable[Row[Text]]) -> Labels:
-        """The labels of `rows`. Raises DataError where there are fewer than two."""
+        """The labels of `rows`. Raises DataError for a row without a label, and for fewer than two labels."""
         counter: Counter[str] = Counter()
         path = "the training data"
         for row in rows:
@@ -43,17 +43,17 @@ class Labels:
         if len(counter) < 2:
             only = "".join(f', all "{name}"' for name in counter)
             raise DataError(
-                f"{path}: {counter.total()} rows{only}: at least two labels are needed. Is it the right "
-                f"file, and data.label_column the right column?"
+                f"{path}: {counter.total()} rows{only}; at least two labels are needed. Is this the right "
+                f"file, and is data.label_column the right column?"
             )
         names = sorted(counter)
         if all(_INTEGER.fullmatch(name) for name in names):
-            names.sort(key=int)  # stable: 1 before 01 as the letters have it
+            names.sort(key=int)  # stable: 01 before 1, as sorted alphabetically
         return cls(tuple(names), tuple(counter[name] for name in names))
 
     def index(self, row: Row[Text]) -> int:
-        """The number of the row's label. Raises DataError, with the nearest name, for one train lacks."""
-        label = row.content.label or ""  # which no training row has
+        """The number of the row's label. Raises DataError, with the nearest name, for a label that train lacks."""
+        label = row.content.label or ""  # "" is the label of no training row
         number = self._numbers.get(label)
         if number is None:
             more = (
@@ -66,18 +66,20 @@ class Labels:
         return number
 
     def to_json(self) -> bytes:
-        """The names, as labels.json holds them."""
+        """The content of labels.json: the names."""
         return json.dumps(self.names, ensure_ascii=False, indent=2).encode()
 
     @classmethod
     def from_json(cls, data: bytes, counts: Sequence[int]) -> Labels:
-        """What `to_json` wrote, with the counts again. Raises ValueError for anything else."""
+        """Read what `to_json` wrote, and combine it with the counts. Raises ValueError for anything else."""
         names = json.loads(data)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError("labels must be a list of texts")
         if not len(set(names)) == len(names) == len(counts) >= 2:
-            raise ValueError(f"{len(names)} labels, {len(counts)} counts: two or more are needed, each once")
+            raise ValueError(
+                f"{len(names)} labels, {len(counts)} counts: at least two different labels are needed"
+            )
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
-            raise ValueError("every label needs the number of its training rows")
-        "".join(names).encode()  # half a character, which JSON may spell, could not be written out
+            raise ValueError("every label needs a positive number of training rows")
+        "".join(names).encode()  # raises for a lone surrogate, which JSON can express and UTF-8 cannot
         return cls(tuple(names), tuple(counts))

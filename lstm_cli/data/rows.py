@@ -1,4 +1,4 @@
-"""One row of a source, what a task asks of its content, and how rows are read."""
+"""A row, what its content must be able to do, and how rows are read."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from lstm_cli.data.config import DataConfig
 
 
 class RowError(ValueError):
-    """Why one row cannot be used; it becomes the row's `error`."""
+    """Why a row cannot be used. The message becomes the `error` of the row."""
 
 
 class Content(Protocol):
-    """What a row holds, such as a text and its label. A task names the class of contents that it reads.
+    """What a row holds, such as a text and its label. Each task names the class of contents that it reads.
 
-    A class that derives from this one need not be made of a text, and has no strata.
+    The methods with a body are defaults for a class that derives from this one.
     """
 
     @classmethod
     def columns(cls, reading: Reading) -> list[tuple[str, str]]:
-        """(key, column): each column of a table that is read, with the key of the `data:` section that names it."""
+        """(key, column) for each column that is read from a table; the `data:` key names the column."""
         ...
 
     @classmethod
     def from_values(cls, values: Sequence[object], reading: Reading, encoding: str | None) -> Self:
-        """The content of one value for each of `columns`. Raises RowError.
+        """The content made of one value for each of `columns`. Raises RowError.
 
-        `encoding` is that of the file's bytes; None where the values come from JSON escapes.
+        `encoding` is that of the file, for messages; None where lone surrogates come from JSON escapes.
         """
         ...
 
     @classmethod
     def from_text(cls, text: str, label: str | None) -> Self:  # noqa: ARG003
-        """The content of a text from a format without columns. Raises RowError where it cannot be made of one."""
+        """The content made of a text from a format without columns. Raises RowError where that cannot be."""
         raise RowError("plain text, where this task reads columns of values")
 
     @classmethod
     def empty(cls) -> Self:
-        """The content of a row that could not be read."""
+        """The content of a row that cannot be read."""
         ...
 
     def key(self) -> bytes:
-        """Equal for copies, which are never on two sides of a split."""
+        """A key that is equal for copies. All copies of a content go to the same split."""
         ...
 
     def stratum(self) -> str | None:
-        """The part of the data that a split draws from evenly, such as the label; None: there are no parts."""
+        """The stratum, such as the label: each split gets the same fraction of it. None: splits are not stratified."""
         return None
 
     def size(self) -> int:
-        """About how many characters or numbers are held in memory."""
+        """The approximate number of characters or numbers, which bounds the memory."""
         return len(self.key())
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The whole content, as values that JSON can hold."""
         ...
 
 
@@ -64,11 +64,11 @@ C = TypeVar("C", bound=Content, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Row(Generic[C]):
-    """A content and where it stands. `line` is the 1-based line on which the row starts in `path`.
+    """A content and its place: `line`, counted from 1, is the line in `path` on which the row starts.
 
-    For Parquet and Hub rows `line` is the 1-based row number; for a document that is a whole file it is 1.
-    `fields` holds the other columns where they are kept. `error` says why the row could not be read; its content
-    is then empty.
+    For Parquet and Hub rows `line` is the row number, counted from 1; for a document that is a whole file it is 1.
+    `fields` holds the other columns where they are kept. `error` says why the row cannot be read; its content is then
+    empty.
     """
 
     content: C
@@ -78,14 +78,16 @@ class Row(Generic[C]):
     error: str | None = None
 
     def where(self) -> str:
-        """`path:line`, the way in which every error names a row."""
+        """`path:line`, as every error names a row."""
         return f"{self.path}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How rows are read: the `data:` section, the class of their content, whether each must have a label, whether
-    other columns stay."""
+    """How rows are read: the `data:` section, and the class of their content.
+
+    `labelled`: every row must have a label. `keep_fields`: the columns that are not read stay as fields.
+    """
 
     config: DataConfig
     content: type[Content]
@@ -93,13 +95,13 @@ class Reading:
     keep_fields: bool = False
 
     def broken(self, path: str, line: int, error: str, fields: dict[str, str] | None = None) -> Row[Any]:
-        """A row that cannot be used, and why."""
+        """A row that cannot be used; `error` says why."""
         return Row(self.content.empty(), path, line, fields, error)
 
     def row_of_text(
         self, text: str, label: str | None, path: str, line: int, fields: dict[str, str] | None = None
     ) -> Row[Any]:
-        """A row of a format without columns."""
+        """A row from a format without columns."""
         try:
             return Row(self.content.from_text(text, label), path, line, fields)
         except RowError as fault:

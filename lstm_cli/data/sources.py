@@ -1,6 +1,6 @@
-"""Rows from wherever they lie, each with its file and line, and the splits of a run.
+"""Rows from all their sources, each with its file and line, and the splits of a run.
 
-Nothing is held in memory: whoever wants the rows again reads the files again.
+No rows are kept in memory: every iteration reads the files again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_r
 
 
 class Rows(Generic[C]):
-    """A sequence of rows that is read from its sources anew in every iteration, always in the same order."""
+    """A sequence of rows. Every iteration reads them from their sources again, in the same order."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Rows(Generic[C]):
 
     @property
     def selected(self) -> Mask | None:
-        """(N,) which of the sources' rows these are, or None where they are all."""
+        """(N,) True for the rows of the sources that are selected, or None where all are."""
         return self._mask
 
     def __iter__(self) -> Iterator[Row[C]]:
-        """Raises DataError for a source that cannot be read and, unless on_error is "row", for such a row."""
+        """Raises DataError for a source that cannot be read and, unless `on_error` is "row", for such a row."""
         rows = self._all_rows()
         if self._mask is None:
             yield from rows
@@ -89,7 +89,7 @@ class Rows(Generic[C]):
                 yield row
 
     def __len__(self) -> int:
-        """The number of rows; the first time they are read to count them."""
+        """The number of rows. The first call reads all rows to count them."""
         if self._count is None:
             self._count = sum(1 for _ in self) if self._mask is None else int(self._mask.sum())
         return self._count
@@ -107,7 +107,7 @@ class Rows(Generic[C]):
         return view
 
     def files(self) -> dict[str, str]:
-        """SHA-256 (hex) of every source by path: of a file, of a folder's files, of a data set's rows."""
+        """SHA-256 (hex) of every source by path: of a file, of all files of a folder, or of all rows of a data set."""
         if self._digests is None:
             self._digests = {source.path: self._sha256_of(source) for source in self._sources}
         return dict(self._digests)
@@ -116,7 +116,7 @@ class Rows(Generic[C]):
         match source.kind:
             case "class_folders" | "documents":
                 return sha256_of_folder(source.path)
-            case "hub" | "builtin":  # no files of the user's: what they give is what counts
+            case "hub" | "builtin":  # they are no files of the user, so their rows are hashed
                 digest = hashlib.sha256()
                 for row in _read(source, self._role, self._reading):
                     digest.update(
@@ -127,24 +127,24 @@ class Rows(Generic[C]):
                 return sha256_of_file(source.path)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of all that decides these rows: contents, formats, reading options and selection.
+        """SHA-256 (hex) of everything that determines these rows: contents, formats, options and selection.
 
-        Where the files lie is no part of it.
+        The paths of the files have no influence.
         """
         files = self.files()
         how = self._reading.config.model_dump(
             mode="json", exclude={"train", "dev", "test", "unlabelled", "format"}
         )
-        made_from: dict[str, Any] = {
+        inputs: dict[str, Any] = {
             "sources": [(source.kind, files[source.path]) for source in self._sources],
             "how": how,
             "labelled": self._reading.labelled,
             "keep_fields": self._reading.keep_fields,
             "mask": None if self._mask is None else hashlib.sha256(self._mask.tobytes()).hexdigest(),
         }
-        if self._reading.content is not Text:  # left out for texts: their digest is that of version 0.1
-            made_from["content"] = self._reading.content.__name__
-        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        if self._reading.content is not Text:  # not for texts: their digest stays that of version 0.1
+            inputs["content"] = self._reading.content.__name__
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _read(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
@@ -183,12 +183,12 @@ def open_rows(
     *,
     content: type[C],
 ) -> Rows[C]:
-    """The rows of `paths` (files, folders, globs, data sets) as the `data:` section says they are read.
+    """The rows of `paths` (files, folders, globs, data sets), read as the `data:` section says.
 
-    `role` is train, dev, test, unlabelled or predict: it names the key in errors and the split of a data set.
+    `role` is train, dev, test, unlabelled or predict; it names the key in errors and selects the split of a data set.
     `labelled`: every row must have a label; otherwise labels are neither needed nor read. `keep_fields`: the columns
-    that are not read as text or label stay as `Row.fields`. `on_error` "row": a row that cannot be read comes with
-    its `error`, so that every row in gives one out. Raises DataError.
+    that are not read as content stay as `Row.fields`. `on_error` "row": a row that cannot be read is returned with its
+    `error`, so that there is one row out for each row in. Raises DataError.
     """
     reading = Reading(config, content, labelled, keep_fields)
     return Rows(find_sources(paths, role, reading), role, reading, on_error)
@@ -197,13 +197,13 @@ def open_rows(
 def stream_rows(
     stream: BinaryIO, config: DataConfig, name: str = "stdin", *, content: type[C]
 ) -> Iterator[Row[C]]:
-    """One row a line of a binary stream, in constant memory; a line that is no text carries its `error`."""
+    """One row a line of a binary stream, in constant memory. A line that cannot be decoded has an `error`."""
     return read_stream(stream, name, Reading(config, content, labelled=False))
 
 
 @dataclass(frozen=True, slots=True)
 class Splits(Generic[C]):
-    """The rows to learn from, those that choose the best epoch, and those of the final score, if any."""
+    """The rows to train on, those by which the best epoch is chosen, and those of the final score, if there are any."""
 
     train: Rows[C]
     dev: Rows[C]
@@ -218,10 +218,10 @@ class Splits(Generic[C]):
 def load_splits(
     config: DataConfig, seed: int, on_error: Literal["raise", "row"] = "raise", *, content: type[C]
 ) -> Splits[C]:
-    """The splits of the `data:` section; a fold or fraction for test is cut from train, then a fraction for dev from
-    what is left. Raises DataError.
+    """The splits of the `data:` section. Raises DataError.
 
-    `on_error` as in `open_rows`.
+    A fold or fraction for test is cut from train first, then a fraction for dev from the rest. `on_error` is that of
+    `open_rows`.
     """
     found = {
         split: open_rows(paths, config, split, labelled=True, on_error=on_error, content=content)
@@ -231,20 +231,20 @@ def load_splits(
     if config.fold is not None:
         train, test = _cut(train, _in_fold(train, *config.fold))
     elif isinstance(config.test, float):
-        train, test = _cut(train, _share(train, config.test, seed, "test"))
+        train, test = _cut(train, _fraction(train, config.test, seed, "test"))
     if isinstance(config.dev, float):
-        train, dev = _cut(train, _share(train, config.dev, seed, "dev"))
+        train, dev = _cut(train, _fraction(train, config.dev, seed, "dev"))
     assert dev is not None
     return Splits(train, dev, test)
 
 
 def _cut(rows: Rows[C], held_out: Mask) -> tuple[Rows[C], Rows[C]]:
-    """The rows that stay, and those that `held_out` (N,) takes away."""
+    """The rows that stay, and the rows that the mask `held_out` (N,) takes out."""
     rows._count = len(held_out)
     return rows.select(~held_out), rows.select(held_out)
 
 
-def _share(rows: Rows[C], fraction: float, seed: int, split: str) -> Mask:
+def _fraction(rows: Rows[C], fraction: float, seed: int, split: str) -> Mask:
     held_out = held_out_mask(rows, fraction, seed)
     if not held_out.any():
         raise DataError(
@@ -255,11 +255,11 @@ def _share(rows: Rows[C], fraction: float, seed: int, split: str) -> Mask:
 
 
 def _in_fold(rows: Rows[C], number: int, count: int) -> Mask:
-    part = folds(rows, count)
-    if empty := count - len(np.unique(part[part > 0])):
+    fold_of = folds(rows, count)
+    if empty := count - len(np.unique(fold_of[fold_of > 0])):
         raise DataError(
-            f"data.test: {count} folds of {len(part)} training rows leave {empty} of them without a row "
-            f"(copies of a text are in one fold). Try fewer folds"
+            f"data.test: {count} folds of {len(fold_of)} training rows leave {empty} folds without a row "
+            f"(all copies of a text are in one fold). Try fewer folds"
         )
-    in_fold: Mask = part == number
+    in_fold: Mask = fold_of == number
     return in_fold

@@ -1,8 +1,8 @@
 """Readers of files with columns: CSV, TSV, JSON Lines and Parquet, each row with the line on which it starts.
 
-CSV goes through the standard library and not through pyarrow or `datasets`, because neither of those can
-tell the line of a row, and every error here names one; and because they hold a block of rows where this holds
-one. It costs little: splitting the 25,000 reviews (33 MB) of IMDB takes 0.12 s here and 0.03 s in pyarrow.
+CSV is read by the standard library and not by pyarrow or `datasets`: these do not know the line of a row, which every
+error here names, and they keep a block of rows in memory where this keeps one. It costs little: splitting the 25,000
+reviews (33 MB) of IMDB takes 0.12 s here and 0.03 s in pyarrow.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from lstm_cli.data.files import MAX_LINE_CHARS, PACKED, bounded_lines, naming, o
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
-csv.field_size_limit(MAX_LINE_CHARS)  # the default of 131,072 characters is less than one long document has
+csv.field_size_limit(MAX_LINE_CHARS)  # a long document has more than the default of 131,072 characters
 
 Record = tuple[int, list[str]]
 _BATCH_ROWS = 256
 _BUFFER_BYTES = 2**16
-_ONE_A_LINE = ". Write each row as one object on one line, with no array around them"
+_ONE_A_LINE = ". Write each row as one object on one line, without an array around them"
 
 
 def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -> Iterator[Row[Any]]:
-    """Rows of a CSV or TSV file. A row with too few or too many fields carries its `error`.
+    """Rows of a CSV or TSV file. A row with too few or too many fields has an `error`.
 
-    Raises DataError for a file without a header, without the columns that are needed, or with an unbalanced
-    quote: what follows such a quote cannot be trusted.
+    Raises DataError for a file without a header, without a column that is needed, or with an unbalanced quote, because
+    the text after such a quote cannot be divided into rows.
     """
     config = reading.config
     quoted = config.quoting == "standard" or (config.quoting == "auto" and delimiter == ",")
@@ -41,7 +41,9 @@ def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -
         if names is None:
             line, names = next((record for record in records if record[1]), (1, []))
             if not names:
-                raise DataError(f"{path}: empty: not even a header row. Is it the right file?")
+                raise DataError(
+                    f"{path}: the file is empty, without even a header row. Is this the right file?"
+                )
         _check_header(names, path, line, config.encoding)
         columns = Columns(names, reading, path, f"{path}:{line}")
         for line, record in _without_blanks(records, len(names)):
@@ -52,7 +54,7 @@ def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -
 
 
 class _RecordLines:
-    """The lines of a quoted file; raises csv.Error where those of one record are longer than `MAX_LINE_CHARS`."""
+    """The lines of a quoted file. Raises csv.Error where one record has more than `MAX_LINE_CHARS` characters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -82,7 +84,7 @@ def _quoted_records(stream: TextIO, delimiter: str, path: str) -> Iterator[Recor
     except csv.Error as fault:
         raise DataError(
             f"{path}:{line}: a quote in the row that begins here is not closed, or not doubled inside its "
-            f"field (read on to line {reader.line_num}: {fault}). If quotes are plain characters in this "
+            f"field (found at line {reader.line_num}: {fault}). If quotes are plain characters in this "
             f"file, set data.quoting: none"
         ) from None
 
@@ -90,13 +92,15 @@ def _quoted_records(stream: TextIO, delimiter: str, path: str) -> Iterator[Recor
 def _plain_records(stream: TextIO, delimiter: str, path: str) -> Iterator[Record]:
     for line, text in enumerate(bounded_lines(stream), 1):
         if len(text) > MAX_LINE_CHARS:
-            raise DataError(f"{path}:{line}: more than {MAX_LINE_CHARS:,} characters are no row")
+            raise DataError(
+                f"{path}:{line}: a row of more than {MAX_LINE_CHARS:,} characters is too long. Is it one row?"
+            )
         text = text.removesuffix("\n").removesuffix("\r")
         yield line, text.split(delimiter) if text else []
 
 
 def _without_blanks(records: Iterator[Record], width: int) -> Iterator[Record]:
-    """Leave out blank lines; but with one column, a blank line before the last row is an empty text."""
+    """Skip blank lines. With one column, a blank line before the last row is kept as an empty text."""
     blanks = 0
     for line, record in records:
         if record:
@@ -117,7 +121,7 @@ def _wrong_width(found: int, wanted: int, reading: Reading, quoted: bool) -> str
     named = "the header has" if reading.config.columns is None else "data.columns names"
     fields = "1 field" if found == 1 else f"{found} fields"
     if quoted:
-        hint = "Is the delimiter (data.format) right, and is every field that holds one in quotes?"
+        hint = "Is the delimiter (data.format) right, and is every field that contains it in quotes?"
     else:
         hint = (
             "Is the delimiter (data.format) right? If the file quotes its fields, set data.quoting: standard"
@@ -126,10 +130,10 @@ def _wrong_width(found: int, wanted: int, reading: Reading, quoted: bool) -> str
 
 
 def read_jsonl(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of a file with one JSON object a line; blank lines are no rows.
+    """Rows of a file with one JSON object a line. Blank lines are skipped.
 
-    Raises DataError where already the first line is no object with the columns that are needed; a later one
-    carries its `error`.
+    A line that is no object with the columns that are needed has an `error`; if it is the first line, DataError is
+    raised.
     """
     names: tuple[str, ...] | None = None
     columns = None
@@ -152,11 +156,11 @@ def read_jsonl(path: str, reading: Reading) -> Iterator[Row[Any]]:
 
 
 def _json_object(text: str, encoding: str) -> tuple[dict[str, Any], str | None]:
-    """The object, or {} and why there is none."""
+    """(the object, None), or ({}, the error)."""
     if fault := text_fault(text, "the line", encoding, MAX_LINE_CHARS):
         return {}, fault
     try:
-        item = json.loads(text, strict=False)  # not strict: a raw tab inside a text is no reason to lose it
+        item = json.loads(text, strict=False)  # not strict: a raw tab inside a text is accepted
     except json.JSONDecodeError as error:
         return {}, f"not JSON: {error.msg} at character {error.colno}{_ONE_A_LINE if text[0] in '[{' else ''}"
     except (ValueError, RecursionError) as error:
@@ -169,21 +173,23 @@ def _json_object(text: str, encoding: str) -> tuple[dict[str, Any], str | None]:
 def read_parquet(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of a Parquet file, every value as text; `line` is the row's number.
 
-    Raises DataError for what is no Parquet file or lacks the columns that are needed.
+    Raises DataError for another kind of file, and for one without a column that is needed.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if path.lower().endswith(PACKED):
-        raise DataError(f"{path}: Parquet is read from its end and packs itself: unpack this file first")
+        raise DataError(
+            f"{path}: a compressed Parquet file cannot be read: unpack it first (Parquet compresses its columns itself)"
+        )
     try:
-        # not buffered ahead: by the end of 500,000 rows that had come to hold 90 MB, and this holds 5 MB
+        # no read-ahead buffer: after 500,000 rows it had grown to 90 MB; this takes 5 MB
         with naming(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
             if fault := missing_columns(file.schema_arrow.names, reading):
                 raise DataError(f"{path}: {fault}")
             yield from _parquet_rows(file, path, reading)
     except pa.ArrowException as fault:
-        raise DataError(f"{path}: not a whole Parquet file: {fault}") from None
+        raise DataError(f"{path}: not a complete Parquet file: {fault}") from None
 
 
 def _parquet_rows(file: Any, path: str, reading: Reading) -> Iterator[Row[Any]]:
@@ -196,7 +202,7 @@ def _parquet_rows(file: Any, path: str, reading: Reading) -> Iterator[Row[Any]]:
     for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
         columns = Columns(batch.schema.names, reading, path, path)
         values = [
-            # as bytes, so that text that is no UTF-8 is the fault of its row and not of the file
+            # as bytes, so that a text that is not UTF-8 is an error of its row and not of the file
             (column.cast(pa.large_binary()) if pa.types.is_string(column.type) else column).to_pylist()
             for column in batch.columns
         ]

@@ -1,4 +1,4 @@
-"""The content of a text classifier's rows: a text and its label."""
+"""The content of rows for text classification: a text and its label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lstm_cli.data.rows import Reading, Row, RowError
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text and, where it is known, its label."""
+    """A text and its label, None where it is not known."""
 
     text: str
     label: str | None = None
@@ -39,7 +39,7 @@ class Text:
         return cls("")
 
     def key(self) -> bytes:
-        """The text without case and with single spaces."""
+        """The text in lower case and with single spaces."""
         return " ".join(self.text.split()).casefold().encode()
 
     def stratum(self) -> str | None:
@@ -47,7 +47,7 @@ class Text:
         return self.label
 
     def size(self) -> int:
-        """Characters."""
+        """The number of characters."""
         return len(self.text)
 
     def as_json(self) -> dict[str, Any]:
@@ -62,16 +62,16 @@ def text_row(
     fields: dict[str, str] | None = None,
     error: str | None = None,
 ) -> Row[Text]:
-    """A row of a text."""
+    """A row that holds a text."""
     return Row(Text(text, label), path, line, fields, error)
 
 
 def _label(value: object, name: str, encoding: str | None) -> str:
     if isinstance(value, list):
-        raise RowError(f'column "{name}" holds a list: more than one label a text is not supported yet')
+        raise RowError(f'column "{name}" holds a list; more than one label a text is not supported yet')
     label = _string(value, name, encoding)
     if not label:
-        raise RowError(f'the label (column "{name}") is empty. Give the row a label or take it out')
+        raise RowError(f'the label (column "{name}") is empty. Give the row a label or remove it')
     return label
 
 

@@ -1,7 +1,7 @@
-"""Text to token ids and back to nothing: vocabularies learned from the training rows, kept as one tokenizer.json.
+"""From text to token ids, by a vocabulary that is learned from the training rows and saved as tokenizer.json.
 
-Four kinds, all of them run by the `tokenizers` library: whole words, byte-pair pieces (Sennrich et al. 2016),
-unigram pieces (Kudo 2018) and characters. Id 0 pads, id 1 stands for everything unknown; neither can be typed.
+There are four kinds, all run by the `tokenizers` library: whole words, byte-pair encoding (Sennrich et al. 2016),
+unigram pieces (Kudo 2018) and characters. Id 0 is padding, id 1 every unknown token; no text can contain either token.
 """
 
 from __future__ import annotations
@@ -27,47 +27,56 @@ _WORD = r"\w+(?:['’]\w+)*|[^\w\s]"
 _MARKUP = r"</?[a-zA-Z][^<>]{0,200}>"
 _ASCII_WORD, _ASCII_MARKUP = re.compile(_WORD, re.ASCII), re.compile(_MARKUP)
 _MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 2_100_000
-"""Two million words take 80 MB, and 1.3 GB of memory to read. A value needs a comma, and may take 72 bytes for 3."""
-_MAX_PIECE_CHARS = (
-    1_000  # of unigram pieces; those learned have 16. Freeing one of 800,000 ran out of stack: SIGSEGV
-)
+"""Limits on tokenizer.json. Two million words take 80 MB, and 1.3 GB of memory to read. Every value needs a comma, and
+3 bytes of JSON can take 72 bytes of memory."""
+_MAX_PIECE_CHARS = 1_000
+"""Of a unigram piece; learned pieces have at most 16. Freeing one of 800,000 overflowed the stack (SIGSEGV)."""
 _LEARN_CHARS, _ENCODE_CHARS = 100_000, 2**20
-"""What the library is given at a time: it takes up to 414 bytes a character, and in learning keeps 256 texts ready."""
+"""Characters that are passed to the library at a time. It takes up to 414 bytes a character, and learning buffers 256
+texts."""
 
 
 class _TokenizerConfig(Config):
-    kind: str = Field(description="word, bpe, unigram or char")  # first, as it says which keys follow
-    lowercase: bool = Field(True, description="fold upper case to lower case")
-    strip_markup: bool = Field(False, description="read HTML tags such as <br /> as a space")
-    vocab_size: int = Field(30_000, ge=3, description="at most this many entries, the most frequent first")
+    kind: str = Field(description="word, bpe, unigram or char")  # first, because the other keys depend on it
+    lowercase: bool = Field(True, description="convert the text to lower case")
+    strip_markup: bool = Field(False, description="replace HTML tags such as <br /> by a space")
+    vocab_size: int = Field(
+        30_000, ge=3, description="size of the vocabulary at most; the most frequent tokens are kept"
+    )
 
 
 class WordConfig(_TokenizerConfig):
-    """Words and punctuation marks, unicode-aware: `don't` is one token, `great!` is two."""
+    """Words and punctuation marks of any script: `don't` is one token, `great!` is two."""
 
     kind: Literal["word"] = Field("word", description="word, bpe, unigram or char")
-    min_count: int = Field(2, ge=1, description="rarer tokens of the training rows become unknown")
+    min_count: int = Field(
+        2, ge=1, description="tokens that occur less often in the training rows become unknown"
+    )
 
 
 class BpeConfig(_TokenizerConfig):
-    """Byte-pair encoding: frequent pieces of words, no word is ever wholly unknown."""
+    """Byte-pair encoding: frequent pieces of words. A word is unknown only where its characters are."""
 
     kind: Literal["bpe"] = Field(description="word, bpe, unigram or char")
-    min_count: int = Field(2, ge=1, description="a pair of pieces must be seen this often to become one")
+    min_count: int = Field(
+        2, ge=1, description="a pair of pieces must occur this often to be merged into one"
+    )
 
 
 class UnigramConfig(_TokenizerConfig):
-    """Unigram language-model pieces; suits scripts without spaces between words."""
+    """Pieces of words by a unigram language model. Suits scripts without spaces between words."""
 
     kind: Literal["unigram"] = Field(description="word, bpe, unigram or char")
-    vocab_size: int = Field(8_000, ge=3, description="at most this many entries")
+    vocab_size: int = Field(8_000, ge=3, description="size of the vocabulary at most")
 
 
 class CharConfig(_TokenizerConfig):
-    """One token a character; white space counts as one."""
+    """One token for each character, white space included; a run of white space is one."""
 
     kind: Literal["char"] = Field(description="word, bpe, unigram or char")
-    min_count: int = Field(2, ge=1, description="rarer characters of the training rows become unknown")
+    min_count: int = Field(
+        2, ge=1, description="characters that occur less often in the training rows become unknown"
+    )
 
 
 TokenizerConfig = Annotated[WordConfig | BpeConfig | UnigramConfig | CharConfig, Field(discriminator="kind")]
@@ -86,7 +95,7 @@ def _normalizer(config: _TokenizerConfig, collapse_spaces: bool) -> normalizers.
 
 
 def _untrained(config: TokenizerConfig) -> tuple[Tokenizer, trainers.Trainer]:
-    """The library's tokenizer of this kind, without a vocabulary yet, and what learns one."""
+    """The library's tokenizer of this kind, without a vocabulary, and the trainer that learns one."""
     special = [PAD, UNK]  # in this order: ids 0 and 1
     trainer: trainers.Trainer
     match config:
@@ -124,7 +133,7 @@ def _untrained(config: TokenizerConfig) -> tuple[Tokenizer, trainers.Trainer]:
 
 
 def _pieces() -> pre_tokenizers.PreTokenizer:
-    """Pieces start at a space, and never run over a punctuation mark."""
+    """A piece starts at a space and never contains a punctuation mark with other characters."""
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(prepend_scheme="always"),
@@ -133,11 +142,11 @@ def _pieces() -> pre_tokenizers.PreTokenizer:
     )
 
 
-def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Unigram pieces with log-probabilities to two decimals, in one fixed order.
+def _reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Unigram pieces in a fixed order, with log-probabilities rounded to two decimals.
 
-    The library's trainer sums in the order of a hash map, so that order and last digits differ from one run to the
-    next; the pieces themselves and their first three decimals did not.
+    The library's trainer sums in the order of a hash map, so the order and the last digits differ from run to run. The
+    pieces and their first three decimals were always the same.
     """
     special, learned = pieces[:2], [(piece, round(score, 2)) for piece, score in pieces[2:]]
     return special + sorted(learned, key=lambda entry: (-entry[1], entry[0]))
@@ -145,11 +154,11 @@ def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 @dataclass(frozen=True, slots=True)
 class _AsciiWords:
-    """What the library makes of ASCII text with a word tokenizer, in 0.4 of its processor time.
+    """The word tokenizer for ASCII text: the same ids as by the library, in 0.4 of its processor time.
 
-    NFKC changes no ASCII, and Python's `re` reads both patterns there as the library's does; what is saved is that
-    the library notes for every byte where it came from. On two cores 25,000 film reviews take 3 s so, and 5 s by the
-    library, which uses all cores: on four it would be level. The tests compare the two.
+    NFKC does not change ASCII, and Python's `re` matches both patterns there as the library does. The library is slower
+    because it records the origin of every byte. On two cores 25,000 film reviews take 3 s, and 5 s by the library,
+    which uses all cores: on four both would be equal. The tests compare the two.
     """
 
     ids: dict[str, int]
@@ -165,7 +174,7 @@ class _AsciiWords:
 
 @dataclass(frozen=True, slots=True)
 class TextTokenizer:
-    """A learned vocabulary. `encode` gives every text at least one id."""
+    """A tokenizer with a learned vocabulary. `encode` returns at least one id for every text."""
 
     tokenizer: Tokenizer
     vocab_size: int
@@ -173,33 +182,31 @@ class TextTokenizer:
 
     @classmethod
     def learn(cls, config: TokenizerConfig, texts: Iterable[str]) -> TextTokenizer:
-        """Learn the vocabulary of `texts`, which must be training texts only.
+        """Learn a vocabulary from `texts`, which must be training texts only.
 
-        Raises DataError where no token is frequent enough to be learned.
+        Raises DataError where no token is frequent enough.
         """
         tokenizer, trainer = _untrained(config)
         try:
             tokenizer.train_from_iterator(_pieces_of(texts), trainer)
             learned = tokenizer.get_vocab_size()
         except Exception as fault:
-            if type(fault) is not Exception:  # only the library's trainers raise bare Exceptions
+            if type(fault) is not Exception:  # only the library's trainers raise Exception itself
                 raise
-            learned = 0  # what the unigram trainer says of texts that are all empty
+            learned = 0  # the unigram trainer raises it where all texts are empty
         if learned <= 2:
             raise DataError(
-                f"the training texts give the {config.kind} tokenizer no vocabulary: they are empty, or no token is "
-                f"seen often enough; try data.text_column, or a lower task.tokenizer.min_count"
+                f"the {config.kind} tokenizer finds no vocabulary in the training texts: they are empty, or no token "
+                f"occurs often enough; try data.text_column, or a lower task.tokenizer.min_count"
             )
         saved = json.loads(tokenizer.to_str())
-        saved[
-            "added_tokens"
-        ] = []  # typed text must never reach the special ids: forget that they are special
+        saved["added_tokens"] = []  # so that text such as [PAD] does not become a special id
         if isinstance(config, UnigramConfig):
-            saved["model"]["vocab"] = _settled(saved["model"]["vocab"])
+            saved["model"]["vocab"] = _reproducible(saved["model"]["vocab"])
         return cls.from_json(json.dumps(saved, ensure_ascii=False).encode(), config)
 
     def encode(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
-        """The ids of each text, (length,) int32 with length ≥ 1: a text without any token reads as one unknown."""
+        """N texts -> N arrays (T,) int32 of token ids, T ≥ 1: a text without a token is one unknown token."""
         words = self._ascii_words
         ids = [words.encode(text) if words and text.isascii() else None for text in texts]
         others = [text for text, done in zip(texts, ids, strict=True) if done is None]
@@ -209,7 +216,7 @@ class TextTokenizer:
         return [row if len(row) else unknown for row in whole]
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
-        """The library's ids of each text, some texts at a time."""
+        """The ids of each text by the library, a chunk of texts at a time."""
         begin, chars = 0, 0
         for end, text in enumerate(texts, 1):
             chars += len(text)
@@ -219,22 +226,23 @@ class TextTokenizer:
                 begin, chars = end, 0
 
     def to_json(self) -> bytes:
+        """The content of tokenizer.json."""
         return str(self.tokenizer.to_str()).encode()
 
     @classmethod
     def from_json(cls, content: bytes, config: TokenizerConfig) -> TextTokenizer:
-        """Read what `to_json` of a tokenizer of this config wrote. Raises CheckpointError for anything else.
+        """Read what `to_json` wrote for this config. Raises CheckpointError for anything else.
 
-        Only the vocabulary is the file's to say. Patterns and replacements could be such as never end, or make
-        gigabytes of one word, so they must be those that `config` makes.
+        Only the vocabulary is taken from the file; everything else must be equal to what `config` gives. A crafted
+        pattern or replacement could run for ever, or make gigabytes of one word.
         """
         if len(content) > _MAX_JSON_BYTES or content.count(b",") > _MAX_JSON_COMMAS:
-            raise CheckpointError(f"tokenizer.json: {len(content)} bytes, more than any vocabulary takes")
+            raise CheckpointError(f"tokenizer.json: {len(content)} bytes, more than any vocabulary needs")
         expected = json.loads(_untrained(config)[0].to_str())
         try:
             saved = json.loads(content)
-            for part in expected["model"].keys() & {"vocab", "merges"}:
-                expected["model"][part] = saved["model"][part]
+            for key in expected["model"].keys() & {"vocab", "merges"}:
+                expected["model"][key] = saved["model"][key]
             vocab_size = _vocab_size(expected["model"]["vocab"])
             _check_merges(expected["model"].get("merges", []), expected["model"]["vocab"])
             differs = sorted(
@@ -260,14 +268,14 @@ class TextTokenizer:
 
 
 def _pieces_of(texts: Iterable[str]) -> Iterator[str]:
-    """Long texts in pieces: a word cut in two every 100,000 characters is nothing to a vocabulary."""
+    """The texts, long ones in pieces of 100,000 characters. The words cut in two do not matter to a vocabulary."""
     for text in texts:
         yield text[:_LEARN_CHARS]
         yield from (text[at : at + _LEARN_CHARS] for at in range(_LEARN_CHARS, len(text), _LEARN_CHARS))
 
 
 def _vocab_size(vocab: Any) -> int:
-    """Entries of a `vocab`, {entry: id} or [entry, score] in the order of ids. Raises ValueError for a wrong one."""
+    """The size of a `vocab`: {entry: id}, or [entry, score] in the order of ids. Raises ValueError for a wrong one."""
     entries = (
         sorted(vocab, key=vocab.__getitem__) if isinstance(vocab, dict) else [entry for entry, _ in vocab]
     )
@@ -276,12 +284,12 @@ def _vocab_size(vocab: Any) -> int:
     if isinstance(vocab, list) and max(map(len, entries)) > _MAX_PIECE_CHARS:
         raise ValueError(f"an entry of more than {_MAX_PIECE_CHARS} characters")
     if entries[:2] != [PAD, UNK] or not all(entries):
-        raise ValueError(f"its entries are not {PAD}, {UNK} and others that are not empty")
+        raise ValueError(f"its entries do not start with {PAD} and {UNK}, or one is empty")
     return len(entries)
 
 
 def _check_merges(merges: Any, vocab: Any) -> None:
-    """Raise ValueError unless every merge is [a, b] with a, b and ab in `vocab`: for others the library may panic."""
+    """Raise ValueError unless every merge is [a, b] with a, b and ab in `vocab`; others can make the library panic."""
     for merge in merges:
         if not isinstance(merge, list) or not {merge[0], merge[1], merge[0] + merge[1]} <= vocab.keys():
-            raise ValueError("its merges are not of entries of its vocabulary")
+            raise ValueError("a merge has entries that are not in the vocabulary")

@@ -1,1 +1,1 @@
-"""What is learned from text without a network: n-grams, linear models."""
+"""Models of text without a network: hashed n-grams, TF-IDF, logistic regression."""

@@ -1,14 +1,15 @@
-"""The n-gram features beside a network: word 1–3-grams and character 2–5-grams with Naive-Bayes log-count weights.
+"""N-gram features that a network is combined with: word 1–3-grams and character 2–5-grams with Naive Bayes weights.
 
-Every n-gram that two training texts have is a feature that a text has or has not, worth the log of how much more
-frequent it is in a class than outside of it; a logistic regression on these values (Wang and Manning 2012, with
-regression in place of their support vector machine) says what each adds to the logit of a class. The network reads
-order over any distance, this knows phrases that it has seen: they make different mistakes.
+Every n-gram that occurs in two or more training texts is a binary feature. Its value for a class is the log of the
+ratio of its frequency in the class to its frequency in all other classes. A logistic regression on these values (Wang
+and Manning 2012, with regression in place of their support vector machine) learns what each n-gram adds to the logit of
+the class. The network reads word order over any distance, the n-grams know phrases of the training texts: they make
+different mistakes.
 
-Measured on a held-out tenth of train: film reviews 91.7 % (TF-IDF 90.8), film-review sentences 82.7 ± 0.7 (81.9 ±
-1.5), tweets in 8 languages 57.9 ± 1.1 (57.2 ± 0.3). N-grams that one text has, too, or word 2-grams at most: the same
-within half a standard deviation. A mark where a text begins: questions 0.8 ± 0.6 better by n-grams alone, nothing in
-the blend (-0.1 ± 0.4).
+Accuracy on a held-out tenth of train: film reviews 91.7 % (TF-IDF 90.8), film-review sentences 82.7 ± 0.7 (81.9 ±
+1.5), tweets in 8 languages 57.9 ± 1.1 (57.2 ± 0.3). With n-grams of a single text too, or with words up to 2-grams
+only, it is the same within half a standard deviation. With a mark for the beginning of a text, questions are 0.8 ± 0.6
+better from n-grams alone, and no better when combined with the network (-0.1 ± 0.4).
 """
 
 from __future__ import annotations
@@ -26,38 +27,36 @@ import safetensors.numpy
 
 from lstm_cli.arrays import Float32, Float64, Int64, Mask, UInt32, UInt64
 from lstm_cli.errors import CheckpointError
-from lstm_cli.features.linear import Linear, choose_strength, num_problems, sample
+from lstm_cli.features.linear import Linear, choose_inverse_regularization, num_problems, sample
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Pairs = tuple[Int64, UInt32]
-"""(M,) numbers of texts, ascending, and (M,) hashes of n-grams they have, each once a text."""
+"""(M,) text numbers, ascending, and (M,) hashes of the n-grams of that text, each hash once a text."""
 
 FORMAT = 1
-"""Counted up whenever the same texts would be learned from or read differently."""
+"""Increased whenever the same texts would give other features or weights."""
 
-_CJK = (
-    "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # kana and Chinese characters, which no spaces part into words
-)
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # kana and Chinese characters: no spaces separate the words
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
 _WORD_SIZES = range(1, 4)
 _CHAR_SIZES = range(2, 6)
 _MAX_TEXT_WITH_CHARS = 10_000_000
-"""Characters of training text up to which n-grams of characters count too. They gain most on little text (2 points on
-tweets) and cost most on much: eight times the features a text."""
-_STRENGTHS = (0.03, 0.1, 0.3, 1.0)
-"""Inverse regularisation strengths C that are tried on the held-out tenth."""
+"""Character n-grams are used up to this many characters of training text. They gain most where there is little text
+(2 points on tweets) and cost most where there is much: eight times as many features a text."""
+_C_CANDIDATES = (0.03, 0.1, 0.3, 1.0)
+"""Values of the inverse regularisation C that are tried on the held-out tenth."""
 _MAX_TEXT = 40_000_000
 _MAX_FIT = 400_000_000
 _MAX_CHOICE = 60_000_000
-"""Characters, and characters times classes, to learn from, and to try each strength on: 33 M in two classes took 13 s
-and 1.0 GB."""
+"""Limits on the text: characters in all, characters times classes for the final fit, and the same for each value of C.
+33 M characters of two classes took 13 s and 1.0 GB."""
 _MAX_WEIGHTS = 4_000_000
-"""Of all classes together, 2 bytes each in a checkpoint. On film reviews the better half of the n-grams did as well as
-all of them, the best tenth 0.6 points worse."""
+"""Of all classes together; each takes 2 bytes in a checkpoint. On film reviews the heavier half of the n-grams scored
+as well as all of them, the heaviest tenth 0.6 points worse."""
 _CHARS_AT_ONCE = 1_000_000
-"""Characters that are looked at together: about 150 MB. What a single text has beyond them is not looked at."""
+"""Characters that are processed at a time, in about 150 MB. A single text is cut after so many."""
 _MAX_KNOWN_WORDS = 1_000_000
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MAX_HEADER_BYTES = 2**16
@@ -65,8 +64,11 @@ _MAX_HEADER_BYTES = 2**16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ngrams:
-    """`keys` (F,) hashes of the n-grams, ascending; `weights` (F, P) and `bias` (P,), where P is 1 for two classes and
-    their number for more; `reads_chars` (1,) whether n-grams of characters are among them."""
+    """Fitted n-gram features, as a checkpoint holds them in ngrams.safetensors.
+
+    `keys` (F,) are the hashes of the n-grams, ascending. `weights` (F, P) and `bias` (P,) are those of P problems: one
+    for two classes, else one a class. `reads_chars` (1,) tells whether character n-grams are used.
+    """
 
     keys: UInt32
     weights: npt.NDArray[np.float16]
@@ -75,9 +77,9 @@ class Ngrams:
 
     @classmethod
     def learn(cls, texts: Iterable[str], targets: Int64) -> Ngrams:
-        """From training texts, which are gone through twice, and (N,) their class numbers.
+        """Fit on training texts, which are read twice, and their class numbers `targets` (N,).
 
-        Where that would take many minutes or gigabytes, from a stratified sample of them.
+        Where that would take many minutes or gigabytes, a stratified sample of the texts is fitted.
         """
         rng = np.random.default_rng(0)
         sizes = np.fromiter(map(len, texts), np.int64, len(targets))
@@ -89,13 +91,15 @@ class Ngrams:
         keys, counts = np.unique(np.concatenate([hashes for _, hashes in found]), return_counts=True)
         keys = keys[counts > 1]
         if not len(keys):
-            return cls._of_shares(targets)
+            return cls._of_class_priors(targets)
         rows = _matrix(found, keys, len(targets))
         del found
         fit = partial(Linear.fit, seed=0, scale=_log_count_ratios)
         tried_on = sample(targets, sizes, _MAX_CHOICE // problems, rng)
-        strength, _ = choose_strength(_STRENGTHS, fit, rows, targets, tried_on, rng)
-        model = fit(rows, targets, strength)
+        inverse_regularization, _ = choose_inverse_regularization(
+            _C_CANDIDATES, fit, rows, targets, tried_on, rng
+        )
+        model = fit(rows, targets, inverse_regularization)
         weights = model.weights.astype(np.float16)
         heaviest = np.sort(
             np.argsort(-np.abs(weights).max(axis=1), kind="stable")[: _MAX_WEIGHTS // weights.shape[1]]
@@ -103,15 +107,15 @@ class Ngrams:
         return cls(keys[heaviest], weights[heaviest], model.bias.astype(np.float32), np.array([reads_chars]))
 
     @classmethod
-    def _of_shares(cls, targets: Int64) -> Ngrams:
-        """What is left to say of texts that share nothing: the log-odds of each class."""
+    def _of_class_priors(cls, targets: Int64) -> Ngrams:
+        """No n-gram is in two texts: the bias alone, the log-odds of each class's prior (with 0.5 rows added)."""
         counts = np.bincount(targets) + 0.5
         odds = np.log(counts / (counts.sum() - counts)).astype(np.float32)
         bias = odds[1:] if len(odds) == 2 else odds
         return cls(np.zeros(0, np.uint32), np.zeros((0, len(bias)), np.float16), bias, np.array([False]))
 
     def logits(self, texts: Sequence[str]) -> Float32:
-        """(N, C): what the n-grams of each text say of each class."""
+        """N texts -> (N, C): the logits of each text from its n-grams alone."""
         total = np.tile(self.bias.astype(np.float64), (len(texts), 1))  # (N, P)
         for found, hashes in _ngrams(texts, bool(self.reads_chars[0])):
             known, columns = _lookup(self.keys, hashes)
@@ -121,6 +125,7 @@ class Ngrams:
         return logits.astype(np.float32)
 
     def to_bytes(self) -> bytes:
+        """The content of ngrams.safetensors."""
         content: bytes = safetensors.numpy.save(
             {name: np.ascontiguousarray(getattr(self, name)) for name in self.__slots__}
         )
@@ -128,37 +133,40 @@ class Ngrams:
 
     @classmethod
     def from_bytes(cls, content: bytes, num_classes: int) -> Ngrams:
-        """What `to_bytes` wrote. Raises CheckpointError for anything else, or for another number of classes."""
+        """Read what `to_bytes` wrote. Raises CheckpointError for anything else and for another number of classes."""
         try:
             if int.from_bytes(content[:8], "little") > _MAX_HEADER_BYTES:
-                raise ValueError("its header claims too much")
+                raise ValueError("its header is too large")
             read = cls(**safetensors.numpy.load(content))
             width = 1 if num_classes == 2 else num_classes
             expected = {"keys": np.uint32, "weights": np.float16, "bias": np.float32, "reads_chars": np.bool_}
             shapes = (read.keys.ndim, read.weights.shape, read.bias.shape, read.reads_chars.shape)
             if {name: getattr(read, name).dtype for name in expected} != expected:
-                raise ValueError("its numbers are of other kinds")
+                raise ValueError("its arrays have other types")
             if shapes != (1, (len(read.keys), width), (width,), (1,)):
-                raise ValueError(f"its shapes are not those of {num_classes} classes")
+                raise ValueError(f"its arrays do not have the shapes of {num_classes} classes")
             if (read.keys[1:] <= read.keys[:-1]).any():
-                raise ValueError("its keys do not ascend")
+                raise ValueError("its keys are not in ascending order")
             if not (np.isfinite(read.weights).all() and np.isfinite(read.bias).all()):
-                raise ValueError("not all of its numbers are finite")
+                raise ValueError("some of its numbers are not finite")
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(f"ngrams.safetensors: not n-gram weights ({str(fault)[:500]})") from None
         return read
 
 
 def _log_count_ratios(rows: csr_matrix, own: Mask) -> Float64:
-    """(N, F) of 0 and 1, (N,) -> (F,): log of a feature's share of all that the class has over its share of the rest,
-    one text that has everything added to each."""
+    """(N, F) of 0 and 1, (N,) -> (F,): the log-count ratio of each feature (Wang and Manning 2012, equation 2).
+
+    That is the log of its frequency among the features of the class over its frequency among those of the other
+    classes, each with one text that has every feature added.
+    """
     inside, outside = (np.asarray(rows[which].sum(axis=0)).ravel() + 1.0 for which in (own, ~own))
     ratios: Float64 = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
     return ratios
 
 
 def _matrix(found: Iterable[Pairs], keys: UInt32, num_rows: int) -> csr_matrix:
-    """(N, F) of 0 and 1: which of `keys` each text has."""
+    """(N, F) of 0 and 1: which n-grams of `keys` (F,) each text has."""
     from scipy.sparse import csr_matrix
 
     counts = np.zeros(num_rows + 1, np.int64)
@@ -172,7 +180,7 @@ def _matrix(found: Iterable[Pairs], keys: UInt32, num_rows: int) -> csr_matrix:
 
 
 def _lookup(keys: UInt32, hashes: UInt32) -> tuple[Mask, Int64]:
-    """Which of `hashes` (M,) are among `keys`, and where those are."""
+    """(F,), (M,) -> (M,) which hashes are among `keys`, (K,) the positions of those K in `keys`."""
     at = np.searchsorted(keys, hashes)
     known: Mask = at < len(keys)
     known[known] = keys[at[known]] == hashes[known]
@@ -180,15 +188,15 @@ def _lookup(keys: UInt32, hashes: UInt32) -> tuple[Mask, Int64]:
 
 
 def _ngrams(texts: Iterable[str], reads_chars: bool) -> Iterator[Pairs]:
-    """What each text has, some texts at a time."""
+    """The n-grams of each text, one chunk of texts at a time."""
     begin = 0
-    for some in _chunks(texts):
-        pairs = np.sort(np.concatenate([*_of_words(some), *(_of_chars(some) if reads_chars else ())]))
+    for chunk in _chunks(texts):
+        pairs = np.sort(np.concatenate([*_of_words(chunk), *(_of_chars(chunk) if reads_chars else ())]))
         first = np.ones(len(pairs), np.bool_)
         first[1:] = pairs[1:] != pairs[:-1]
-        distinct = pairs[first]  # np.unique, which hashes, took seven times as long
+        distinct = pairs[first]  # np.unique uses a hash table and took seven times as long
         yield (distinct >> np.uint64(32)).astype(np.int64) + begin, distinct.astype(np.uint32)
-        begin += len(some)
+        begin += len(chunk)
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -205,6 +213,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _of_words(texts: Sequence[str]) -> Iterator[UInt64]:
+    """Word n-grams, as `_hashed` packs them."""
     words = [list(map(_hash_of_word, _WORD.findall(text.lower()))) for text in texts]
     sizes = np.fromiter(map(len, words), np.int64, len(words))
     units = np.fromiter((unit for row in words for unit in row), np.uint64, int(sizes.sum()))
@@ -212,7 +221,7 @@ def _of_words(texts: Sequence[str]) -> Iterator[UInt64]:
 
 
 def _of_chars(texts: Sequence[str]) -> Iterator[UInt64]:
-    """Inside of words; the space before a word and the one after it are its first and last character."""
+    """Character n-grams within words, as `_hashed` packs them; the spaces around a word belong to it."""
     spaced = [f" {' '.join(text.lower().split())} " for text in texts]
     units = np.frombuffer("".join(spaced).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     sizes = np.fromiter(map(len, spaced), np.int64, len(spaced))
@@ -220,9 +229,10 @@ def _of_chars(texts: Sequence[str]) -> Iterator[UInt64]:
 
 
 def _hashed(units: UInt64, lengths: Int64, inside: Mask, sizes: range, kind: int) -> Iterator[UInt64]:
-    """The n-grams of each of `sizes` units in texts of these `lengths`: number of the text and hash, 32 bits each.
+    """(U,), (N,), (U,) -> for each size (M,) n-grams: the text's number in the upper 32 bits, the hash in the lower.
 
-    A unit that is not `inside` may be an n-gram's first or last only.
+    `units` are the words or characters of all texts, `lengths` how many each text has. A unit that is not `inside` can
+    only be the first or the last of an n-gram. `kind` keeps the hashes of words and of characters apart.
     """
     text = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
     hashes, whole = units, np.ones(len(units), np.bool_)
@@ -239,7 +249,7 @@ def _hashed(units: UInt64, lengths: Int64, inside: Mask, sizes: range, kind: int
 
 
 class _Hashes(dict[str, int]):
-    """CRC-32 of words, remembered; Python's own hash is another in every process."""
+    """CRC-32 of words, cached. Python's own `hash` differs from process to process."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= _MAX_KNOWN_WORDS:

@@ -1,1 +1,1 @@
-"""What is wrong with labelled text before anyone trains on it: rows in, findings, repairs and suspects out."""
+"""What is wrong with labelled rows, found before a training: rows in; findings, a repaired copy and suspects out."""

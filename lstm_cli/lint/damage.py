@@ -1,4 +1,4 @@
-"""Rows that cannot be read, texts that are damaged or empty, and files that are read by the wrong rules."""
+"""Rows that cannot be read, texts that are damaged or empty, and files that are read with the wrong settings."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ _DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _PEEK_LINES = 50
 _MARKED: tuple[tuple[Mark, str, Severity, str, str], ...] = (
     (Mark.EMPTY, "empty-texts", "warning", "rows with an empty text", "--fix OUT drops them"),
-    (Mark.ONE_WORD, "one-word-texts", "note", "rows of one word or none", "are they whole?"),
+    (Mark.ONE_WORD, "one-word-texts", "note", "rows of one word or none", "are these texts complete?"),
     (
         Mark.MOJIBAKE,
         "mojibake",
         "warning",
-        "rows with UTF-8 that was read as latin-1 or cp1252, such as Ã© for é",
-        "read the original as UTF-8, or --fix OUT turns it back",
+        "rows with UTF-8 that was decoded as latin-1 or cp1252, such as Ã© for é",
+        "read the original as UTF-8, or --fix OUT decodes it again",
     ),
     (
         Mark.LOST,
         "lost-characters",
         "warning",
-        "rows with U+FFFD, characters that were lost in an earlier conversion",
-        "go back to the original: nothing here can bring them back",
+        "rows with U+FFFD, which replaces characters that an earlier conversion lost",
+        "use the original file: the characters cannot be recovered from this one",
     ),
     (
         Mark.CONTROL,
         "control-characters",
         "warning",
         "rows with control characters",
-        "--fix OUT takes them out, or puts in the sign that cp1252 has there",
+        "--fix OUT removes them, or puts the character that cp1252 has at this byte",
     ),
     (
         Mark.ENTITY,
         "entities",
         "note",
         "rows with HTML entities such as &amp;",
-        "unescape them where they are no text",
+        "replace them by the characters that they stand for",
     ),
     (
         Mark.HEADER,
         "header-read-as-row",
         "warning",
-        "rows that are a header, with the names of the columns for text and label",
-        "leave out data.columns where the file has a header row, and take out any other",
+        "rows that are a header: they hold the names of the text and label columns",
+        "leave out data.columns if the file has a header row; take repeated headers out of it",
     ),
 )
 _MOSTLY: tuple[tuple[Mark, float, str, str, str], ...] = (
@@ -64,7 +64,7 @@ _MOSTLY: tuple[tuple[Mark, float, str, str, str], ...] = (
         0.2,
         "quotes-in-texts",
         "texts that begin and end with a quotation mark",
-        'data.quoting: standard, if the file quotes its fields: "…"',
+        'if the file quotes its fields ("…"), set data.quoting: standard',
     ),
     (
         Mark.NUMBER,
@@ -77,7 +77,7 @@ _MOSTLY: tuple[tuple[Mark, float, str, str, str], ...] = (
 
 
 def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Finding]:
-    """Every finding about reading and about single texts."""
+    """Every finding about reading and about single rows. Only texts are examined for damage."""
     for fault in scan.faults:
         examples = tuple(Example(where, what) for where, what in fault.examples)
         yield Finding(
@@ -87,17 +87,17 @@ def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Find
             fault.count,
             "rows or files that cannot be read",
             examples,
-            "mend the rows or how they are read (the data: section)",
+            "correct the rows, or how they are read (the data: section)",
         )
         yield from _delimiter(examples[0].where, fault.source, config)
-    for number, source in enumerate(scan.sources):
+    for number, source in enumerate(scan.sources if scan.holds_text else ()):
         rows = np.flatnonzero(scan.table["source"] == number)
         found = scan.table["marks"][rows]
         for mark, code, severity, what, advice in _MARKED:
             yield from of_rows(scan, code, severity, source, rows[found & mark > 0], what, advice)
-        for mark, share, code, what, advice in _MOSTLY:
+        for mark, fraction, code, what, advice in _MOSTLY:
             marked = rows[found & mark > 0]
-            if len(marked) > share * len(rows):
+            if len(marked) > fraction * len(rows):
                 yield from of_rows(scan, code, "warning", source, marked, what, advice)
         yield from of_rows(
             scan,
@@ -106,24 +106,24 @@ def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Find
             source,
             rows[found & Mark.TAG > 0],
             "rows with HTML tags such as <br />",
-            "task.tokenizer.strip_markup reads them as a space"
+            "task.tokenizer.strip_markup replaces them by a space"
             if strips_markup
-            else "set task.tokenizer.strip_markup: true; --fix OUT turns <br /> into a space",
+            else "set task.tokenizer.strip_markup: true; --fix OUT replaces <br /> by a space",
         )
 
 
 def refusal(fault: DataError, found: Sequence[Finding]) -> Iterator[Finding]:
-    """A finding for what a training stops at, unless it is one already."""
+    """A finding for the error that a training would stop at, unless another finding reports it already."""
     if not any(finding.code in ("unreadable", "unknown-labels") for finding in found):
         where, _, what = str(fault).partition(": ")
-        advice = "mend this first: no training starts"
+        advice = "correct this first: no training can start"
         yield Finding(
             "refused", "error", "train", 1, "faults of the data as a whole", (Example(where, what),), advice
         )
 
 
 def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]:
-    """A table that cannot be read, and another character that divides all of its lines evenly."""
+    """A finding where a table cannot be read and another delimiter would divide its lines evenly."""
     path = where if _is_file(where) else where.rpartition(":")[0]
     used = {".csv": ",", ".tsv": "\t"}.get(
         Path(path).suffix.lower(), {"csv": ",", "tsv": "\t"}.get(config.format)
@@ -133,7 +133,7 @@ def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]
     try:
         with open_text(path, config.encoding) as stream:
             lines = [line.rstrip("\r\n") for line in islice(stream, _PEEK_LINES)]
-    except DataError:  # which is a finding already
+    except DataError:  # reported already, as unreadable
         return
     likely = likely_delimiter(lines)
     if likely is not None and likely != used and (likely_delimiter(lines, (used,)) is None):
@@ -143,21 +143,21 @@ def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]
             "warning",
             source,
             1,
-            f"files read with {_DELIMITERS[used]} between their columns, whose lines are divided by "
+            f"files that are read with {_DELIMITERS[used]} between the columns, but whose lines are divided by "
             f"{_DELIMITERS[likely]}",
             (Example(f"{path}:1"),),
-            how.get(likely, "save it with commas or tabs between the columns"),
+            how.get(likely, "save the file with commas or tabs between the columns"),
         )
 
 
 def _is_file(path: str) -> bool:
-    with suppress(OSError):  # a whole message is no name of a file, and may be too long for one
+    with suppress(OSError):  # the message may name no file and be too long for a file name
         return Path(path).is_file()
     return False
 
 
 def likely_delimiter(lines: Sequence[str], among: Sequence[str] = tuple(_DELIMITERS)) -> str | None:
-    """The character that divides at least nine of ten lines into the same number of fields, more than one."""
+    """The delimiter that divides at least nine of ten lines into the same number of fields, two or more; or None."""
     filled = [line.replace("\r", " ") for line in lines if line]
     best = None
     for delimiter in among:

@@ -1,13 +1,12 @@
-"""What a finding is, and the one place where all of them come from.
+"""What a finding is, and the severities.
 
-Severities, and why:
-
-- **error**: a training refuses the data (rows that cannot be read, labels that train lacks, one class), or a score
-  from it is a lie: rows of the split that is scored (test; dev where there is no test) stand in train letter by letter,
-  or one class is spelled in two ways, so that right answers count as wrong. One such row is enough: `--fix` mends it.
-- **warning**: it trains and scores, but rows teach nothing or something wrong: copies, one text under two labels,
-  damaged text, near copies across splits (which may also be honest: short texts recur, templates resemble each other).
-- **note**: a fact to know before reading the scores: near copies within a split, markup, imbalance, an order.
+- **error**: a training refuses the data (rows that cannot be read, labels that train lacks, one class), or a score on
+  it would be misleading: an exact copy of a training row is in the split that is scored (test; dev where there is no
+  test), or one class has two spellings, so that right predictions count as wrong. One such row is enough, because
+  `--fix` can repair it.
+- **warning**: the data trains and scores, but some rows teach nothing or something wrong: copies, one text under two
+  labels, damaged text, near copies across splits (which can be legitimate: short texts recur, and so do templates).
+- **note**: good to know before reading the scores: near copies within a split, markup, imbalance, sorted rows.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row, `file:line`, and what is to be said of it, if anything."""
+    """One row, as `file:line`, and a detail about it, which may be empty."""
 
     where: str
     detail: str = ""
@@ -36,7 +35,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`count` of `what` in `split`, up to three examples, and what to do. `code` is the name that programs rely on."""
+    """One kind of fault in one split: `count` of `what`, up to three examples, and advice. Programs rely on `code`."""
 
     code: str
     severity: Severity
@@ -50,7 +49,7 @@ class Finding:
         return f"{self.split}: {self.what}: {self.count:,}"
 
     def lines(self) -> list[str]:
-        """The examples, and what to do."""
+        """The examples, then the advice."""
         return [*map(str, self.examples), f"→ {self.advice}"]
 
 
@@ -64,12 +63,12 @@ def of_rows(
     advice: str,
     detail: Callable[[int], str] = lambda _: "",
 ) -> Iterator[Finding]:
-    """A finding about these rows of the table, by number; none where there are none."""
+    """One finding about these rows of the table, given by number; no finding where there are no rows."""
     if len(rows):
         examples = tuple(Example(scan.where(int(row)), detail(int(row))) for row in rows[:SHOWN])
         yield Finding(code, severity, split, len(rows), what, examples, advice)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first, then warnings, then notes; otherwise as they come."""
+    """Errors first, then warnings, then notes; within each in the order given."""
     return tuple(sorted(findings, key=lambda finding: _RANK.index(finding.severity)))

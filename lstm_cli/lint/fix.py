@@ -1,4 +1,4 @@
-"""A cleaned copy of the training rows beside a log of every change. The rows themselves are never touched."""
+"""A repaired copy of the training rows, and a log of every change. The original files are never changed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ import numpy as np
 
 from lstm_cli.arrays import Mask
 from lstm_cli.data.durable import whole
-from lstm_cli.data.rows import Row
+from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, open_rows
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError, DataError
 from lstm_cli.lint.duplicates import first_of
 from lstm_cli.lint.labels import fold
-from lstm_cli.lint.scan import text_hash
-from lstm_cli.lint.text import repaired
+from lstm_cli.lint.scan import hash_of
+from lstm_cli.lint.text import check_is_text, repaired
 
 KEPT, UNREADABLE, EMPTY, HELD_OUT, CONFLICT, DUPLICATE = range(6)
 _DROPPED = (
     "",
     "cannot be read",
     "empty text",
-    "stands in dev or test",
-    "text under several labels",
+    "also in dev or test",
+    "text with several labels",
     "copy of an earlier row",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Rows read and written, and the number of changes of each kind."""
+    """How many rows were read and written, and the number of changes of each kind."""
 
     read: int
     written: int
@@ -48,24 +48,30 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What becomes of each row, in the order of the rows, the spelling that each label gets, and all columns."""
+    """What happens to each row (KEPT or why it is dropped), the spelling for each label, and the columns to write."""
 
     fates: bytes
     spelling: dict[str, str]
     columns: list[str]
 
 
-def check_target(out: Path, config: DataConfig) -> None:
-    """Raise ConfigError where no copy can be written to `out`, or it would be read with the rows it is made of."""
+def check_target(out: Path, config: DataConfig, content: type[Content]) -> None:
+    """Raise ConfigError where the rows hold no text, where `out` cannot be written, or where data: would read it too.
+
+    `content` is the class of the contents of the rows.
+    """
+    check_is_text(content, "--fix")
     faults = []
     if out.suffix not in (".csv", ".jsonl"):
-        faults.append(f"--fix {out}: no format is known by {out.suffix!r}; try .csv or .jsonl")
+        faults.append(
+            f"--fix {out}: cannot write a format with the ending {out.suffix!r}; try .csv or .jsonl"
+        )
     if not out.parent.is_dir():
         faults.append(f"--fix {out}: there is no folder {out.parent}")
     if out.suffix == ".csv" and config.quoting == "none":
-        faults.append(f"--fix {out}: data.quoting is none, and a text may hold a comma; try .jsonl")
+        faults.append(f"--fix {out}: data.quoting is none, but a text can hold a comma; try .jsonl")
     faults += [
-        f"--fix {path}: is there already; name a new file"
+        f"--fix {path}: exists already; name a new file"
         for path in (out, log_path(out))
         if path.exists() or path.is_symlink()
     ]
@@ -80,18 +86,22 @@ def check_target(out: Path, config: DataConfig) -> None:
 
 
 def log_path(out: Path) -> Path:
-    """Where the log of the changes goes."""
+    """The path of the log of changes."""
     return out.with_name(f"{out.name}.log.jsonl")
 
 
-def fix(config: DataConfig, out: Path) -> Fixed:
-    """Write `out` and its log, each whole or not at all. Raises DataError where no two labels would be left.
+def fix(config: DataConfig, out: Path, content: type[Content]) -> Fixed:
+    """Write the repaired rows to `out` and the changes to its log; each file is complete or not there.
 
-    Repaired are mojibake, control characters and `<br />`; labels are spelled as dev and test spell them, where those
-    agree, and otherwise in train's commonest way. Dropped are rows that cannot be read, empty ones, those that stand in
-    dev or test, all rows of a text that stands under several labels, and copies. All of it is decided on repaired
-    texts, and fixing what is fixed changes nothing.
+    Mojibake, control characters and `<br />` are repaired. A label gets the spelling of dev and test where they agree
+    on one, else the most frequent spelling in train. Dropped are rows that cannot be read, empty rows, rows whose text
+    is also in dev or test, all rows of a text with several labels, and copies. All decisions are made on repaired
+    texts, so fixing a fixed file changes nothing.
+
+    Raises ConfigError where the rows hold no text, and DataError where fewer than two labels would be left or where
+    data.encoding lacks a character.
     """
+    check_is_text(content, "--fix")
     plan = _plan(config)
     changes: Counter[str] = Counter()
     try:
@@ -109,14 +119,14 @@ def fix(config: DataConfig, out: Path) -> Fixed:
                     log.write(json.dumps(line, ensure_ascii=False) + "\n")
     except UnicodeEncodeError as fault:
         raise DataError(
-            f"--fix {out}: {config.encoding} (data.encoding) lacks the repaired character "
+            f"--fix {out}: {config.encoding} (data.encoding) cannot encode the repaired character "
             f"{fault.object[fault.start]!r}; try a name that ends in .jsonl"
         ) from None
     return Fixed(len(plan.fates), plan.fates.count(KEPT), dict(changes))
 
 
 def _train(config: DataConfig) -> Iterable[Row[Text]]:
-    """The training rows with all their columns: several text columns are repaired each on its own."""
+    """The training rows with all columns. Of several text columns the first is the text, the others are fields."""
     one_text = config.model_copy(update={"text_column": config.text_columns[0]})
     return open_rows(
         config.train, one_text, "train", labelled=True, keep_fields=True, on_error="row", content=Text
@@ -139,12 +149,12 @@ def _plan(config: DataConfig) -> _Plan:
         texts = _texts(row, config)
         whole = config.join.join(repaired(text)[0] for text in texts)
         fates.append(UNREADABLE if row.content.label is None else KEPT if whole.strip() else EMPTY)
-        raw.append(text_hash(config.join.join(texts).encode()))
-        clean.append(text_hash(whole.encode()))
+        raw.append(hash_of(config.join.join(texts).encode()))
+        clean.append(hash_of(whole.encode()))
         columns |= dict.fromkeys(row.fields or ())
         label = row.content.label or ""
         names[label] += 1
-        labels.append(text_hash(fold(label).encode()) >> 1)
+        labels.append(hash_of(fold(label).encode()) >> 1)
     fate, keys = np.frombuffer(fates, np.uint8).copy(), np.frombuffer(clean, np.uint64)
     in_held_out: Mask = np.isin(np.frombuffer(raw, np.uint64), held_out) | np.isin(keys, held_out)
     fate[(fate == KEPT) & in_held_out] = HELD_OUT
@@ -154,25 +164,25 @@ def _plan(config: DataConfig) -> _Plan:
     fate[rows[first != np.arange(len(rows))]] = DUPLICATE
     fate[rows[contradicts]] = CONFLICT
     if len(np.unique(of[fate[rows] == KEPT])) < 2:
-        raise DataError("no two labels would be left; mend by hand what is found first")
+        raise DataError("fewer than two labels would be left; correct the first findings by hand")
     return _Plan(fate.tobytes(), _spelling(names, spelled), list(columns))
 
 
 def _held_out(config: DataConfig) -> tuple[Any, set[str]]:
-    """Hashes (M,) uint64 of the texts of dev and test, as they are and repaired, and the labels there."""
+    """(M,) uint64 hashes of the texts of dev and test, unchanged and repaired, and their labels."""
     hashes, spelled = array("Q"), set()
     for role, paths in config.sources().items():
         if role != "train":
             for row in open_rows(paths, config, role, labelled=True, on_error="row", content=Text):
                 if row.content.label is not None and row.content.text.strip():
-                    hashes.append(text_hash(row.content.text.encode()))
-                    hashes.append(text_hash(repaired(row.content.text)[0].encode()))
+                    hashes.append(hash_of(row.content.text.encode()))
+                    hashes.append(hash_of(repaired(row.content.text)[0].encode()))
                     spelled.add(row.content.label)
     return np.frombuffer(hashes, np.uint64), spelled
 
 
 def _spelling(names: Counter[str], spelled: set[str]) -> dict[str, str]:
-    """The spelling that each label of train gets: dev's and test's where they use one, else train's commonest."""
+    """The spelling for each label of train: that of dev and test where they use one, else train's most frequent."""
     groups = defaultdict(list)
     for name in names:
         groups[fold(name)].append(name)
@@ -187,7 +197,7 @@ def _spelling(names: Counter[str], spelled: set[str]) -> dict[str, str]:
 def _record(
     row: Row[Text], config: DataConfig, plan: _Plan
 ) -> tuple[dict[str, str], list[tuple[str, str, str | None]]]:
-    """The columns of the row as they are to be written, and (what, before, after) of each change."""
+    """The columns of the row to write, and (what, before, after) of each change."""
     record: dict[str, str] = {}
     changes: list[tuple[str, str, str | None]] = []
     for name, text in zip(config.text_columns, _texts(row, config), strict=True):
@@ -204,7 +214,10 @@ def _record(
 def _writer(
     stream: IO[str], out: Path, config: DataConfig, columns: list[str]
 ) -> Callable[[dict[str, str]], object]:
-    """As the data: section reads it: its encoding, and a header unless it names the columns of files without."""
+    """A function that writes one row so that the data: section can read it.
+
+    A CSV file gets a header unless data.columns names the columns.
+    """
     if out.suffix == ".jsonl":
         ascii_only = config.encoding.lower().replace("_", "-") not in ("utf-8", "utf8")
         return lambda record: stream.write(json.dumps(record, ensure_ascii=ascii_only) + "\n")

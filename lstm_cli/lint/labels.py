@@ -1,4 +1,4 @@
-"""Labels that a training refuses, that are spelled in two ways, that are too rare, or that come in order."""
+"""Labels that a training refuses, that have two spellings, that are too rare, or by which the rows are sorted."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from lstm_cli.lint.scan import Scan
 
 _SHOWN_LABELS = 20
 _FEW_ROWS = 10
-_UNEVEN = 10
-"""Times as many rows as the rarest class has, from which on accuracy says little."""
+_IMBALANCE = 10
+"""From this ratio of the rows of two classes on, accuracy says little about the smaller class."""
 _MIN_ROWS = 50
-"""Fewer rows than this may lie in order by chance."""
+"""Fewer rows than this can be sorted by chance."""
 
 
 def labels(scan: Scan, config: DataConfig) -> Iterator[Finding]:
-    """Every finding about labels."""
+    """Every finding about labels. Rows without labels have none."""
     if scan.sources[0] == "train" and len(scan.splits["train"]):
         for source in scan.sources[1:]:
             yield from _unknown(scan, source)
     yield from _spellings(scan)
-    if len(scan.readable("train")) >= 2:
+    if (scan.table["label"][scan.readable("train")] >= 0).sum() >= 2:
         yield from _rare(scan, config)
         yield from _ordered(scan)
 
 
 def fold(label: str) -> str:
-    """The label without what two spellings of it may differ by."""
+    """The label in lower case with single spaces: equal for two spellings of one label."""
     return " ".join(label.split()).casefold()
 
 
 def counts(scan: Scan, split: str) -> Int64:
-    """(C,) rows of each label in a split."""
+    """(C,): the number of rows of each label in a split."""
     found = scan.table["label"][scan.splits[split]]
     return np.bincount(found[found >= 0], minlength=len(scan.labels))
 
@@ -52,7 +52,7 @@ def _unknown(scan: Scan, source: str) -> Iterator[Finding]:
         return
     names = sorted(name for name, is_known in zip(scan.labels, known, strict=True) if is_known)
     more = f", … and {len(names) - _SHOWN_LABELS} more" if len(names) > _SHOWN_LABELS else ""
-    _, first = np.unique(scan.table["label"][lacking], return_index=True)  # an example of each such label
+    _, first = np.unique(scan.table["label"][lacking], return_index=True)  # one example of each such label
     examples = []
     for row in lacking[np.sort(first)][:3]:
         label = scan.labels[scan.table["label"][row]]
@@ -64,12 +64,12 @@ def _unknown(scan: Scan, source: str) -> Iterator[Finding]:
         len(lacking),
         f"rows with a label that is not in the training data (have: {', '.join(names[:_SHOWN_LABELS])}{more})",
         tuple(examples),
-        "mend the labels, or put rows with them into train",
+        "correct the labels, or add rows with them to train",
     )
 
 
 def _spellings(scan: Scan) -> Iterator[Finding]:
-    """Labels that differ by case or space only. Counted are the rows of all spellings but the commonest."""
+    """Labels that differ in case or spaces only. The count is that of the rows with the rarer spellings."""
     groups = defaultdict(list)
     number = np.bincount(scan.table["label"][scan.table["label"] >= 0], minlength=len(scan.labels))
     for code, name in enumerate(scan.labels):
@@ -84,8 +84,10 @@ def _spellings(scan: Scan) -> Iterator[Finding]:
             "error",
             "all",
             rows,
-            f"rows whose label has a commoner spelling: {spelled}",
-            "each spelling is a class of its own; --fix OUT spells train's labels in one way",
+            f"rows whose label has a more frequent spelling: {spelled}",
+            "each spelling counts as a class; "
+            + ("--fix OUT gives" if scan.holds_text else "give")
+            + " train one spelling",
             scan.label,
         )
 
@@ -109,15 +111,15 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
         yield from classes(
             "many-labels",
             present,
-            f"labels for {train.sum():,} rows: more texts or numbers than classes",
-            f"data.label_column is {config.label_column}: is it the right column?",
+            f"labels for {train.sum():,} rows: they look like texts or numbers, not like classes",
+            f"data.label_column is {config.label_column}: is this the right column?",
         )
         return
     few = [code for code in present if train[code] < _FEW_ROWS]
     yield from classes(
         "rare-classes",
         few,
-        f"classes with fewer than {_FEW_ROWS} rows to learn from",
+        f"classes with fewer than {_FEW_ROWS} training rows",
         "add rows or merge classes",
     )
     if "dev" in scan.splits and len(scan.splits["dev"]):
@@ -125,38 +127,39 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
         yield from classes(
             "classes-without-dev",
             [code for code in present if not dev[code]],
-            "classes without a row in dev: no epoch is chosen by them",
-            "raise data.dev, or give dev a file of its own"
+            "classes without a row in dev: they have no influence on the choice of the best epoch",
+            "increase data.dev, or give dev a file of its own"
             if isinstance(config.dev, float)
             else "add rows to dev",
         )
-    uneven = [code for code in present if train[code] * _UNEVEN <= train[present[-1]]]
+    rare = [code for code in present if train[code] * _IMBALANCE <= train[present[-1]]]
     yield from classes(
         "imbalance",
-        uneven,
-        f"classes at least {_UNEVEN} times rarer than the commonest",
-        "look at macro F1 rather than accuracy; try task.class_weights: balanced",
+        rare,
+        f"classes with at most a {_IMBALANCE}th of the rows of the most frequent class",
+        "macro F1 tells more than accuracy here; try task.class_weights: balanced",
         warn=False,
     )
 
 
 def _ordered(scan: Scan) -> Iterator[Finding]:
-    """Far fewer changes of label from row to row than a shuffled file has."""
-    rows = np.sort(scan.readable("train"))
+    """A finding where the label changes from row to row far less often than in a shuffled file."""
+    rows = scan.readable("train")
+    rows = rows[scan.table["label"][rows] >= 0]
     found = scan.table["label"][rows]
-    shares = np.bincount(found, minlength=1) / max(len(found), 1)
-    expected = (1 - float((shares**2).sum())) * (len(found) - 1)
+    priors = np.bincount(found, minlength=1) / max(len(found), 1)
+    expected = (1 - float((priors**2).sum())) * (len(found) - 1)
     changes = np.flatnonzero(found[1:] != found[:-1]) + 1
     if len(found) >= _MIN_ROWS and len(changes) < 0.2 * expected:
         examples = tuple(
-            Example(scan.where(row), f"here {scan.label(row)} begins") for row in rows[changes[:3]]
+            Example(scan.where(row), f"{scan.label(row)} begins here") for row in rows[changes[:3]]
         )
         yield Finding(
             "sorted-by-label",
             "note",
             "train",
             len(changes),
-            f"changes of label from row to row, where a shuffled file has about {expected:,.0f}",
+            f"changes of the label from row to row; a shuffled file has about {expected:,.0f}",
             examples,
-            "harmless here, every epoch is shuffled and dev drawn from all rows; other programs cut off the end",
+            "harmless here, as epochs are shuffled and dev is drawn from all rows; other programs cut dev off the end",
         )

@@ -1,4 +1,4 @@
-"""All that `check` has to say about the data, as tables and as JSON."""
+"""What `check` reports about the data, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -11,50 +11,56 @@ from lstm_cli.lint.survey import Survey
 from lstm_cli.lint.suspects import Suspects
 
 _SHOWN_CLASSES, _SHOWN_SUSPECTS = 20, 20
-Rows = list[list[str]]
+Cells = list[list[str]]
+"""The rows of a table, each a list of its cells."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The splits by name, the findings with errors first, and the suspects; None: not asked for."""
+class CheckReport:
+    """The splits by name, the findings with errors first, and the suspects, None where they were not asked for."""
 
     surveys: Mapping[str, Survey]
     findings: Sequence[Finding]
     suspects: Suspects | None
 
     def errors(self) -> list[str]:
-        """Each error with its examples and advice, as lines."""
+        """One text for each error: its headline, examples and advice."""
         return [
             "\n  ".join([one.headline(), *one.lines()]) for one in self.findings if one.severity == "error"
         ]
 
-    def tables(self) -> list[tuple[str, list[str], Rows]]:
-        """(title, columns, rows) of the splits, the labels and the first suspects."""
+    def tables(self) -> list[tuple[str, list[str], Cells]]:
+        """(title, columns, cells) of the splits, of the labels if there are any, and of the first suspects."""
+        unit = next((one.unit for one in self.surveys.values()), "words")
         tables = [
-            ("data", ["split", "rows", "median words", "95 %", "max", "cut", "unknown"], self._splits()),
-            ("labels", ["label", *(f"{split} rows" for split in self.surveys), "of train"], self._labels()),
+            ("data", ["split", "rows", f"median {unit}", "95 %", "max", "cut", "unknown"], self._splits())
         ]
+        if cells := self._labels():
+            columns = ["label", *(f"{split} rows" for split in self.surveys), "of train"]
+            tables.append(("labels", columns, cells))
         if self.suspects is not None:
             ranked = self.suspects.ranked
             rows = [
                 [one.where, one.given, one.suggested, f"{one.confidence:.2f}"]
                 for one in ranked[:_SHOWN_SUSPECTS]
             ]
-            title = f"{len(ranked):,} suspicious labels (all with --json), by TF-IDF: {self.suspects.note}"
+            title = (
+                f"{len(ranked):,} suspicious labels (--json lists all), found by TF-IDF: {self.suspects.note}"
+            )
             tables.append((title, ["row", "given", "suggested", "confidence"], rows))
         return tables
 
-    def _splits(self) -> Rows:
+    def _splits(self) -> Cells:
         return [
             [
                 split,
                 *(f"{number:,}" for number in (one.rows, one.median, one.p95, one.longest)),
-                *("–" if share is None else f"{share:.1%}" for share in (one.truncated, one.unknown)),
+                *("–" if part is None else f"{part:.1%}" for part in (one.truncated, one.unknown)),
             ]
             for split, one in self.surveys.items()
         ]
 
-    def _labels(self) -> Rows:
+    def _labels(self) -> Cells:
         names = list(dict.fromkeys(name for one in self.surveys.values() for name in one.classes))
         train = self.surveys["train"]
         rows = [
@@ -69,7 +75,7 @@ class Report:
         return [*rows, [f"… and {more:,} more", *[""] * (len(self.surveys) + 1)]] if more > 0 else rows
 
     def to_json(self) -> dict[str, Any]:
-        """What --json prints."""
+        """The object that --json prints; programs rely on its keys."""
         report: dict[str, Any] = {
             "splits": {split: one.to_json() for split, one in self.surveys.items()},
             "findings": [asdict(one) for one in self.findings],

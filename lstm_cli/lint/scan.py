@@ -1,17 +1,18 @@
-"""One reading of every source into a table of numbers: about 170 bytes a row, however long its text is."""
+"""One pass over every source into a table of numbers: about 170 bytes a row, however long its content is."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from lstm_cli.arrays import Int64, Mask, UInt16
-from lstm_cli.data.rows import Row
+from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
@@ -23,12 +24,12 @@ _SHOWN_FAULTS = 3
 
 COLUMNS = np.dtype(
     [
-        ("exact", "u8"),  # hash of the text as it is
-        ("folded", "u8"),  # hash of its words; of the text where it has none
+        ("exact", "u8"),  # hash of the text as it is; of another content its key
+        ("folded", "u8"),  # hash of the words; `exact` where there are none
         ("line", "u4"),
         ("path", "i4"),
-        ("label", "i4"),  # -1 where the row cannot be read
-        ("words", "i4"),
+        ("label", "i4"),  # -1 where there is none
+        ("size", "i4"),  # number of words; of another content its size
         ("marks", "u2"),
         ("source", "i1"),
     ]
@@ -38,7 +39,7 @@ Table = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that a training stops at, or some rows that it would stop at."""
+    """Why a training would stop at a source: `count` rows, or the source as a whole, with (where, what) examples."""
 
     source: str
     count: int
@@ -47,10 +48,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """`table` (N,) with COLUMNS and `signatures` (N, 64), in the order of the sources; its `label`, `path` and `source`
-    are positions in `labels`, `paths` and `sources`. `splits` are the rows of each split, by number: what is cut from
-    train has no source of its own."""
+    """`table` (N,) with COLUMNS and `signatures` (N, 64), in the order of the sources.
 
+    The columns `label`, `path` and `source` are positions in `labels`, `paths` and `sources`. `splits` holds the row
+    numbers of each split; a split that is cut from train has no source of its own. `content` is the class of the
+    contents that were read.
+    """
+
+    content: type[Content]
     table: Table
     signatures: UInt16
     sources: tuple[str, ...]
@@ -58,6 +63,11 @@ class Scan:
     paths: tuple[str, ...]
     labels: tuple[str, ...]
     faults: tuple[Fault, ...]
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether the contents are texts. Of others only keys, labels and sizes are compared."""
+        return issubclass(self.content, Text)
 
     def where(self, row: int) -> str:
         """`path:line` of a row."""
@@ -67,64 +77,71 @@ class Scan:
         """The row's label, in quotes."""
         return f'"{self.labels[self.table["label"][row]]}"'
 
-    def beside(self, row: int, other: int) -> str:
-        """Where `other` is, for someone who looks at `row`: its line alone where the file is the same."""
+    def where_seen_from(self, row: int, other: int) -> str:
+        """Where the row `other` is: `line N` if it is in the same file as `row`, else `path:line`."""
         same = self.table["path"][row] == self.table["path"][other]
         return f"line {self.table['line'][other]}" if same else self.where(other)
 
+    def is_readable(self) -> Mask:
+        """(N,) True for the rows that could be read and whose text, if they hold one, is not empty."""
+        readable: Mask = self.table["marks"] & (Mark.UNREADABLE | Mark.EMPTY) == 0
+        return readable
+
     def readable(self, source: str) -> Int64:
-        """Numbers of the rows of a source that have a text and a label."""
-        of_source = self.table["source"] == self.sources.index(source)
-        return np.flatnonzero(of_source & (self.table["marks"] & (Mark.UNREADABLE | Mark.EMPTY) == 0))
+        """The numbers of the readable rows of a source."""
+        return np.flatnonzero((self.table["source"] == self.sources.index(source)) & self.is_readable())
 
 
 def scan(
-    sources: Mapping[str, Iterable[Row[Text]] | DataError],
+    sources: Mapping[str, Iterable[Row[Any]] | DataError],
     config: DataConfig,
-    parts: Mapping[str, Mask] | None = None,
+    content: type[Content],
+    masks: Mapping[str, Mask] | None = None,
 ) -> Scan:
-    """Read rows that come with their `error`. What keeps a source from being read, or read on, becomes a fault.
+    """Read the rows of every source; `content` is the class of their contents.
 
-    `parts` says which rows of train's source stay train's, and which are cut from it for dev or test.
+    A row that cannot be read comes with its `error` and becomes a fault, and so does a DataError that stands in place
+    of a source or ends its reading. `masks` (N,) select the rows of train's source that belong to train, and to dev or
+    test where these are cut from it.
     """
-    kept = _Kept(config)
+    built = _TableBuilder(config)
     faults = []
-    for number, rows in enumerate(sources.values()):
-        name = list(sources)[number]
-        kept.unreadable = []
-        before = kept.num_unreadable
+    for number, (name, rows) in enumerate(sources.items()):
+        built.unreadable = []
+        before = built.num_unreadable
         try:
             if isinstance(rows, DataError):
                 raise rows
             for row in rows:
-                kept.add(row, number)
+                built.add(row, number)
         except DataError as fault:
             where, _, what = str(fault).partition(": ")
             faults.append(Fault(name, 1, ((where, what),)))
-        if kept.num_unreadable > before:
-            faults.append(Fault(name, kept.num_unreadable - before, tuple(kept.unreadable)))
-    kept.flush()
-    table = np.frombuffer(kept.table, COLUMNS)
+        if built.num_unreadable > before:
+            faults.append(Fault(name, built.num_unreadable - before, tuple(built.unreadable)))
+    built.flush()
+    table = np.frombuffer(built.table, COLUMNS)
     splits = {name: np.flatnonzero(table["source"] == i) for i, name in enumerate(sources)}
-    splits |= {name: splits["train"][part] for name, part in (parts or {}).items()}
+    splits |= {name: splits["train"][mask] for name, mask in (masks or {}).items()}
     return Scan(
+        content=content,
         table=table,
-        signatures=np.frombuffer(kept.signatures, np.uint16).reshape(-1, NUM_HASHES),
+        signatures=np.frombuffer(built.signatures, np.uint16).reshape(-1, NUM_HASHES),
         sources=tuple(sources),
         splits=splits,
-        paths=tuple(kept.paths),
-        labels=tuple(kept.labels),
+        paths=tuple(built.paths),
+        labels=tuple(built.labels),
         faults=tuple(faults),
     )
 
 
-def text_hash(content: bytes) -> int:
-    """64 bits: among two million different texts two are alike once in ten million data sets."""
+def hash_of(content: bytes) -> int:
+    """64 bits. Two of two million different contents have the same hash in one of ten million data sets."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-class _Kept:
-    """What is kept so far, and the words of the rows whose signatures are still to be made."""
+class _TableBuilder:
+    """The table so far, and the words of the rows whose signatures are not computed yet."""
 
     def __init__(self, config: DataConfig) -> None:
         self._config = config
@@ -136,44 +153,50 @@ class _Kept:
         self.num_unreadable = 0
         self._rows: list[tuple[int, ...]] = []
         self._hashes: list[int] = []
+        self._lengths: list[int] = []
 
-    def add(self, row: Row[Text], source: int) -> None:
+    def add(self, row: Row[Any], source: int) -> None:
+        """Add a row; `source` is the number of its source."""
         if row.error is not None:
             self.num_unreadable += 1
             if len(self.unreadable) < _SHOWN_FAULTS:
                 self.unreadable.append((row.where(), row.error))
-        content = row.content.text.encode("utf-8", "surrogatepass")
-        found = words(row.content.text)
-        exact = text_hash(content)
+        is_text = isinstance(row.content, Text)
+        found = words(row.content.text) if is_text else []
+        exact = hash_of(row.content.text.encode("utf-8", "surrogatepass") if is_text else row.content.key())
+        label = row.content.stratum()
         self._rows.append(
             (
                 exact,
-                text_hash(b" ".join(found)) if found else exact,
+                hash_of(b" ".join(found)) if found else exact,
                 row.line,
                 self.paths.setdefault(row.path, len(self.paths)),
-                -1
-                if row.content.label is None
-                else self.labels.setdefault(row.content.label, len(self.labels)),
-                len(found),
+                -1 if label is None else self.labels.setdefault(label, len(self.labels)),
+                len(found) if is_text else min(row.content.size(), 2**31 - 1),
                 self._marks(row, len(found)),
                 source,
             )
         )
         self._hashes += map(crc32, found)
+        self._lengths.append(len(found))
         if len(self._hashes) > _WORDS_AT_ONCE or len(self._rows) > _WORDS_AT_ONCE // 10:
             self.flush()
 
-    def _marks(self, row: Row[Text], num_words: int) -> int:
+    def _marks(self, row: Row[Any], num_words: int) -> int:
         if row.error is not None:
             return int(Mark.UNREADABLE)
+        if not isinstance(row.content, Text):
+            return 0
         found = marks(row.content.text, num_words)
         if row.content.label == self._config.label_column and row.content.text in self._config.text_columns:
             found |= Mark.HEADER
         return int(found)
 
     def flush(self) -> None:
-        lengths = np.array([row[5] for row in self._rows], np.int64)
+        """Compute the signatures of the rows added last and move these rows into the table."""
+        lengths = np.array(self._lengths, np.int64)
         self.signatures += signatures(np.array(self._hashes, np.uint32), lengths).tobytes()
         self.table += np.array(self._rows, COLUMNS).tobytes()
         self._rows.clear()
         self._hashes.clear()
+        self._lengths.clear()

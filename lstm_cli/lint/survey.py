@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,13 +13,17 @@ from lstm_cli.lint.findings import Finding
 from lstm_cli.lint.labels import counts
 from lstm_cli.lint.scan import Scan
 
-_LONG, _STRANGE = 0.2, 0.1
+_MANY_TRUNCATED, _MANY_UNKNOWN = 0.2, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One split: rows a class, and words a row (characters, in scripts without spaces). The shares, of rows that
-    task.max_tokens cuts and of tokens that are unknown, are None where the data cannot be encoded."""
+    """One split: the rows of each class and the length of the rows, counted in `unit`.
+
+    The unit is words (in scripts without spaces, characters); for contents other than text it is their own size.
+    `truncated` is the fraction of rows that task.max_tokens cuts, `unknown` the fraction of tokens that are not in the
+    vocabulary; both are None where the data cannot be encoded.
+    """
 
     rows: int
     classes: dict[str, int]
@@ -28,22 +32,24 @@ class Survey:
     longest: int
     truncated: float | None
     unknown: float | None
+    unit: Literal["words", "size"] = "words"
 
     def to_json(self) -> dict[str, Any]:
+        """As `check --json` prints it."""
         return {
             "rows": self.rows,
             "classes": self.classes,
-            "words": {"median": self.median, "p95": self.p95, "max": self.longest},
+            self.unit: {"median": self.median, "p95": self.p95, "max": self.longest},
             "truncated_share": self.truncated,
             "unknown_share": self.unknown,
         }
 
 
 def survey(scan: Scan, stores: Mapping[str, Store]) -> dict[str, Survey]:
-    """Every split by name. `stores` are those splits that could be encoded."""
+    """Every split by name. `stores` holds the splits that could be encoded."""
     found = {}
     for split, rows in scan.splits.items():
-        lengths = scan.table["words"][rows] if len(rows) else np.zeros(1, np.int32)
+        lengths = scan.table["size"][rows] if len(rows) else np.zeros(1, np.int32)
         median, p95, longest = np.percentile(lengths, (50, 95, 100), method="higher")
         store = stores.get(split)
         found[split] = Survey(
@@ -58,14 +64,15 @@ def survey(scan: Scan, stores: Mapping[str, Store]) -> dict[str, Survey]:
             longest=int(longest),
             truncated=None if store is None else float(store.truncated.mean()),
             unknown=None if store is None else store.unknown_fraction,
+            unit="words" if scan.holds_text else "size",
         )
     return found
 
 
 def coverage(surveys: Mapping[str, Survey], max_tokens: int) -> Iterator[Finding]:
-    """Findings about what the model will not see: the middle or end of long texts, and unknown words."""
+    """Findings about what the model will not read: the cut part of long rows, and unknown tokens."""
     for split, one in surveys.items():
-        if one.truncated and one.truncated > _LONG:
+        if one.truncated and one.truncated > _MANY_TRUNCATED:
             yield Finding(
                 "truncated",
                 "note",
@@ -73,15 +80,15 @@ def coverage(surveys: Mapping[str, Survey], max_tokens: int) -> Iterator[Finding
                 round(one.truncated * one.rows),
                 f"rows longer than task.max_tokens ({max_tokens}), which are cut",
                 (),
-                "raise it, if what is cut off matters: time grows with it",
+                "raise it if the part that is cut off matters; training time grows with it",
             )
-        if split != "train" and one.unknown and one.unknown > _STRANGE:
+        if split != "train" and one.unknown and one.unknown > _MANY_UNKNOWN:
             yield Finding(
                 "unknown-tokens",
                 "note",
                 split,
                 one.rows,
-                f"rows with {one.unknown:.0%} unknown tokens between them",
+                f"rows in which {one.unknown:.0%} of all tokens are unknown",
                 (),
-                "another language or field than train's? Try task.tokenizer.kind: bpe, or a lower min_count",
+                "is the language or subject another than in train? Try task.tokenizer.kind: bpe, or a lower min_count",
             )

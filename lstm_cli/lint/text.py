@@ -1,4 +1,4 @@
-"""What one text tells: its words, folded for comparison, the marks of damage on it, and its repair."""
+"""One text: its words, folded for comparison, its marks of damage, and its repair."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import re
 import unicodedata
 from enum import IntFlag
 
-_ALONE = (  # scripts that put no space between words: there, one character counts as a word
+from lstm_cli.data.rows import Content
+from lstm_cli.data.text import Text
+from lstm_cli.errors import ConfigError
+
+_ALONE = (  # scripts without spaces between words: one character counts as a word
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_NO_WORD = (  # space and punctuation; what is left, emoji and combining marks too, makes words
+_NO_WORD = (  # space and punctuation; all else belongs to words, emoji and combining marks too
     r"\s\x00-/:-@\[-`{-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb\xbf\u060c\u061b\u061f\u0964\u0965\u2000-\u203f"
     r"\u2041-\u206f\u3000-\u3004\u3008-\u3020\u30fb\ufe00-\ufe0f\ufeff\ufffd"
 )
@@ -22,7 +26,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _ENTITY = re.compile(r"&[a-zA-Z]{2,8};|&?#[0-9]{2,6};|&#x[0-9a-fA-F]{2,5};")
 _LINE_BREAK = re.compile(r"\s*(?:<br\s*/?>\s*)+", re.IGNORECASE)
 
-# Bytes 0x80 to 0xBF, which continue a character in UTF-8, as cp1252 and latin-1 show them.
+# The bytes 0x80 to 0xFF by the characters that they are in cp1252 or latin-1; 0x80 to 0xBF continue a UTF-8 character.
 _BYTE_OF = {chr(byte): byte for byte in range(0x80, 0x100)}
 _BYTE_OF |= {
     bytes([byte]).decode("cp1252"): byte
@@ -31,15 +35,15 @@ _BYTE_OF |= {
 }
 _TAIL = f"[{re.escape(''.join(char for char, byte in _BYTE_OF.items() if byte < 0xC0))}]"
 _PAIR, _TRIPLE, _QUADRUPLE = f"[\xc2-\xdf]{_TAIL}", f"[\xe0-\xef]{_TAIL}{{2}}", f"[\xf0-\xf4]{_TAIL}{{3}}"
-# A single pair is believed where it spells a Latin-1 letter or sign (Â and Ã), a triple where it spells
-# punctuation (â€); other scripts come in runs, and a lone `Ü“` is the end of a German quotation.
+# A single pair counts as mojibake where it spells a Latin-1 letter or sign (Â and Ã), a single triple where it spells
+# punctuation (â€). Other scripts come in runs, and a lone `Ü“` is the end of a German quotation.
 _MOJIBAKE = re.compile(
     rf"(?:{_PAIR}|{_TRIPLE}|{_QUADRUPLE}){{2,}}|[\xc2\xc3]{_TAIL}|\xe2{_TAIL}{{2}}|{_QUADRUPLE}"
 )
 
 
 class Mark(IntFlag):
-    """What is to be said of a row. A row has any number of them."""
+    """What is wrong with a row, as bits: a row can have several."""
 
     UNREADABLE = 1
     EMPTY = 2
@@ -54,8 +58,16 @@ class Mark(IntFlag):
     HEADER = 1024
 
 
+def check_is_text(content: type[Content], option: str) -> None:
+    """Raise ConfigError where an option needs rows of text and the task reads another content."""
+    if not issubclass(content, Text):
+        raise ConfigError(
+            f"{option}: works on texts only, got a task whose rows hold {content.__name__}; leave {option} out"
+        )
+
+
 def words(text: str) -> list[bytes]:
-    """The words without case, punctuation and apostrophes; in scripts without spaces, the characters."""
+    """The words in lower case, without punctuation and apostrophes; in scripts without spaces, the characters."""
     if text.isascii():
         return text.encode().translate(_ASCII_FOLD, b"'").split()
     folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold()
@@ -63,7 +75,7 @@ def words(text: str) -> list[bytes]:
 
 
 def marks(text: str, num_words: int) -> Mark:
-    """The marks that the text alone decides."""
+    """The marks that follow from the text alone; `num_words` is the number of its `words`."""
     found = Mark(0)
     if num_words <= 1:
         found |= Mark.ONE_WORD if text.strip() else Mark.EMPTY
@@ -86,9 +98,9 @@ def marks(text: str, num_words: int) -> Mark:
 
 
 def repaired(text: str) -> tuple[str, list[str]]:
-    """The text without mojibake, control characters and `<br />`, and the names of what was repaired.
+    """The text without mojibake, control characters and `<br />`, and the names of the repairs that were made.
 
-    Repairing what is repaired changes nothing: the steps are gone through until none finds anything.
+    The steps are repeated until none changes anything, so repairing a repaired text changes nothing.
     """
     done: dict[str, None] = {}
     while True:
@@ -103,8 +115,8 @@ def repaired(text: str) -> tuple[str, list[str]]:
 
 
 def _unscrambled(text: str) -> str:
-    """UTF-8 that was read as cp1252 or latin-1, read as UTF-8; where that gives no text, as it was."""
-    while not text.isascii():  # as often as it was done
+    """Decode as UTF-8 what was UTF-8 and decoded as cp1252 or latin-1. What is not valid UTF-8 stays."""
+    while not text.isascii():  # once for each time that it was decoded wrongly
         before, text = text, _MOJIBAKE.sub(_decoded, text)
         if text == before:
             break
@@ -119,11 +131,11 @@ def _decoded(found: re.Match[str]) -> str:
 
 
 def _without_control(text: str) -> str:
-    return text if text.isprintable() else _CONTROL.sub(_meant, text)
+    return text if text.isprintable() else _CONTROL.sub(_replacement, text)
 
 
-def _meant(found: re.Match[str]) -> str:
-    """Under 0x80 a space or nothing; from there on the sign that cp1252 has, such as ’ for U+0092."""
+def _replacement(found: re.Match[str]) -> str:
+    """Below 0x80 a space or nothing; from 0x80 on the character that cp1252 has, such as ’ for U+0092."""
     if found[0] < "\x80":
         return " " if found[0].isspace() else ""
     return found[0].encode("latin-1", "ignore").decode("cp1252", "ignore")

@@ -1,7 +1,7 @@
-"""What turns logits into probabilities that mean something, fitted on the dev rows.
+"""Calibration: scale factors, fitted on the dev rows, that turn logits into calibrated probabilities.
 
-Of a network alone it is temperature scaling (Guo et al. 2017, section 4.2); of a network with features beside it, how
-much each of the two counts as well.
+For a network alone this is temperature scaling (Guo et al. 2017, section 4.2). For a network that is combined with
+n-gram features, the two factors are also the weights of the blend.
 """
 
 from __future__ import annotations
@@ -11,52 +11,52 @@ import numpy as np
 from lstm_cli.arrays import Float64, Int64
 
 _PRIOR = 1.0
-"""Weight of keeping both scales at 1, in rows: a few dev rows that are all right must not make every answer certain."""
+"""Strength of the pull of both scales towards 1, in rows: where few dev rows are all predicted right, the probabilities
+must not all become 1."""
+_MIN_SCALE = 1e-3
+"""Logits that carry no information get this scale: above 0, so that they stay recoverable from the sum."""
 
 
-_LEAST = 1e-3
-"""What says nothing counts so little, and can still be told from the sum."""
+def fit_scales(logits: Float64, feature_logits: Float64, targets: Int64) -> Float64:
+    """(N, C), (N, C) or (N, 0), (N,) -> (2,): the positive factors of both logits with the lowest log loss.
 
-
-def fit_scales(logits: Float64, side_logits: Float64, targets: Int64) -> Float64:
-    """(N, C), (N, C) or (N, 0), (N,) -> (2,): the two factors, above 0, that make the log loss of the rows least.
-
-    Logits may be off by a constant a row, which changes no probability.
+    The log loss is that of `scaled_probs`. Without `feature_logits` (N, 0) the second factor is 1. A constant that is
+    added to all logits of a row changes nothing.
     """
     from scipy.optimize import minimize
 
-    parts = np.stack([part for part in (logits, side_logits) if part.shape[1]])  # (P, N, C), P is 1 or 2
-    right = parts[:, np.arange(len(targets)), targets]  # (P, N)
+    stacked = np.stack([one for one in (logits, feature_logits) if one.shape[1]])  # (S, N, C), S is 1 or 2
+    of_target = stacked[:, np.arange(len(targets)), targets]  # (S, N)
 
     def loss(scales: Float64) -> tuple[float, Float64]:
-        scaled = np.tensordot(scales, parts, 1)
+        scaled = np.tensordot(scales, stacked, 1)
         scaled -= scaled.max(axis=1, keepdims=True)
         exps = np.exp(scaled)
         sums = exps.sum(axis=1)
-        expected = np.einsum("pnc,nc->pn", parts, exps / sums[:, None])
+        expected = np.einsum("snc,nc->sn", stacked, exps / sums[:, None])
         log_loss = np.log(sums).sum() - scaled[np.arange(len(targets)), targets].sum()
         away = scales - 1
-        gradient: Float64 = (expected - right).sum(axis=1) + _PRIOR * away
+        gradient: Float64 = (expected - of_target).sum(axis=1) + _PRIOR * away
         return float(log_loss + _PRIOR / 2 * (away @ away)) / len(targets), gradient / len(targets)
 
     found = minimize(
-        loss, np.ones(len(parts)), jac=True, method="L-BFGS-B", bounds=[(_LEAST, None)] * len(parts)
+        loss, np.ones(len(stacked)), jac=True, method="L-BFGS-B", bounds=[(_MIN_SCALE, None)] * len(stacked)
     )
     scales = np.ones(2)
-    scales[: len(parts)] = found.x
+    scales[: len(stacked)] = found.x
     return scales
 
 
-def scaled_probs(scales: Float64, logits: Float64, side_logits: Float64) -> Float64:
-    """(2,), (N, C), (N, C) or (N, 0) -> (N, C) probabilities."""
+def scaled_probs(scales: Float64, logits: Float64, feature_logits: Float64) -> Float64:
+    """(2,), (N, C), (N, C) or (N, 0) -> (N, C): softmax of the sum of both logits, each times its scale."""
     total = scales[0] * logits
-    if side_logits.shape[1]:
-        total = total + scales[1] * side_logits
+    if feature_logits.shape[1]:
+        total = total + scales[1] * feature_logits
     return softmax(total)
 
 
 def softmax(logits: Float64) -> Float64:
-    """(N, C) -> (N, C) probabilities"""
+    """(N, C) -> (N, C): probabilities."""
     exps = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs: Float64 = exps / exps.sum(axis=1, keepdims=True)
     return probs

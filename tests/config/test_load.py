@@ -118,7 +118,7 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "empty"),
-        ("- a\n- b\n", "must be sections"),
+        ("- a\n- b\n", "must consist of sections"),
         ("data: {train: a.csv\n", "my.yaml:2: not YAML"),
         ("data:\n\ttrain: a.csv\n", "my.yaml:2: not YAML"),
         ("data: !!python/object/apply:os.system [echo]\n", "my.yaml:1: not YAML"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_cli.data import builtin_tables as tables
-from lstm_cli.data.builtin import SIZES, Split, _Evaluation, _generate, _Row, _turned, reviews
+from lstm_cli.data.builtin import SIZES, Split, _Evaluation, _generate, _reversed, _Row, reviews
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -241,10 +241,12 @@ def test_who_was_right_and_who_was_wrong_is_a_matter_of_order(corpus: dict[Split
         max_size=3,
     )
 )
-def test_turning_evaluations_reverses_each_verdict_and_twice_is_none(evaluations: list[_Evaluation]) -> None:
-    turned = _turned(evaluations)
-    assert [e.verdict for e in turned] == [-e.verdict for e in evaluations]
-    assert _turned(turned) == evaluations
+def test_reversing_evaluations_changes_each_verdict_and_twice_changes_nothing(
+    evaluations: list[_Evaluation],
+) -> None:
+    other = _reversed(evaluations)
+    assert [e.verdict for e in other] == [-e.verdict for e in evaluations]
+    assert _reversed(other) == evaluations
 
 
 @pytest.mark.parametrize("split", SPLITS)

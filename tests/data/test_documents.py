@@ -90,7 +90,7 @@ def test_a_line_of_a_stream_that_is_no_text_is_a_row_with_its_error() -> None:
 
 
 def test_plain_text_is_refused_where_labels_are_needed(made: Made, pairs: Pairs) -> None:
-    with pytest.raises(DataError, match=r"^data\.train: a\.txt: plain text holds no labels.*__label__NAME"):
+    with pytest.raises(DataError, match=r"^data\.train: a\.txt: plain text has no labels.*__label__NAME"):
         pairs(made("a.txt", "good\nbad\n"))
 
 
@@ -111,7 +111,7 @@ def test_fasttext_lines_are_recognised_and_split(made: Made, opened: Open) -> No
     ("line", "fault"),
     [
         ("__label__a __label__b text", "2 labels on one line.*not supported"),
-        ("no label", "no __label__"),
+        ("no label", "the line does not start with __label__"),
         ("__label__ text", "the label is empty"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_folder_without_class_folders_is_named(made: Made, pairs: Pairs) -> No
     made("d/a.csv", "text,label\n")
     with pytest.raises(DataError, match=r"^d: a folder without sub-folders.*d/\*\.csv"):
         pairs("d")
-    with pytest.raises(DataError, match=r"^data\.train: d: a folder, and data\.format is csv.*d/\*\.csv"):
+    with pytest.raises(DataError, match=r"^data\.train: d: a folder, but data\.format is csv.*d/\*\.csv"):
         pairs("d", format="csv")
 
 

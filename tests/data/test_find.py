@@ -49,11 +49,14 @@ def test_a_home_folder_is_expanded(
         ("trian.csv", r'^data\.train: no file or folder trian\.csv\. Did you mean "train\.csv"\?'),
         (
             "nothing/like.csv",
-            r"no file or folder nothing/like\.csv: there is no folder nothing \(looked from /",
+            r"no file or folder nothing/like\.csv: there is no folder nothing \(the working folder is /",
         ),
         ("*.parquet", r"^data\.train: no file matches \*\.parquet \(/.* has: notes\.pdf, train\.csv\)"),
         ("x*/y?.csv", r"no file matches x\*/y\?\.csv"),
-        ("notes.pdf", r"notes\.pdf: the name does not tell the format \(known: \.csv .*data\.format: csv"),
+        (
+            "notes.pdf",
+            r"notes\.pdf: the file name does not show the format \(known: \.csv .*data\.format: csv",
+        ),
     ],
 )
 def test_a_path_that_cannot_be_read_says_what_there_is(
@@ -75,7 +78,7 @@ def test_the_key_is_that_of_the_role(made: Made, opened: Open) -> None:
 
 def test_a_named_format_goes_before_the_name(made: Made, pairs: Pairs) -> None:
     assert pairs(made("notes.pdf", "text\tlabel\na,b\tx\n"), format="tsv") == [("a,b", "x")]
-    with pytest.raises(DataError, match=r"a file, and data\.format is folder"):
+    with pytest.raises(DataError, match=r"a file, but data\.format is folder"):
         pairs("notes.pdf", format="folder")
     assert pairs(made("a.csv", CSV.format("a")), format="folder", labelled=False) == [("a", None)]
 
@@ -99,7 +102,9 @@ def test_a_file_that_is_gone_when_it_is_read_is_named(made: Made, opened: Open) 
 
 
 def test_an_unknown_built_in_corpus_is_refused(opened: Open) -> None:
-    with pytest.raises(DataError, match=r'builtin:review: no such corpus .*Did you mean "builtin:reviews"\?'):
+    with pytest.raises(
+        DataError, match=r'builtin:review: no such built-in corpus .*Did you mean "builtin:reviews"\?'
+    ):
         opened("builtin:review")
 
 

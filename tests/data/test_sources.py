@@ -167,7 +167,5 @@ def test_parts_of_train_without_a_row_are_refused(made: Made) -> None:
     with pytest.raises(DataError, match=r"^data\.test: 0\.1 of the 6 training rows.*Raise the fraction"):
         load_splits(DataConfig(train=name, dev=0.5, test=0.1), seed=0, content=Text)
     for number in (1, 8):
-        with pytest.raises(
-            DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 of them without"
-        ):
+        with pytest.raises(DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 folds without"):
             load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0, content=Text)

@@ -165,7 +165,7 @@ def test_tabs_in_a_csv_header_point_to_tsv(made: Made, pairs: Pairs) -> None:
 
 
 def test_a_file_without_even_a_header_is_named(made: Made, pairs: Pairs) -> None:
-    with pytest.raises(DataError, match=r"^a\.csv: empty"):
+    with pytest.raises(DataError, match=r"^a\.csv: the file is empty"):
         pairs(made("a.csv", "\n\n"))
     assert pairs(made("a.csv", "text,label\n")) == []
 
@@ -241,7 +241,7 @@ def test_a_parquet_file_is_not_held_in_memory(made: Made, opened: Open) -> None:
 
 
 def test_parquet_that_is_none_or_lacks_a_column_is_named(made: Made, pairs: Pairs) -> None:
-    with pytest.raises(DataError, match=r"^a\.parquet: not a whole Parquet file"):
+    with pytest.raises(DataError, match=r"^a\.parquet: not a complete Parquet file"):
         pairs(made("a.parquet", "text,label\n"))
     pq.write_table(pa.table({"text": ["a"], "target": ["x"]}), "a.parquet")
     with pytest.raises(

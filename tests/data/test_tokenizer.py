@@ -156,7 +156,7 @@ def test_any_text_has_the_librarys_ids_in_any_company(texts: list[str]) -> None:
         {"model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2}, "unk_token": "a"}},
     ],
 )
-def test_only_the_vocabulary_is_the_files_to_say(changed: dict[str, object]) -> None:
+def test_only_the_vocabulary_is_taken_from_the_file(changed: dict[str, object]) -> None:
     saved = json.loads(LEARNED[0].to_json())
     with pytest.raises(CheckpointError, match=f"{next(iter(changed))} is not what lstmcls writes"):
         TextTokenizer.from_json(json.dumps({**saved, **changed}).encode(), KINDS[0])
@@ -264,8 +264,8 @@ def test_a_panic_of_the_library_is_a_checkpoint_that_cannot_be_read(monkeypatch:
 
 
 @pytest.mark.parametrize("content", [b"," * 2_100_001, b" " * (2**27 + 1)])
-def test_a_file_larger_than_any_vocabulary_is_refused_unread(content: bytes) -> None:
-    with pytest.raises(CheckpointError, match="more than any vocabulary takes"):
+def test_a_file_larger_than_any_vocabulary_is_refused_before_it_is_parsed(content: bytes) -> None:
+    with pytest.raises(CheckpointError, match="more than any vocabulary needs"):
         TextTokenizer.from_json(content, KINDS[0])
 
 

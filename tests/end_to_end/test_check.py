@@ -111,7 +111,9 @@ def test_errors_are_one_message_and_the_rest_is_lines_or_nothing(spoilt_yaml: st
     assert result.exit_code == 3
     assert result.stdout == ""
     assert result.stderr.count("error: ") == 1
-    assert "warning: train: rows that repeat the text of another, letter by letter: 2: " in result.stderr
+    assert (
+        "warning: train: rows that repeat the text of an earlier row, letter by letter: 2: " in result.stderr
+    )
     quiet = run("check", spoilt_yaml, "--quiet")
     assert quiet.stderr.startswith("error: ")
     assert "warning" not in quiet.stderr

@@ -25,7 +25,7 @@ CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 
 
 def plainly(text: str, reads_chars: bool) -> set[tuple[str, ...]]:
-    """What `_ngrams` hashes."""
+    """The n-grams that `_ngrams` must hash, found by a plain loop."""
     words = re.findall(rf"[{CJK}]|[^\W{CJK}]+|[^\w\s]", text.lower())
     found = {("words", *words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)}
     if reads_chars:
@@ -59,7 +59,7 @@ some_texts = st.lists(
 
 @settings(deadline=None)
 @given(some_texts, st.booleans(), st.sampled_from([40, 70, 1_000_000]))
-def test_two_texts_share_the_ngrams_that_a_plain_loop_finds(
+def test_two_texts_have_the_ngrams_in_common_that_a_plain_loop_finds(
     texts: list[str], reads_chars: bool, at_once: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -81,14 +81,14 @@ def test_the_weights_are_those_of_a_regression_on_log_count_ratios(targets: np.n
     matrix = np.array([[name in row for name in names] for row in plain], float)
     classes = range(3) if targets.max() == 2 else [1]
     decisions = {}
-    for strength in ngrams._STRENGTHS:
+    for candidate in ngrams._C_CANDIDATES:
         columns = []
         for one in classes:
             inside, outside = (matrix[targets == one].sum(0) + 1, matrix[targets != one].sum(0) + 1)
             ratios = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
-            model = LogisticRegression(C=strength, solver="liblinear", dual=True, tol=1e-4, max_iter=10_000)
+            model = LogisticRegression(C=candidate, solver="liblinear", dual=True, tol=1e-4, max_iter=10_000)
             columns.append(model.fit(matrix * ratios, targets == one).decision_function(matrix * ratios))
-        decisions[strength] = np.stack(columns, axis=1)
+        decisions[candidate] = np.stack(columns, axis=1)
     logits = learned.logits(TEXTS)
     found = logits if len(classes) > 1 else logits[:, 1:] * 2
     assert min(np.abs(found - expected).mean() for expected in decisions.values()) < 0.05
@@ -111,7 +111,7 @@ def test_a_text_without_end_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatc
     assert long == head
 
 
-def test_texts_that_share_nothing_leave_the_bias_alone() -> None:
+def test_texts_without_a_common_ngram_give_the_bias_alone() -> None:
     learned = Ngrams.learn(["ab", "cd", "ef", ""], np.array([0, 1, 0, 0]))
     assert len(learned.keys) == 0
     assert learned.logits(["ab", "x"]).shape == (2, 2)

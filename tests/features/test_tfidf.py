@@ -1,4 +1,4 @@
-"""The rivals: honest, repeatable, and never the reason for a crash."""
+"""The baselines: fitted on training texts alone, repeatable, and never the reason for a crash."""
 
 from __future__ import annotations
 
@@ -21,11 +21,26 @@ def test_the_majority_is_the_most_frequent_training_class() -> None:
     assert majority(np.array([1, 0]), 2, 2).predicted.tolist() == [0, 0]
 
 
-def test_the_bag_of_words_learns_what_words_tell() -> None:
+def test_tfidf_learns_which_words_belong_to_a_class() -> None:
     (train, targets), (test, truth) = rows(400, 0), rows(100, 1)
     result = tfidf_logreg(train, targets, test, 2, seed=0)
     assert (result.predicted == truth).mean() > 0.8
     assert "sample" not in result.note
+
+
+def test_a_text_is_predicted_the_same_whatever_texts_are_predicted_with_it() -> None:
+    rng = np.random.default_rng(0)
+    train = [
+        " ".join(rng.choice(list("abcdefghij"), 4)) for _ in range(60)
+    ]  # random labels: near the threshold
+    targets = rng.integers(0, 2, 60)
+    texts = [" ".join(rng.choice(list("abcdefghijk"), 4)) for _ in range(200)]  # k is in no training text
+    company = [" ".join(rng.choice(list("abk"), 6)) for _ in range(2_000)]
+    alone = tfidf_logreg(train, targets, texts, 2, 0)
+    together = tfidf_logreg(train, targets, [*texts, *company], 2, 0)
+    assert together.predicted[:200].tolist() == alone.predicted.tolist()
+    assert together.note == alone.note
+    assert tfidf_logreg(train, targets, texts[:1], 2, 0).predicted[0] == alone.predicted[0]
 
 
 def test_punctuation_and_pieces_of_words_are_features() -> None:
@@ -44,7 +59,7 @@ def test_the_same_seed_gives_the_same_predictions() -> None:
     assert first.note == second.note
 
 
-def test_more_than_two_classes_are_told_apart_and_a_class_of_one_row_is_no_crash() -> None:
+def test_more_than_two_classes_are_learned_and_a_class_of_one_row_is_no_crash() -> None:
     words = ["red apple", "green pear", "blue plum", "odd one"]
     train, targets = (
         [words[i % 3] for i in range(60)] + ["odd one"],
@@ -81,7 +96,7 @@ def test_phrases_without_spaces_or_punctuation_are_learned_from_their_pieces() -
     assert (result.predicted == targets[150:]).mean() > 0.95
 
 
-def test_a_sample_keeps_every_class_and_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_keeps_every_class_and_its_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = np.array([0] * 600 + [1] * 300 + [2])
     texts = [f"{['red', 'green', 'odd'][target]} {i % 7}" for i, target in enumerate(targets)]
     monkeypatch.setattr(baselines, "_MAX_CHARS", sum(map(len, texts)) // 10)
@@ -120,10 +135,12 @@ def test_a_fit_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "not converged" not in tfidf_logreg(train, targets, train, 2, 0).note
 
 
-def test_the_strength_is_chosen_on_rows_that_were_not_fitted() -> None:
+def test_c_is_chosen_on_rows_that_were_not_fitted() -> None:
     rng = np.random.default_rng(0)
     targets = np.arange(1500) % 2
-    said = np.where(rng.random(1500) < 0.7, targets, 1 - targets)  # a weak model is best: only the word tells
+    said = np.where(
+        rng.random(1500) < 0.7, targets, 1 - targets
+    )  # a small C is best: one word alone carries the label
     texts = [f"{('bad', 'good')[word]} " + " ".join(map(str, rng.integers(0, 4000, 4))) for word in said]
     note = tfidf_logreg(texts, targets, texts, 2, 0).note
     assert "C = 0.3," in note or "C = 1," in note

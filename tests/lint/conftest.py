@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from lstm_cli.data.sources import DataConfig
-from lstm_cli.data.text import text_row
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.lint.copies import copies
 from lstm_cli.lint.damage import damage
 from lstm_cli.lint.findings import Finding, in_order
@@ -24,9 +24,8 @@ def scanned(train: Pairs, dev: Pairs = (), test: Pairs = (), config: DataConfig 
         name: [text_row(text, label, f"{name}.csv", line) for line, (text, label) in enumerate(pairs, 1)]
         for name, pairs in splits.items()
     }
-    return scan(
-        {name: of for name, of in rows.items() if of}, config or DataConfig(train="train.csv", dev="dev.csv")
-    )
+    config = config or DataConfig(train="train.csv", dev="dev.csv")
+    return scan({name: of for name, of in rows.items() if of}, config, Text)
 
 
 def found_in(

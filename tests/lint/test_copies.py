@@ -1,4 +1,4 @@
-"""Copies are found wherever they stand, near ones too, and other texts are not."""
+"""Copies and near copies are found in every split, and texts that differ are not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_cli.lint.duplicates import near_groups
+from lstm_cli.lint.duplicates import NUM_HASHES, near_groups
 from tests.lint.conftest import Found, found_in, scanned
 
 LABELS = ("a", "b")
@@ -21,9 +21,9 @@ def prose(seed: int, count: int = 60) -> list[str]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 59), st.integers(0, 30))
+@given(st.integers(0, 10**6), st.integers(0, 239), st.integers(0, 30))
 def test_a_planted_near_copy_is_found_among_other_texts(seed: int, at: int, between: int) -> None:
-    text = prose(seed)
+    text = prose(seed, 240)  # of 60 words, one of 1,000 near copies has an estimate below 0.8
     changed = [*text[:at], "another", *text[at + 1 :]]
     others = [" ".join(prose(seed + 1 + i)) for i in range(between)]
     table = scanned(
@@ -66,6 +66,19 @@ def test_the_order_of_the_rows_changes_no_finding(
     assert counted() == before
 
 
+def test_signatures_that_agree_in_four_of_five_hashes_are_compared_in_some_band() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(1, 2**16, (1_000, NUM_HASHES), np.uint16)
+    second = first.copy()
+    for row in range(1_000):  # 52 of 64 are equal; half of the pairs differ in as many bands as possible
+        bands = rng.permutation(16)[:12]
+        at = bands * 4 + rng.integers(0, 4, 12) if row % 2 else rng.permutation(NUM_HASHES)[:12]
+        second[row, at] ^= 1
+    group = near_groups(rng.permutation(2_000).astype(np.uint64), np.concatenate([first, second]))
+    assert (group[:1_000] == group[1_000:]).all()
+    assert len(np.unique(group)) == 1_000
+
+
 def test_chains_of_near_copies_are_linked_alike_in_any_order() -> None:
     long = prose(5, 400)
     windows = [(" ".join(long[start : start + 60]), "a") for start in range(0, 200, 3)]
@@ -77,7 +90,7 @@ def test_chains_of_near_copies_are_linked_alike_in_any_order() -> None:
     assert len(counts) == 1
 
 
-def test_each_level_counts_what_the_stricter_one_has_not(found: Found) -> None:
+def test_each_level_leaves_out_what_a_stricter_one_counted(found: Found) -> None:
     text = " ".join(prose(1))
     rows = [
         (text, "a"),
@@ -141,7 +154,7 @@ def test_a_copy_across_splits_is_named_in_both_files(found: Found) -> None:
     assert "exact-leak train → test" not in names
 
 
-def test_the_share_that_agrees_estimates_the_resemblance() -> None:
+def test_the_fraction_of_equal_hashes_estimates_the_resemblance() -> None:
     rng = np.random.default_rng(0)
     base = prose(9, 400)
     for cut in (20, 60, 150):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lstm_cli.data.sources import DataConfig
-from lstm_cli.data.text import text_row
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.errors import DataError
 from lstm_cli.lint.damage import damage, likely_delimiter
 from lstm_cli.lint.scan import scan
@@ -101,7 +101,7 @@ def test_rows_that_cannot_be_read_are_counted_and_do_not_hide_the_rest() -> None
         text_row("some text", "a", "train.csv", 2),
         *(text_row("", None, "train.csv", n, error=f"no {n}") for n in range(3, 9)),
     ]
-    table = scan({"train": rows, "dev": DataError("dev.csv:1: no column")}, config)
+    table = scan({"train": rows, "dev": DataError("dev.csv:1: no column")}, config, Text)
     train, dev = damage(table, config, strips_markup=False)
     assert (train.count, train.severity, str(train.examples[2])) == (6, "error", "train.csv:5: no 5")
     assert (dev.count, dev.severity, str(dev.examples[0])) == (1, "error", "dev.csv:1: no column")
@@ -124,7 +124,7 @@ def test_the_delimiter_is_what_divides_the_lines_evenly(lines: list[str], delimi
 
 def test_a_message_that_names_no_file_is_a_finding_all_the_same() -> None:
     config = DataConfig(train="train.csv", format="csv")
-    table = scan({"train": DataError("no rows " * 1_000)}, config)
+    table = scan({"train": DataError("no rows " * 1_000)}, config, Text)
     assert [one.code for one in damage(table, config, strips_markup=False)] == ["unreadable"]
 
 
@@ -132,7 +132,7 @@ def test_a_wrong_delimiter_is_suspected(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
     path.write_text("text;label\none;a\ntwo;b\n", encoding="utf-8")
     config = DataConfig(train=str(path))
-    table = scan({"train": DataError(f"{path}:1: no column")}, config)
+    table = scan({"train": DataError(f"{path}:1: no column")}, config, Text)
     assert {one.code: one.what for one in damage(table, config, strips_markup=False)}["delimiter"].endswith(
         "semicolons"
     )

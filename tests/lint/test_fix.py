@@ -59,23 +59,23 @@ def test_every_repair_is_made_and_logged_with_its_line(name: str, tmp_path: Path
         test=write(tmp_path / "test.csv", [("seen in test", "bad")]),
     )
     out = tmp_path / name
-    fixed = fix(config, out)
+    fixed = fix(config, out, Text)
     assert read(config, out) == [*SOUND, ("the café was… fine. Yes", "good"), ("well made", "good")]
     assert logged(out) == [
         ("train.csv:6", "mojibake and control characters and <br />", rows[4][0], "the café was… fine. Yes"),
         ("train.csv:7", "empty text", " ", None),
         ("train.csv:8", "copy of an earlier row", "quite fine", None),
         ("train.csv:9", "label", "Good ", "good"),
-        ("train.csv:10", "text under several labels", "so so", None),
-        ("train.csv:11", "text under several labels", "so so", None),
-        ("train.csv:12", "stands in dev or test", "seen in test", None),
+        ("train.csv:10", "text with several labels", "so so", None),
+        ("train.csv:11", "text with several labels", "so so", None),
+        ("train.csv:12", "also in dev or test", "seen in test", None),
         (
             "train.csv:13",
             "cannot be read",
-            'the label (column "label") is empty. Give the row a label or take it out',
+            'the label (column "label") is empty. Give the row a label or remove it',
             None,
         ),
-        ("train.csv:14", "stands in dev or test", "seen in<br />test", None),
+        ("train.csv:14", "also in dev or test", "seen in<br />test", None),
     ]
     assert (fixed.read, fixed.written, sum(fixed.changes.values())) == (13, 6, 9)
 
@@ -94,8 +94,8 @@ def test_fixing_what_is_fixed_changes_nothing(train: Table, test: Table, tmp_pat
         test=write(tmp_path / "test.csv", [*test, ("end", "x")]),
     )
     once, twice = tmp_path / "once.csv", tmp_path / "twice.csv"
-    fix(config, once)
-    assert fix(config.model_copy(update={"train": str(once)}), twice).changes == {}
+    fix(config, once, Text)
+    assert fix(config.model_copy(update={"train": str(once)}), twice, Text).changes == {}
     assert once.read_bytes() == twice.read_bytes()
     for path in (once, twice, log_path(once), log_path(twice)):
         path.unlink()
@@ -104,10 +104,10 @@ def test_fixing_what_is_fixed_changes_nothing(train: Table, test: Table, tmp_pat
 def test_labels_are_spelled_as_test_spells_them_even_where_train_mostly_does_not(tmp_path: Path) -> None:
     train = [("one text", "Good"), ("two text", "Good"), ("three text", "good"), ("four text", "bad")]
     config = DataConfig(train=write(tmp_path / "train.csv", train))
-    fix(config, tmp_path / "a.csv")
+    fix(config, tmp_path / "a.csv", Text)
     assert {label for _, label in read(config, tmp_path / "a.csv")} == {"Good", "bad"}
     config = DataConfig(train=config.train, test=write(tmp_path / "test.csv", [("five", "good")]))
-    fix(config, tmp_path / "b.csv")
+    fix(config, tmp_path / "b.csv", Text)
     assert {label for _, label in read(config, tmp_path / "b.csv")} == {"good", "bad"}
 
 
@@ -117,7 +117,7 @@ def test_all_columns_stay_and_several_texts_are_mended_each(tmp_path: Path) -> N
         train=write(tmp_path / "train.csv", rows, ("id", "title", "body", "label")),
         text_column=["title", "body"],
     )
-    fix(config, tmp_path / "out.csv")
+    fix(config, tmp_path / "out.csv", Text)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.DictReader(file)) == [
             {"title": "A title", "body": "café", "label": "x", "id": "7"},
@@ -134,32 +134,32 @@ def test_the_copy_is_written_as_the_config_reads(encoding: str, name: str, tmp_p
         encoding=encoding,
         columns=["label", "text"],
     )
-    fix(config, tmp_path / name)
+    fix(config, tmp_path / name, Text)
     assert read(config, tmp_path / name) == [("café one", "x"), ("naïve two", "y")]
 
 
 def test_a_repair_that_the_encoding_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
     train = write(tmp_path / "train.csv", [*SOUND, ("10 â\x82¬", "bad")], encoding="latin-1")
     config = DataConfig(train=train, encoding="latin-1")
-    with pytest.raises(DataError, match=r"latin-1 .* lacks .*'€'; try a name that ends in .jsonl"):
-        fix(config, tmp_path / "out.csv")
+    with pytest.raises(DataError, match=r"latin-1 .* cannot encode .*'€'; try a name that ends in .jsonl"):
+        fix(config, tmp_path / "out.csv", Text)
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
-    fix(config, tmp_path / "out.jsonl")
+    fix(config, tmp_path / "out.jsonl", Text)
     assert ("10 €", "bad") in read(config, tmp_path / "out.jsonl")
 
 
 def test_where_no_two_labels_would_be_left_nothing_is_written(tmp_path: Path) -> None:
     config = DataConfig(train=write(tmp_path / "train.csv", [("same", "x"), ("same", "y"), ("other", "y")]))
-    with pytest.raises(DataError, match="no two labels"):
-        fix(config, tmp_path / "out.csv")
+    with pytest.raises(DataError, match="fewer than two labels"):
+        fix(config, tmp_path / "out.csv", Text)
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
 
 
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("data/train.csv", "is there already"),
-        ("data/link.csv", "is there already"),
+        ("data/train.csv", "exists already"),
+        ("data/link.csv", "exists already"),
         ("data/new.csv", "data.train would read it too"),
         ("folder/new.csv", "lies in data.dev"),
         ("no/new.csv", "there is no folder"),
@@ -175,5 +175,5 @@ def test_a_name_that_would_touch_the_input_is_refused(
     write(Path("data/train.csv"), SOUND)
     Path("data/link.csv").symlink_to("nowhere.csv")
     with pytest.raises(ConfigError, match=said):
-        check_target(Path(out), DataConfig(train="data/*.csv", dev="folder"))
-    check_target(Path("new.csv"), DataConfig(train="data/*.csv", dev="folder"))
+        check_target(Path(out), DataConfig(train="data/*.csv", dev="folder"), Text)
+    check_target(Path("new.csv"), DataConfig(train="data/*.csv", dev="folder"), Text)

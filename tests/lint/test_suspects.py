@@ -1,4 +1,4 @@
-"""Wrong labels are ranked above right ones, by a model that has not learned from them."""
+"""Wrong labels are ranked above right ones, by a model that was not trained on them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_planted_wrong_labels_are_the_first_suspects() -> None:
 def test_a_row_is_judged_by_models_that_never_saw_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "_choose", lambda *_: (1.0, "fixed"))
     texts, labels = zip(*small_rows(100, 0), strict=True)
-    texts = (*texts[:-1], texts[0])  # a copy: it must not tell the label either
+    texts = (*texts[:-1], texts[0])  # a copy, which must not reveal the label either
     given = np.array([label == "positive" for label in labels]).astype(np.int64)
     other = given.copy()
     other[[0, -1]] = 1 - other[[0, -1]]
@@ -39,9 +39,18 @@ def test_a_row_is_judged_by_models_that_never_saw_its_label(monkeypatch: pytest.
     assert before.probs.sum(axis=1) == pytest.approx(1)
 
 
-def test_a_class_the_model_is_shy_of_is_believed_where_it_is_likelier_than_usual() -> None:
+def test_a_class_with_low_probabilities_is_suggested_where_it_is_likelier_than_usual() -> None:
     probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.7, 0.3], [0.6, 0.4]])
     assert [part.tolist() for part in rank(probs, np.array([0, 0, 1, 1, 0]))] == [[4], [1]]
+
+
+def test_the_threshold_of_a_class_is_the_mean_over_its_own_rows() -> None:
+    # the mean over all rows, .795 and .205, would make row 8 a suspect
+    frequent = np.array([[0.9, 0.1]] * 8 + [[0.75, 0.25]] + [[0.4, 0.6]] * 2)
+    assert rank(frequent, np.array([0] * 9 + [1] * 2))[0].tolist() == []
+    # the mean over all rows, .496 and .504, would miss row 11
+    rare = np.array([[0.4, 0.6]] * 9 + [[0.9, 0.1]] * 2 + [[0.55, 0.45]])
+    assert rank(rare, np.array([1] * 9 + [0] * 3))[0].tolist() == [11]
 
 
 def test_the_most_confident_contradiction_comes_first() -> None:

@@ -1,4 +1,4 @@
-"""The scales make the log loss least, are never below zero, and a few easy rows do not make them infinite."""
+"""The scales minimise the log loss, are never below zero, and a few easy rows do not make them infinite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTHING = np.zeros((400, 0))
 
 
 def rows(num_classes: int = 3, seed: int = 0) -> tuple[Float64, Float64, Int64]:
-    """Logits that are right, others that are right too, and targets drawn from the sum of both."""
+    """Two sets of logits, and targets drawn from the softmax of their sum."""
     rng = np.random.default_rng(seed)
     first, second = rng.normal(0, 1.5, (2, 400, num_classes))
     probs = scaled_probs(np.ones(2), first, second)
@@ -55,7 +55,7 @@ def test_no_other_scales_have_a_lower_log_loss(num_classes: int) -> None:
             assert loss(a, b) >= least - 1e-4
 
 
-def test_what_says_nothing_counts_nothing_and_what_is_wrong_is_never_turned_round() -> None:
+def test_noise_gets_a_scale_near_zero_and_wrong_logits_are_never_negated() -> None:
     first, second, targets = rows()
     noise = np.random.default_rng(1).normal(size=first.shape) * 3
     assert fit_scales(first + second, noise, targets)[1] < 0.1
