@@ -29,6 +29,7 @@ ENCODE = """
 import sys, time
 from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import load_splits
+from lstm_cli.data.text import Text
 config = load_config(sys.argv[1], ["data.train=" + sys.argv[2]])
 rows = load_splits(config.data, 0, content=Text).train
 began = time.perf_counter(); task = config.task.fit(rows); learned = time.perf_counter()
@@ -42,7 +43,7 @@ from pathlib import Path
 from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import open_rows
-from lstm_cli.data.store import pack
+from lstm_cli.data.text import Text
 from lstm_cli.scoring.prediction import predict_store
 from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runtime import start
@@ -50,7 +51,7 @@ config = load_config(sys.argv[1], [])
 runtime = start(config.run, trains=False)
 task, model = load_checkpoint(RunFolder.open(Path(sys.argv[1])).checkpoint("best")).load(runtime.device)
 rows = list(open_rows(sys.argv[2], config.data, "predict", labelled=False, content=Text))
-stores = [pack(task.encode_window(rows[i : i + 8192])) for i in range(0, len(rows), 8192)]
+stores = [task.encode_window(rows[i : i + 8192]) for i in range(0, len(rows), 8192)]
 began = time.perf_counter()
 for store in stores:
     predict_store(model, task, store, runtime)

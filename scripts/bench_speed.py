@@ -144,8 +144,9 @@ def ours(shape: Shape, options: argparse.Namespace) -> Iterator[int]:
     """The same model on this package's path: its layers, its batches, its step."""
     import torch
 
+    from lstm_cli.arrays import Ragged
     from lstm_cli.data.batching import batches_from, epoch_batches
-    from lstm_cli.data.store import EncodedRows, pack
+    from lstm_cli.data.store import Store
     from lstm_cli.nn import RecurrentEncoder, TextClassifier, build_pooling
     from lstm_cli.nn.cpu import set_up
     from lstm_cli.training.optimizer import adamw, take_step
@@ -154,7 +155,7 @@ def ours(shape: Shape, options: argparse.Namespace) -> Iterator[int]:
     torch.manual_seed(0)
     device = torch.device(options.device)
     texts, targets = rows_of(shape, options.data)
-    store = pack(EncodedRows(texts, targets.tolist(), [False] * len(texts)))
+    store = Store(Ragged.pack(texts), np.zeros(len(texts), np.bool_), targets)
     encoder = RecurrentEncoder(
         shape.vocab_size,
         shape.embedding_size,

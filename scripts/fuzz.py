@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def watch(name: str, cases: int, seconds: float, seed: int, findings: Path) -> tuple[int, int]:
-    """Run one target's cases in children, each going on behind the case at which the one before it ended.
+    """Run one target's cases in children, each beginning after the case at which the one before it ended.
 
     Returns the cases run and the findings saved.
     """

@@ -158,7 +158,7 @@ def tortured(
         if process.returncode == 0:
             return digests(run), hit
         if process.returncode != -9:
-            raise SystemExit(f"exit {process.returncode} instead of going on:\n{said}")
+            raise SystemExit(f"exit {process.returncode} instead of resuming:\n{said}")
 
 
 def kill_many(options: argparse.Namespace) -> int:

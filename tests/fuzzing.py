@@ -40,7 +40,8 @@ from lstm_cli.runs import checkpoint
 from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save_last
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
-from lstm_cli.tasks import Classify, ClassifyConfig
+from lstm_cli.tasks.base import PredictOptions
+from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.state import TrainState
 from tests.mutations import mutated
@@ -226,7 +227,7 @@ class Checkpoints:
         ]
 
     def read(self, case: bytes, folder: Path) -> None:
-        """Load it, predict with it and go on training from it. A file whose bytes differ is refused unless forged."""
+        """Load it, predict with it and resume training from it. A file whose bytes differ is refused unless forged."""
         head, _, content = case.partition(b"\n")
         name, _, forged = head.decode("latin-1").partition(" ")
         if name not in self.files:
@@ -246,7 +247,8 @@ class Checkpoints:
         for result in predict_rows(model, task, rows, self.runtime):
             assert result.output is not None
             assert abs(result.output.sum() - 1) < 1e-6
-            json.dumps(task.prediction(result.output, 2, True), ensure_ascii=False).encode()
+            prediction = task.prediction(result.row, result.output, PredictOptions(top_k=2, probs=True))
+            json.dumps(prediction, ensure_ascii=False).encode()
         saved.restore(self.state)
 
     @classmethod

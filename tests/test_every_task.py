@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_cli.batch import UNK_ID
-from lstm_cli.config.load import RunConfig
+from lstm_cli.config.load import run_config
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
@@ -30,7 +30,9 @@ from lstm_cli.runs.checkpoint import load_checkpoint, save_best
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import prediction
 from lstm_cli.scoring.prediction import predict_rows
-from lstm_cli.tasks import Classify, ClassifyConfig, load_task
+from lstm_cli.tasks import load_task
+from lstm_cli.tasks.base import Task
+from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import EncodedSplits, fit
 from lstm_cli.training.state import TrainState
@@ -64,7 +66,7 @@ MODELS = [task.build_model() for task in TASKS]
 BOTH = list(zip(TASKS, MODELS, strict=True))
 
 
-def outputs(task: Classify, model: torch.nn.Module, texts: list[str]) -> np.ndarray:
+def outputs(task: Task, model: torch.nn.Module, texts: list[str]) -> np.ndarray:
     rows = [text_row(text, None, "test", i + 1) for i, text in enumerate(texts)]
     results = list(predict_rows(model, task, rows, CPU))
     assert [result.row for result in results] == rows
@@ -123,7 +125,7 @@ def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.Mon
     for _ in range(15):
         next(stream)
     assert read == 20
-    monkeypatch.setattr(prediction, "_WINDOW_CHARS", 25)
+    monkeypatch.setattr(prediction, "_WINDOW_SIZE", 25)
     stream, read = predict_rows(MODELS[0], TASKS[0], endless(), CPU), 0
     next(stream)
     assert read <= 5
@@ -150,8 +152,8 @@ def test_the_first_outputs_wait_for_a_few_rows_and_no_window_outgrows_its_limit(
 def test_a_task_reads_back_from_its_files(task: Classify) -> None:
     again = load_task(task.files())
     assert again.files() == task.files()
-    assert [row.tolist() for row in again.encode_window([text_row("word1 good", None, "f", 1)]).tokens] == [
-        row.tolist() for row in task.encode_window([text_row("word1 good", None, "f", 1)]).tokens
+    assert [row.tolist() for row in again.encode_window([text_row("word1 good", None, "f", 1)]).inputs] == [
+        row.tolist() for row in task.encode_window([text_row("word1 good", None, "f", 1)]).inputs
     ]
 
 
@@ -182,8 +184,8 @@ def test_long_rows_keep_the_ends_that_were_asked_for(truncation: str) -> None:
         [text_row(" ".join(f"word{i}" for i in range(12)), None, "f", 1), text_row("good", None, "f", 2)]
     )
     expected = {"head": ids[:5], "tail": ids[-5:], "head+tail": ids[:3] + ids[-2:]}
-    assert window.tokens[0].tolist() == expected[truncation]
-    assert window.truncated == [True, False]
+    assert window.inputs[0].tolist() == expected[truncation]
+    assert window.truncated.tolist() == [True, False]
 
 
 def test_nothing_of_dev_or_test_reaches_vocabulary_or_labels(small_yaml: str, tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_the_cache_knows_rows_tokenizer_and_truncation_apart(tmp_path: Path) -> 
     rows = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True, content=Text)
     other = TASKS[0].config.model_copy(update={"max_tokens": 1})
     stores = [
-        task.encode(rows).tokens.tolist()
+        task.encode(rows).inputs.values.tolist()
         for task in (TASKS[0], TASKS[1], Classify(other, TASKS[0].tokenizer, TASKS[0].labels), TASKS[0])
     ]
     assert stores[0] == stores[3]
@@ -256,7 +258,7 @@ def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, t
     splits = load_splits(
         DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv"), 0, content=Text
     )
-    config = RunConfig.model_validate({"data": {"train": "x"}, "task": {**SMALL}, "train": {"epochs": 1}})
+    config = run_config().model_validate({"data": {"train": "x"}, "task": {**SMALL}, "train": {"epochs": 1}})
     task = config.task.fit(splits.train)
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
     state = TrainState.start(task, TrainConfig(epochs=1), CPU, 0)

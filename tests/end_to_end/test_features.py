@@ -18,6 +18,7 @@ from lstm_cli.metrics.calibration import softmax
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.runtime import RuntimeConfig, start
+from lstm_cli.tasks.classify import Classify
 
 BOTH = ("--set", "task.features=ngrams", "--set", "task.adversarial=2")
 
@@ -56,6 +57,7 @@ def test_the_parts_are_those_that_are_saved(trained: Path, tmp_path: Path) -> No
     )
 
     task, model = saved.load(start(RuntimeConfig(device="cpu", threads=1)).device)
+    assert isinstance(task, Classify)
     assert task.ngrams is not None
     assert isinstance(model, TextClassifier)
     network_scale, beside_scale = model.scales.double().tolist()
@@ -101,8 +103,8 @@ def test_rows_that_are_trained_on_are_not_asked_for_their_features(trained: Path
     config = load_config(str(trained))
     task = config.task.fit(load_splits(config.data, 0, content=Text).train)
     rows = load_splits(config.data, 0, content=Text).dev
-    assert task.encode(rows, scored=False).side_logits.shape == (40, 0)
-    assert task.encode(rows).side_logits.shape == (40, 2)
+    assert "ngram_logits" not in task.encode(rows, scored=False).extras
+    assert task.encode(rows).extras["ngram_logits"].shape == (40, 2)
 
 
 def test_a_run_learns_vocabulary_and_ngrams_from_the_training_rows_alone(

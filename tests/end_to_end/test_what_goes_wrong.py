@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 from lstm_cli.batch import Batch
 from lstm_cli.cli import app
 from lstm_cli.runs.checkpoint import load_checkpoint
-from lstm_cli.tasks import Classify, Loss
+from lstm_cli.tasks.base import Loss
+from lstm_cli.tasks.classify import Classify
 from scripts import torture
 
 PLAIN = ("--no-baselines", "--set", "train.patience=0")

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lstm_cli.data.labels import Labels
-from lstm_cli.data.store import TokenStore, pack
-from lstm_cli.data.text import text_row
+from lstm_cli.data.rows import Row
+from lstm_cli.data.store import Store
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.nn import recurrent, reference
@@ -27,7 +28,7 @@ from lstm_cli.nn.parallel import in_parallel
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import verification
 from lstm_cli.scoring.verification import checks
-from lstm_cli.tasks import Classify, ClassifyConfig
+from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import EncodedSplits, EpochReport, fit
 from lstm_cli.training.state import TrainState
@@ -45,6 +46,10 @@ MODELS: list[dict[str, Any]] = [
     {"cell": "rnn", "bidirectional": False, "pooling": "final-all-layers", "tokenizer": "word"},
 ]
 INVARIANCES = ["batch size", "order", "neighbours", "padding", "threads", "path", "NumPy reference"]
+
+
+def rows_of(texts: list[str]) -> list[Row[Text]]:
+    return [text_row(text) for text in texts]
 
 
 @cache
@@ -66,7 +71,7 @@ def trained(which: int) -> tuple[Classify, TextClassifier]:
     ngrams = Ngrams.learn(TEXTS, np.array(targets)) if "features" in wanted else None
     task = Classify(config, TextTokenizer.learn(config.tokenizer, TEXTS), labels, ngrams)
     encoded = task.encode_window([text_row(text, label, "f", 1) for text, label in ROWS])
-    store: TokenStore = pack(replace(encoded, targets=targets))
+    store: Store = replace(encoded, targets=np.array(targets, np.int32))
     how = TrainConfig(epochs=8, batch_size=16, learning_rate=0.02)
     state = TrainState.start(task, how, CPU, 0)
     reports = [
@@ -94,7 +99,7 @@ def test_a_trained_model_answers_the_same_however_it_is_asked(which: int) -> Non
     @settings(max_examples=6, deadline=None)
     @given(texts)
     def holds(texts: list[str]) -> None:
-        found = list(checks(task, model, texts, CPU))
+        found = list(checks(task, model, rows_of(texts), CPU))
         assert [check.name for check in found] == INVARIANCES
         assert [check for check in found if check.result != "ok"] == []
 
@@ -102,7 +107,11 @@ def test_a_trained_model_answers_the_same_however_it_is_asked(which: int) -> Non
 
 
 def failed(task: Classify, model: TextClassifier) -> set[str]:
-    return {check.name for check in checks(task, model, ["", *TEXTS[:20]], CPU) if check.result == "FAILED"}
+    return {
+        check.name
+        for check in checks(task, model, rows_of(["", *TEXTS[:20]]), CPU)
+        if check.result == "FAILED"
+    }
 
 
 def test_nothing_fails_where_nothing_is_broken() -> None:
@@ -157,21 +166,23 @@ def test_a_model_left_in_training_and_one_with_nan_weights_are_found() -> None:
     assert failed(task, noisy) >= {*COMPANY, "threads", "path"}
     with torch.no_grad():
         noisy.head.bias[0] = float("nan")
-    found = list(checks(task, noisy.eval(), TEXTS[:3], CPU))
+    found = list(checks(task, noisy.eval(), rows_of(TEXTS[:3]), CPU))
     assert {check.result for check in found} == {"FAILED"}
-    assert {check.note for check in found} == {"a probability is NaN"}
+    assert {check.note for check in found} == {"an output is NaN"}
 
 
 def test_the_model_and_the_threads_are_left_as_they_were() -> None:
     task, model = trained(0)
     before = get_num_threads(), torch.get_num_threads(), "auto"
-    list(checks(task, model, TEXTS[:2], CPU))
+    list(checks(task, model, rows_of(TEXTS[:2]), CPU))
     assert (get_num_threads(), torch.get_num_threads(), model.encoder.recurrent.path) == before
 
 
 def test_a_sample_is_cut_where_it_would_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "_MOST_TOKENS", 249)
-    compared = [next(checks(*trained(0), [text] * 9, CPU)).compared for text in ("good", " ".join(TEXTS))]
-    assert compared == ["9 texts by 1, 2 and 7", "4 texts by 1, 2 and 7"]  # of 50 tokens each
-    monkeypatch.setattr(verification, "_MOST_TOKENS", 3)
-    assert next(checks(*trained(0), TEXTS, CPU)).compared.startswith("1 texts")
+    monkeypatch.setattr(verification, "_MOST_STEPS", 249)
+    compared = [
+        next(checks(*trained(0), rows_of([text] * 9), CPU)).compared for text in ("good", " ".join(TEXTS))
+    ]
+    assert compared == ["9 rows by 1, 2 and 7", "4 rows by 1, 2 and 7"]  # of 50 tokens each
+    monkeypatch.setattr(verification, "_MOST_STEPS", 3)
+    assert next(checks(*trained(0), rows_of(TEXTS), CPU)).compared.startswith("1 rows")

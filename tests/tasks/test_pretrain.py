@@ -17,8 +17,9 @@ from lstm_cli.data.text import Text, text_row
 from lstm_cli.errors import CheckpointError, DataError
 from lstm_cli.runtime import start
 from lstm_cli.tasks import load_task
+from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.tasks.pretrain import Perplexities, Pretrain
-from lstm_cli.training.fit import EncodedSplits, EpochReport, Report, fit, train_epoch
+from lstm_cli.training.fit import EncodedSplits, EpochReport, FitReport, fit, train_epoch
 from lstm_cli.training.state import TrainState
 from tests.conftest import small_rows
 from tests.training.test_fit import assert_equal
@@ -32,15 +33,16 @@ class Setting:
         self.runtime = start(config.run)
         self.splits: Splits[Text] = load_splits(config.data, config.run.seed, content=Text)
         self.corpus: CorpusSplits = load_corpus(config.data, self.splits, config.run.seed)
+        assert isinstance(config.task, ClassifyConfig)
         self.task = Pretrain.learn(config.task, self.corpus, config.pretrain.sampled_tokens)
         self.data = EncodedSplits(self.task.encode(self.corpus.train), self.task.encode(self.corpus.held_out))
         self.config = config
-        self.settings = config.pretrain.settings(config.train, len(self.data.train.tokens))
+        self.settings = config.pretrain.settings(config.train, self.data.train.num_steps)
 
     def state(self) -> TrainState:
         return TrainState.start(self.task, self.settings, self.runtime, self.config.run.seed)
 
-    def fit(self, state: TrainState) -> Iterator[Report]:
+    def fit(self, state: TrainState) -> Iterator[FitReport]:
         return fit(state, self.task, self.data, self.settings, self.runtime)
 
 
@@ -48,9 +50,7 @@ def words(setting: Setting) -> set[str]:
     return set(setting.task.tokenizer.tokenizer.get_vocab())
 
 
-def test_of_text_that_goes_in_circles_nothing_surprises_in_either_direction(
-    small_yaml: str, tmp_path: Path
-) -> None:
+def test_text_that_goes_in_circles_is_predicted_in_both_directions(small_yaml: str, tmp_path: Path) -> None:
     circle = "one two three four five six seven"
     rows = [" ".join((circle.split() * 3)[i % 7 : i % 7 + 8 + i % 5]) for i in range(80)]
     (tmp_path / "circle.csv").write_text(
@@ -77,13 +77,13 @@ def test_of_text_that_goes_in_circles_nothing_surprises_in_either_direction(
     assert 1 <= last.dev.backward < 1.1
 
 
-def test_perplexity_of_a_model_that_knows_nothing_is_that_of_the_shares(small_yaml: str) -> None:
+def test_perplexity_of_a_model_that_knows_nothing_is_that_of_the_frequencies(small_yaml: str) -> None:
     setting = Setting(small_yaml, ["train.learning_rate=1e-9", "pretrain.learning_rate=1e-9"])
     *_, last = setting.fit(setting.state())
     assert isinstance(last, EpochReport)
-    shares = setting.task.shares[1:].numpy()
+    frequencies = setting.task.frequencies[1:].numpy()
     assert last.dev.scalars()["perplexity"] == pytest.approx(
-        np.exp(-(shares * np.log(shares)).sum()), rel=0.5
+        np.exp(-(frequencies * np.log(frequencies)).sum()), rel=0.5
     )
 
 
@@ -128,8 +128,8 @@ def test_a_long_text_is_cut_into_pieces_and_nothing_of_it_is_thrown_away(small_y
     window = task.encode_window(
         [text_row(text, None, "x", 1), text_row("word1", None, "x", 2), text_row("", None, "x", 3)]
     )
-    assert [len(piece) for piece in window.tokens] == [4, 4, 4, 2]
-    assert np.array_equal(np.concatenate(window.tokens), task.tokenizer.encode([text])[0])
+    assert [len(piece) for piece in window.inputs] == [4, 4, 4, 2]
+    assert np.array_equal(window.inputs.values, task.tokenizer.encode([text])[0])
 
 
 def test_text_of_single_words_is_no_language(small_yaml: str, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_text_of_single_words_is_no_language(small_yaml: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("stop_after", [1, 9, 14])
-def test_stopping_anywhere_and_going_on_equals_going_straight_through(
+def test_stopping_anywhere_and_resuming_equals_going_straight_through(
     small_yaml: str, stop_after: int
 ) -> None:
     setting = Setting(small_yaml, ["train.ema=0.9", "pretrain.sampled_tokens=20"])
@@ -179,7 +179,7 @@ def test_a_classifier_starts_with_what_the_language_model_has_learned(
     weights = {k: v for k, v in learned.model.state_dict().items() if k.startswith("encoder.")}
     assert len(weights) == taken_over
     config = setting.config
-    task = config.task.fit(setting.splits.train, setting.task.tokenizer)
+    task = config.task.fit(setting.splits.train, setting.task)
     begun = TrainState.start(task, config.train, setting.runtime, 0, weights)
     fresh = TrainState.start(task, config.train, setting.runtime, 0)
     for name, value in begun.model.state_dict().items():
@@ -194,9 +194,9 @@ def test_what_was_taken_over_is_held_still_and_then_moves_at_its_own_rate(
     setting = Setting(small_yaml, ["train.schedule=constant", "train.warmup=0", "train.weight_decay=0"])
     config = setting.config.train.model_copy(update={"pretrained_rate": factor, "frozen_epochs": frozen})
     weights = {k: v for k, v in setting.state().model.state_dict().items() if k.startswith("encoder.")}
-    task = setting.config.task.fit(setting.splits.train, setting.task.tokenizer)
+    task = setting.config.task.fit(setting.splits.train, setting.task)
     data = EncodedSplits(task.encode(setting.splits.train), task.encode(setting.splits.dev))
-    state = TrainState.start(task, config, setting.runtime, 0, weights)
+    state = TrainState.start(task, config, setting.runtime, 0, weights, pretrained=weights)
     before = {name: value.detach().clone() for name, value in state.model.named_parameters()}
     for done, report in enumerate(train_epoch(state, task, data.train, config, setting.runtime)):
         for name, value in state.model.named_parameters():

@@ -1,4 +1,4 @@
-"""The loop: it learns, it repeats itself to the byte, it goes on where it stopped, it steps over what is not finite."""
+"""The loop: it learns, it repeats itself to the byte, it resumes where it stopped, it steps over what is not finite."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.errors import LstmclsError, NotFiniteError
 from lstm_cli.runtime import Runtime, start
-from lstm_cli.tasks import Classify, Loss
+from lstm_cli.tasks.base import Loss
+from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import (
     EncodedSplits,
     EpochReport,
-    Report,
+    FitReport,
     StepReport,
     _step,
     fit,
@@ -44,7 +45,8 @@ class Setting:
         config = load_config(small_yaml, overrides)
         self.runtime: Runtime = start(config.run)
         splits = load_splits(config.data, config.run.seed, content=Text)
-        self.task: Classify = config.task.fit(splits.train)
+        assert isinstance(config.task, ClassifyConfig)
+        self.task = config.task.fit(splits.train)
         self.data = EncodedSplits(self.task.encode(splits.train), self.task.encode(splits.dev))
         self.train: TrainConfig = config.train
         self.seed = config.run.seed
@@ -52,7 +54,7 @@ class Setting:
     def state(self) -> TrainState:
         return TrainState.start(self.task, self.train, self.runtime, self.seed)
 
-    def fit(self, state: TrainState) -> Iterator[Report]:
+    def fit(self, state: TrainState) -> Iterator[FitReport]:
         return fit(state, self.task, self.data, self.train, self.runtime)
 
     def trained(self) -> TrainState:
@@ -62,7 +64,7 @@ class Setting:
         return state
 
 
-def epochs(reports: Iterator[Report]) -> list[EpochReport]:
+def epochs(reports: Iterator[FitReport]) -> list[EpochReport]:
     return [report for report in reports if isinstance(report, EpochReport)]
 
 
@@ -74,7 +76,7 @@ def assert_equal(ours: Tensors, theirs: Tensors) -> None:
 
 def numbers(state: TrainState) -> dict[str, object]:
     """All numbers but the clock's."""
-    assert not state.unread
+    assert not state.pending
     return {k: v for k, v in dataclasses.asdict(state.progress).items() if k != "seconds"}
 
 
@@ -101,7 +103,7 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) 
         ["task.features=ngrams", "task.adversarial=2", "train.ema=0.9"],
     ],
 )
-def test_stopping_anywhere_and_going_on_equals_going_straight_through(
+def test_stopping_anywhere_and_resuming_equals_going_straight_through(
     small_yaml: str, stop_after: int, overrides: list[str]
 ) -> None:
     setting = Setting(small_yaml, overrides)
@@ -223,15 +225,15 @@ def test_losses_that_are_read_late_change_nothing(small_yaml: str, monkeypatch: 
     setting = Setting(small_yaml, ["train.ema=0.9"])
     poisoned(setting, {3, 11})
     at_once = setting.trained()
-    monkeypatch.setattr("lstm_cli.training.fit._STEPS_UNREAD", {"cpu": 5})
+    monkeypatch.setattr("lstm_cli.training.fit._PENDING_STEPS", {"cpu": 5})
     poisoned(setting, {3, 11})
     late = setting.state()
     for report in setting.fit(late):
-        assert isinstance(report, StepReport) or not late.unread
+        assert isinstance(report, StepReport) or not late.pending
         if late.progress.step == 12:
-            assert len(late.unread) == 4
+            assert len(late.pending) == 4
             late.training_numbers()  # as a save in the middle of an epoch does
-            assert not late.unread
+            assert not late.pending
     assert_equal(late.training_tensors(), at_once.training_tensors())
     assert numbers(late) == numbers(at_once)
 
@@ -248,7 +250,7 @@ def test_many_bad_steps_in_a_row_stop_the_training_by_name(small_yaml: str) -> N
 def test_bad_steps_that_are_read_late_still_stop_the_training(
     small_yaml: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstm_cli.training.fit._STEPS_UNREAD", {"cpu": 1000})  # more than an epoch has
+    monkeypatch.setattr("lstm_cli.training.fit._PENDING_STEPS", {"cpu": 1000})  # more than an epoch has
     setting = Setting(small_yaml, ["train.max_bad_steps=4"])
     poisoned(setting, set(range(3, 100)))
     with pytest.raises(LstmclsError, match=r"epoch 1, .*: the loss was NaN or infinite 6 steps in a row"):
@@ -258,7 +260,7 @@ def test_bad_steps_that_are_read_late_still_stop_the_training(
 def test_weights_that_are_not_finite_are_never_scored(small_yaml: str) -> None:
     setting = Setting(small_yaml, ["train.epochs=1"])
     state = setting.state()
-    *_, last = itertools.takewhile(lambda report: report.position < report.num_batches, setting.fit(state))  # type: ignore[union-attr]
+    *_, last = itertools.takewhile(lambda report: report.num_done < report.num_batches, setting.fit(state))  # type: ignore[union-attr]
     assert isinstance(last, StepReport)
     torch.nn.init.constant_(state.model.head.weight, math.nan)  # type: ignore[union-attr, arg-type]
     with pytest.raises(LstmclsError, match="outputs are NaN"):
@@ -298,111 +300,12 @@ class Cramped(Classify):
         return Classify.loss(self, model, batch)
 
 
-def test_out_of_memory_computes_the_same_step_in_parts(small_yaml: str) -> None:
+def test_out_of_memory_computes_the_same_step_in_microbatches(small_yaml: str) -> None:
     off = ["task.dropout=0", "task.encoder.embedding_dropout=0", "task.encoder.word_dropout=0"]
     setting = Setting(small_yaml, [*off, "run.precision=fp32"])
     whole = epochs(setting.fit(setting.state()))
     setting.task = Cramped(setting.task.config, setting.task.tokenizer, setting.task.labels)
     state = setting.state()
     reports = list(setting.fit(state))
-    assert {report.parts for report in reports if isinstance(report, StepReport)} == {4}  # 16 rows in 4 parts
-    for ours, theirs in zip(epochs(iter(reports)), whole, strict=True):
-        assert ours.step == theirs.step
-        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
-        assert ours.dev.scalars()["log_loss"] == pytest.approx(theirs.dev.scalars()["log_loss"], rel=1e-3)
-
-
-def test_one_row_that_does_not_fit_ends_the_training_by_name(small_yaml: str) -> None:
-    setting = Setting(small_yaml)
-
-    class Full(Cramped):
-        def loss(self, model: nn.Module, batch: Batch) -> Loss:
-            raise torch.OutOfMemoryError("no room\nmore of it")
-
-    setting.task = Full(setting.task.config, setting.task.tokenizer, setting.task.labels)
-    with pytest.raises(LstmclsError, match=r"single row in a batch \(no room\); try a lower"):
-        list(setting.fit(setting.state()))
-
-
-def test_the_memory_of_the_largest_batch_is_estimated_from_its_positions(small_yaml: str) -> None:
-    setting = Setting(small_yaml)
-    model = setting.state().model
-    whole = memory_estimate(model, setting.data.train, setting.train)
-    longest = int(setting.data.train.lengths.max())
-    assert whole == 50 * 2 * 4 * 8 * 16 * longest  # two directions, four gates of 8 units, 16 rows
-    few = setting.train.model_copy(update={"batch_tokens": longest})
-    assert memory_estimate(model, setting.data.train, few) == whole // 16
-
-
-def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(small_yaml: str) -> None:
-    for metric, best in (("macro_f1", max), ("log_loss", min)):
-        setting = Setting(small_yaml, [f"train.select_by={metric}", "train.epochs=6", "train.patience=0"])
-        state = setting.state()
-        reports = epochs(setting.fit(state))
-        scores = [report.dev.scalars()[metric] for report in reports]
-        assert state.progress.best_score == best(scores)
-        assert state.progress.best_epoch == scores.index(best(scores))
-        assert [report.improved for report in reports] == [
-            i == 0 or best([*scores[:i], score]) == score != best(scores[:i])
-            for i, score in enumerate(scores)
-        ]
-
-
-def test_patience_ends_a_training_that_no_longer_improves_also_when_it_is_resumed(small_yaml: str) -> None:
-    setting = Setting(small_yaml, ["train.learning_rate=1e-12", "train.epochs=9", "train.patience=2"])
-    state = setting.state()
-    assert len(epochs(setting.fit(state))) == 3
-    assert list(setting.fit(state)) == []
-
-
-def test_a_plateau_cuts_the_rate(small_yaml: str) -> None:
-    overrides = ["train.learning_rate=1e-12", "train.epochs=6", "train.patience=0", "train.warmup=0"]
-    plateau = ["train.schedule=plateau", "train.plateau_patience=1", "train.plateau_factor=0.5"]
-    setting = Setting(small_yaml, overrides + plateau)
-    rates = [report.learning_rate for report in epochs(setting.fit(setting.state()))]
-    assert rates == [1e-12, 1e-12, 1e-12, 5e-13, 5e-13, 2.5e-13]
-
-
-def test_the_rate_warms_up_and_falls_along_its_schedule() -> None:
-    cosine = TrainConfig(learning_rate=1.0, warmup=0.1, schedule="cosine")
-    assert learning_rate(cosine, 0.0, 1.0) == 0.01
-    assert learning_rate(cosine, 0.05, 1.0) == pytest.approx(0.5)
-    assert learning_rate(cosine, 0.1, 1.0) == pytest.approx(1.0)
-    assert learning_rate(cosine, 0.55, 1.0) == pytest.approx(0.5)
-    assert learning_rate(cosine, 1.0, 1.0) == pytest.approx(0.0)
-    constant = TrainConfig(learning_rate=1.0, warmup=0.0, schedule="constant")
-    assert {learning_rate(constant, done, 1.0) for done in (0.0, 0.3, 1.0)} == {1.0}
-
-
-def test_weight_decay_is_for_matrices_only(small_yaml: str) -> None:
-    groups = Setting(small_yaml).state().optimizer.param_groups
-    for group in groups:
-        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
-    assert sum(len(group["params"]) for group in groups) == len(
-        list(Setting(small_yaml).state().model.parameters())
-    )
-
-
-def test_averaged_weights_trail_behind_the_trained_ones_and_are_scored(small_yaml: str) -> None:
-    state = Setting(small_yaml, ["train.ema=0.99"]).trained()
-    assert state.scored_model is state.averaged
-    start_weights = Setting(small_yaml).state().model.head.weight  # type: ignore[union-attr]
-    trained, averaged = state.model.head.weight, state.averaged.head.weight  # type: ignore[union-attr]
-    assert 0 < (averaged - start_weights).norm() < (trained - start_weights).norm()  # type: ignore[operator]
-
-
-def test_a_rare_class_weighs_as_much_as_a_common_one_when_asked(small_yaml: str) -> None:
-    setting = Setting(small_yaml, ["task.class_weights=balanced"])
-    task = dataclasses.replace(setting.task, labels=dataclasses.replace(setting.task.labels, counts=(30, 90)))
-    weights = task._class_weights(torch.device("cpu"))
-    assert weights is not None
-    assert weights.tolist() == pytest.approx([2.0, 2 / 3])
-
-
-def test_a_metric_that_these_rows_cannot_give_is_named(small_yaml: str) -> None:
-    setting = Setting(small_yaml, ["train.select_by=roc_auc"])
-    only_one = setting.data.dev.targets.copy()
-    only_one[:] = 0
-    setting.data = EncodedSplits(setting.data.train, dataclasses.replace(setting.data.dev, targets=only_one))
-    with pytest.raises(LstmclsError, match=r"train\.select_by: roc_auc cannot be computed"):
-        list(setting.fit(setting.state()))
+    # 16 rows in 4 microbatches
+    assert {report.num_microbatches for report in reports if isinstance(report, StepReport)} == {4}
