@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import lstm_cli
 
@@ -43,3 +46,42 @@ def test_the_scripts_and_uv_name_one_index_of_cpu_wheels() -> None:
     (index,) = PROJECT["tool"]["uv"]["index"]
     assert f"cpu_wheels={index['url']}\n" in (ROOT / "scripts" / "environment").read_text("utf-8")
     assert index["explicit"]  # nothing but torch is taken from it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the default index has CPU wheels")
+@pytest.mark.parametrize(
+    ("gpu", "answers", "has_it", "tried"),
+    [
+        (False, True, True, ["cpu"]),
+        (False, True, False, ["cpu", "default"]),
+        (False, False, True, ["default"]),
+        (True, True, True, ["default"]),
+    ],
+)
+def test_cuda_is_not_downloaded_where_there_is_no_gpu_and_the_cpu_wheels_are_reached(
+    tmp_path: Path, gpu: bool, answers: bool, has_it: bool, tried: list[str]
+) -> None:
+    tools = {
+        ".venv/bin/pip": f"""case "$*" in
+            *"-c scripts/constraints.txt --index-url https://download.pytorch.org/whl/cpu "*"--no-deps torch")
+                echo cpu; exit {int(not has_it)} ;;
+            *"-c scripts/constraints.txt torch") echo default ;;
+            esac""",
+        ".venv/bin/python": f"exit {int(not answers)}",
+        **({"tools/nvidia-smi": ""} if gpu else {}),
+        "tools/uname": "echo Linux",
+    }
+    for name, content in tools.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{content}\n", encoding="utf-8")
+        path.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"set -euo pipefail; source '{ROOT}/scripts/environment'; install_torch"],
+        cwd=tmp_path,
+        env={"PATH": str(tmp_path / "tools")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == tried

@@ -40,8 +40,9 @@ def test_a_run_that_is_killed_ends_with_the_bytes_of_one_that_ran_through(
     began = time.monotonic()
     subprocess.run(torture.command(yaml, tmp_path / "straight"), check=True)
     seconds = time.monotonic() - began
-    got, hit = torture.tortured(yaml, tmp_path, 2, seconds, random.Random(3))
-    assert sum(hit.values()) == 2
+    # early ones: a machine with less to do than a moment ago would be done before
+    got, hit = torture.tortured(yaml, tmp_path, 2, seconds / 2, random.Random(3))
+    assert 1 <= sum(hit.values()) <= 2
     assert got == torture.digests(tmp_path / "straight")
 
 
@@ -132,7 +133,7 @@ def test_a_run_in_use_is_left_alone(small_yaml: str, tmp_path: Path) -> None:
         *PLAIN,
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         for flag in ([], ["--resume"], ["--overwrite"]):
@@ -141,7 +142,7 @@ def test_a_run_in_use_is_left_alone(small_yaml: str, tmp_path: Path) -> None:
             assert f"another training runs in this folder (process {process.pid})" in result.stderr
         assert (tmp_path / "run" / "metrics.jsonl").exists()
         process.terminate()
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
     assert process.returncode == 143, said
 
 
