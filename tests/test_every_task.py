@@ -1,281 +1,342 @@
-"""What holds for every task: nothing leaks, company changes nothing, order is kept, a fresh process agrees."""
+"""What holds for every task, by its rows and by the commands; the second one is defined in these tests alone."""
 
 from __future__ import annotations
 
+import csv
 import json
 import random
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import yaml
+from typer.testing import CliRunner
 
-from lstm_cli.batch import UNK_ID
-from lstm_cli.config.load import run_config
-from lstm_cli.data.config import DataConfig
-from lstm_cli.data.labels import Labels
+from lstm_cli import tasks
+from lstm_cli.arrays import Ragged
+from lstm_cli.cli import app
+from lstm_cli.config.load import load_config
+from lstm_cli.data.batching import collate
 from lstm_cli.data.rows import Row
-from lstm_cli.data.sources import load_splits, open_rows
-from lstm_cli.data.store import cache_folder
-from lstm_cli.data.text import Text, text_row
-from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
-from lstm_cli.errors import CheckpointError
-from lstm_cli.runs.checkpoint import load_checkpoint, save_best
+from lstm_cli.data.sources import Splits, load_splits
+from lstm_cli.errors import CheckpointError, ConfigError
+from lstm_cli.runs.checkpoint import load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import prediction
+from lstm_cli.scoring.evaluation import evaluate
 from lstm_cli.scoring.prediction import predict_rows
-from lstm_cli.tasks import load_task
-from lstm_cli.tasks.base import Task
-from lstm_cli.tasks.classify import Classify, ClassifyConfig
+from lstm_cli.tasks.base import Baseline, Outputs, PredictOptions, Task
 from lstm_cli.training.config import TrainConfig
-from lstm_cli.training.fit import EncodedSplits, fit
+from lstm_cli.training.fit import EncodedSplits, EpochReport, StepReport, fit
 from lstm_cli.training.state import TrainState
 from tests.conftest import small_rows
+from tests.running_sum import RunningSum, RunningSumConfig
 
-CPU = start(RuntimeConfig(device="cpu", threads=1))
-TEXTS = [text for text, _ in small_rows(60)]
-
-
-def task_of(config: dict[str, object]) -> Classify:
-    """A task learned from sixty rows, without a file."""
-    settings_ = ClassifyConfig.model_validate(config)
-    tokenizer = TextTokenizer.learn(settings_.tokenizer, TEXTS)
-    return Classify(settings_, tokenizer, Labels(("negative", "neutral", "positive"), (20, 20, 20)))
+CPU = start(RuntimeConfig(device="cpu", precision="fp32", threads=1))
 
 
-SMALL = {"encoder": {"embedding_size": 6, "hidden_size": 5, "num_layers": 2}, "max_tokens": 30}
-TASKS = [
-    task_of({**SMALL, "tokenizer": {"kind": kind, "vocab_size": 200}, "pooling": pooling})
-    for kind, pooling in [
-        ("word", "final"),
-        ("char", "max"),
-        ("bpe", "mean+max"),
-        ("unigram", "attention"),
-        ("word", "mean"),
-        ("word", "final-all-layers"),
-    ]
-]
-torch.manual_seed(0)
-MODELS = [task.build_model() for task in TASKS]
-BOTH = list(zip(TASKS, MODELS, strict=True))
+def write_texts(path: Path, count: int, seed: int) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *small_rows(count, seed)])
 
 
-def outputs(task: Task, model: torch.nn.Module, texts: list[str]) -> np.ndarray:
-    rows = [text_row(text, None, "test", i + 1) for i, text in enumerate(texts)]
+def write_sums(path: Path, count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    lines = []
+    for _ in range(count):
+        vectors = [[rng.uniform(-1, 1), rng.uniform(-1, 1)] for _ in range(rng.randrange(1, 12))]
+        sums = np.array(vectors).sum(axis=1).cumsum()
+        lines.append(json.dumps({"text": vectors, "label": (sums > 0).astype(int).tolist()}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task with its section of the config, the ending of its files, and what writes rows into one."""
+
+    section: dict[str, Any]
+    ending: str
+    write: Callable[[Path, int, int], None]
+
+
+ENCODER = {"embedding_size": 8, "hidden_size": 8, "num_layers": 2}
+KINDS = {
+    "classify": Kind(
+        {"kind": "classify", "encoder": ENCODER, "tokenizer": {"min_count": 1}, "max_tokens": 50},
+        "csv",
+        write_texts,
+    ),
+    "classify with n-grams": Kind(
+        {
+            "kind": "classify",
+            "encoder": {**ENCODER, "cell": "gru"},
+            "features": "ngrams",
+            "pooling": "attention",
+        },
+        "csv",
+        write_texts,
+    ),
+    "running-sum": Kind({"kind": "running-sum"}, "jsonl", write_sums),
+}
+
+
+@pytest.fixture(autouse=True)
+def _second_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "TASKS", [*tasks.TASKS, RunningSumConfig])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task learned from rows in files, and the config that names them."""
+
+    config_path: str
+    splits: Splits[Any]
+    task: Task
+    data: EncodedSplits
+    rows: list[Row[Any]]
+
+    def start(self, config: TrainConfig) -> TrainState:
+        return TrainState.start(self.task, config, CPU, seed=0)
+
+
+@pytest.fixture(params=KINDS)
+def setting(request: pytest.FixtureRequest, tmp_path: Path) -> Setting:
+    kind = KINDS[request.param]
+    files = {name: str(tmp_path / f"{name}.{kind.ending}") for name in ("train", "dev", "test")}
+    for seed, (path, count) in enumerate(zip(files.values(), (60, 30, 30), strict=True)):
+        kind.write(Path(path), count, seed)
+    content = {
+        "data": files,
+        "task": kind.section,
+        "train": {"epochs": 2, "batch_size": 8, "learning_rate": 0.02},
+        "run": {"dir": str(tmp_path / "run"), "threads": 1, "precision": "fp32"},
+    }
+    config_path = tmp_path / "config.yaml"
+    config_path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    config = load_config(str(config_path))
+    splits = load_splits(config.data, 0, content=config.task.content)
+    task = config.task.fit(splits.train)
+    data = EncodedSplits(task.encode(splits.train, scored=False), task.encode(splits.dev))
+    return Setting(str(config_path), splits, task, data, list(splits.dev))
+
+
+def flat(outputs: Outputs) -> np.ndarray:
+    return outputs.values if isinstance(outputs, Ragged) else outputs
+
+
+def predicted(task: Task, model: torch.nn.Module, rows: list[Row[Any]]) -> list[np.ndarray]:
     results = list(predict_rows(model, task, rows, CPU))
     assert [result.row for result in results] == rows
-    return np.stack([result.output for result in results if result.output is not None])
+    return [result.output for result in results if result.output is not None]
 
 
-texts = st.lists(st.one_of(st.sampled_from(TEXTS), st.text(max_size=30)), min_size=1, max_size=8)
+def assert_alike(some: list[np.ndarray], others: list[np.ndarray], tolerance: float = 1e-5) -> None:
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance)
 
 
-@settings(max_examples=60, deadline=None)
-@given(texts, st.sampled_from(range(len(BOTH))), st.integers(1, 5))
-def test_a_row_reads_the_same_alone_and_in_any_company(texts: list[str], which: int, window: int) -> None:
-    texts = [text.encode("utf-8", "replace").decode() for text in texts]
-    task, model = BOTH[which]
-    together = outputs(task, model, texts)
-    alone = np.concatenate([outputs(task, model, [text]) for text in texts])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction, "_WINDOW_ROWS", window)
-        patch.setattr(prediction, "_BATCH_ROWS", 2)
-        np.testing.assert_allclose(outputs(task, model, texts), together, atol=1e-5)
-
-
-@pytest.mark.parametrize("which", range(len(BOTH)))
-def test_outputs_are_probabilities(which: int) -> None:
-    probs = outputs(*BOTH[which], [*TEXTS, ""])
-    assert probs.shape == (61, 3)
-    assert (probs >= 0).all()
-    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-12)
-
-
-def test_rows_that_could_not_be_read_keep_their_place() -> None:
-    rows = [
-        text_row("a", None, "f", 1),
-        text_row("", None, "f", 2, error="broken"),
-        text_row("b", None, "f", 3),
-    ]
-    results = list(predict_rows(MODELS[0], TASKS[0], rows, CPU))
-    assert [result.output is None for result in results] == [False, True, False]
-    assert [result.row.line for result in results] == [1, 2, 3]
-    only_broken = list(predict_rows(MODELS[0], TASKS[0], rows[1:2], CPU))
-    assert [result.output for result in only_broken] == [None]
-
-
-def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
-    read = 0
-
-    def endless() -> Iterator[Row[Text]]:
-        nonlocal read
-        while True:
-            read += 1
-            yield text_row(f"text {read}", None, "stream", read)
-
-    stream = predict_rows(MODELS[0], TASKS[0], endless(), CPU)
-    for _ in range(15):
-        next(stream)
-    assert read == 20
-    monkeypatch.setattr(prediction, "_WINDOW_SIZE", 25)
-    stream, read = predict_rows(MODELS[0], TASKS[0], endless(), CPU), 0
-    next(stream)
-    assert read <= 5
-
-
-def test_the_first_outputs_wait_for_a_few_rows_and_no_window_outgrows_its_limit(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_row_reads_the_same_alone_and_in_any_company(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 3)
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
-    taken: list[int] = []
-
-    def rows() -> Iterator[Row[Text]]:
-        for i in range(40):
-            taken.append(i)
-            yield text_row(f"text {i}", None, "stream", i + 1)
-
-    read = [(result.row.line, len(taken)) for result in predict_rows(MODELS[0], TASKS[0], rows(), CPU)]
-    assert [line for line, _ in read] == list(range(1, 41))
-    assert sorted({so_far for _, so_far in read}) == [3, 9, 19, 29, 39, 40]
+    task, model = setting.task, setting.task.build_model()
+    together = predicted(task, model, setting.rows)
+    assert_alike(together, [predicted(task, model, [row])[0] for row in setting.rows])
+    order = np.random.default_rng(0).permutation(len(setting.rows))
+    shuffled = predicted(task, model, [setting.rows[i] for i in order])
+    assert_alike([together[i] for i in order], shuffled)
+    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 3)
+    monkeypatch.setattr(prediction, "_BATCH_ROWS", 2)
+    assert_alike(together, predicted(task, model, setting.rows))
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.config.tokenizer.kind + task.config.pooling)
-def test_a_task_reads_back_from_its_files(task: Classify) -> None:
-    again = load_task(task.files())
-    assert again.files() == task.files()
-    assert [row.tolist() for row in again.encode_window([text_row("word1 good", None, "f", 1)]).inputs] == [
-        row.tolist() for row in task.encode_window([text_row("word1 good", None, "f", 1)]).inputs
-    ]
+def test_nothing_in_the_padding_reaches_an_output_or_a_gradient(setting: Setting) -> None:
+    task, model = setting.task, setting.task.build_model().eval()
+    batch = collate(setting.data.train, np.arange(8))
+    dirty_inputs = batch.inputs.clone()
+    padding = torch.arange(batch.inputs.shape[1]) >= batch.lengths[:, None]
+    assert padding.any()
+    dirty_inputs[padding] = 1
+    found = []
+    for inputs in (batch.inputs, dirty_inputs):
+        model.zero_grad()
+        loss = task.loss(model, replace(batch, inputs=inputs))
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        found.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    (clean, gradients), (dirty, others) = found
+    torch.testing.assert_close(clean.total, dirty.total)
+    assert clean.count == dirty.count > 0
+    torch.testing.assert_close(gradients, others)
 
 
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        ("config.json", b"{}"),
-        ("config.json", b'{"kind": "classify"}'),
-        ("config.json", b'{"kind": "run this"}'),
-        ("config.json", b'{"kind": "classify", "task": {"pooling": "x"}, "label_counts": [1, 1, 1]}'),
-        ("labels.json", b'{"a": 1}'),
-        ("labels.json", b"not json"),
-        ("tokenizer.json", b"{}"),
-    ],
-)
-def test_files_that_make_no_task_are_refused(file: str, content: bytes) -> None:
-    with pytest.raises(CheckpointError, match="json"):
-        load_task({**TASKS[0].files(), file: content})
+def test_every_parameter_gets_a_gradient(setting: Setting) -> None:
+    model = setting.task.build_model()
+    loss = setting.task.loss(model, collate(setting.data.train, np.arange(16)))
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+    assert sum(stage.parameters for stage in model.stages()) == sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("truncation", ["head", "tail", "head+tail"])
-def test_long_rows_keep_the_ends_that_were_asked_for(truncation: str) -> None:
-    task = task_of(
-        {**SMALL, "max_tokens": 5, "truncation": truncation, "tokenizer": {"kind": "word", "min_count": 1}}
+def test_a_few_rows_are_learned_exactly(setting: Setting) -> None:
+    few = setting.data.train.select(np.arange(10))
+    config = TrainConfig(
+        epochs=60, batch_size=10, learning_rate=0.03, patience=0, select_by=setting.task.loss_metric.name
     )
-    ids = task.tokenizer.encode([" ".join(f"word{i}" for i in range(12))])[0].tolist()
-    window = task.encode_window(
-        [text_row(" ".join(f"word{i}" for i in range(12)), None, "f", 1), text_row("good", None, "f", 2)]
-    )
-    expected = {"head": ids[:5], "tail": ids[-5:], "head+tail": ids[:3] + ids[-2:]}
-    assert window.inputs[0].tolist() == expected[truncation]
-    assert window.truncated.tolist() == [True, False]
+    state = setting.start(config)
+    reports = list(fit(state, setting.task, EncodedSplits(few, few), config, CPU))
+    last = [report for report in reports if isinstance(report, EpochReport)][-1]
+    assert last.dev.scalars()["accuracy"] == 1.0
+    assert last.train_loss < 0.3
 
 
-def test_nothing_of_dev_or_test_reaches_vocabulary_or_labels(small_yaml: str, tmp_path: Path) -> None:
-    """Dev and test are poisoned with words of their own: the task must not know them, nor change for them."""
-    config = DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv", test=f"{tmp_path}/test.csv")
-    clean = ClassifyConfig().fit(load_splits(config, 0, content=Text).train)
-    for name in ("dev", "test"):
-        with (tmp_path / f"{name}.csv").open("a", encoding="utf-8") as file:
-            file.write("poison poison poison,positive\n" * 50)
-    shutil.rmtree(cache_folder())  # or the vocabulary would only be read back
-    poisoned = ClassifyConfig().fit(load_splits(config, 0, content=Text).train)
-    assert poisoned.files() == clean.files()
-    assert set(poisoned.tokenizer.encode(["poison"])[0].tolist()) == {UNK_ID}
+def test_stopped_and_resumed_ends_where_an_unbroken_training_does(setting: Setting, tmp_path: Path) -> None:
+    config = TrainConfig(epochs=2, batch_size=8, select_by=setting.task.loss_metric.name)
+    whole, task = setting.start(config), setting.task
+    list(fit(whole, task, setting.data, config, CPU))
+    stopped = setting.start(config)
+    for number, report in enumerate(fit(stopped, task, setting.data, config, CPU)):
+        if number == 10:  # in the middle of an epoch
+            assert isinstance(report, StepReport)
+            break
+    save(None, tmp_path / "last", task, stopped)
+    resumed = setting.start(config)
+    load_checkpoint(tmp_path / "last").restore(resumed)
+    list(fit(resumed, task, setting.data, config, CPU))
+    for name, value in whole.training_tensors().items():
+        assert torch.equal(value, resumed.training_tensors()[name]), name
 
 
-def test_a_kept_vocabulary_is_that_of_the_same_rows_and_settings_only(
-    small_yaml: str, tmp_path: Path
-) -> None:
-    train = DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv")
-    other = DataConfig(train=f"{tmp_path}/dev.csv", dev=f"{tmp_path}/train.csv")
-    rare = ClassifyConfig(tokenizer=WordConfig(kind="word", min_count=20))
-    cases = [(ClassifyConfig(), train), (ClassifyConfig(), other), (rare, train)]
-
-    def vocabularies() -> list[bytes]:
-        return [
-            config.fit(load_splits(data, 0, content=Text).train).files()["tokenizer.json"]
-            for config, data in cases
-        ]
-
-    learned = vocabularies()
-    assert len(set(learned)) == 3
-    assert vocabularies() == learned
-    shutil.rmtree(cache_folder())
-    assert vocabularies() == learned
-
-
-def test_nothing_of_a_cut_off_dev_share_reaches_the_vocabulary(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    rng = random.Random(0)
-    words = [f"only{i}" for i in range(200)]
-    path.write_text(
-        "text,label\n" + "".join(f"{word} {word} common,{rng.choice('ab')}\n" for word in words),
-        encoding="utf-8",
-    )
-    splits = load_splits(DataConfig(train=str(path), dev=0.2), 0, content=Text)
-    task = ClassifyConfig().fit(splits.train)
-    held_out = [row.content.text.split()[0] for row in splits.dev]
-    assert 30 <= len(held_out) <= 50
-    assert all(task.tokenizer.encode([word])[0].tolist() == [UNK_ID] for word in held_out)
-
-
-def test_the_cache_knows_rows_tokenizer_and_truncation_apart(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text("text,label\nword1 good bad,negative\nword2,positive\n", encoding="utf-8")
-    rows = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True, content=Text)
-    other = TASKS[0].config.model_copy(update={"max_tokens": 1})
-    stores = [
-        task.encode(rows).inputs.values.tolist()
-        for task in (TASKS[0], TASKS[1], Classify(other, TASKS[0].tokenizer, TASKS[0].labels), TASKS[0])
-    ]
-    assert stores[0] == stores[3]
-    assert stores[0] != stores[1]
-    assert len(stores[2]) == 2
-    path.write_text("text,label\nword1 good,negative\n", encoding="utf-8")
-    changed = open_rows(str(path), DataConfig(train=str(path)), "train", labelled=True, content=Text)
-    assert len(TASKS[0].encode(changed)) == 1
-
-
-def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, tmp_path: Path) -> None:
-    splits = load_splits(
-        DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv"), 0, content=Text
-    )
-    config = run_config().model_validate({"data": {"train": "x"}, "task": {**SMALL}, "train": {"epochs": 1}})
-    task = config.task.fit(splits.train)
-    data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
-    state = TrainState.start(task, TrainConfig(epochs=1), CPU, 0)
-    for _ in fit(state, task, data, TrainConfig(epochs=1), CPU):
-        pass
-    save_best(tmp_path / "best", task, state)
-    here = outputs(task, load_checkpoint(tmp_path / "best").load(CPU.device)[1], TEXTS)
-    np.testing.assert_array_equal(here, outputs(task, state.model, TEXTS))
+def test_a_saved_model_predicts_the_same_in_a_fresh_process(setting: Setting, tmp_path: Path) -> None:
+    state = setting.start(TrainConfig())
+    save(tmp_path / "best", tmp_path / "last", setting.task, state)
+    task, model = load_checkpoint(tmp_path / "best").load(CPU.device)
+    here = predicted(task, model, setting.rows)
+    assert task.files() == setting.task.files()
     program = (
-        "import json, sys; from pathlib import Path; from lstm_cli.runs.checkpoint import load_checkpoint; "
-        "from lstm_cli.scoring.prediction import predict_rows; from lstm_cli.data.text import text_row; "
-        "from lstm_cli.runtime import RuntimeConfig, start; runtime = start(RuntimeConfig(device='cpu', threads=1)); "
-        f"task, model = load_checkpoint(Path({str(tmp_path / 'best')!r})).load(runtime.device); "
-        "rows = [text_row(text, None, 'f', 1) for text in json.load(sys.stdin)]; "
-        "print(json.dumps([result.output.tolist() for result in predict_rows(model, task, rows, runtime)]))"
+        "import json, sys; from pathlib import Path; from lstm_cli import tasks; "
+        "from tests.running_sum import RunningSumConfig; tasks.TASKS.append(RunningSumConfig); "
+        "from lstm_cli.config.load import load_config; from lstm_cli.data.sources import open_rows; "
+        "from lstm_cli.runs.checkpoint import load_checkpoint; from lstm_cli.runtime import RuntimeConfig, start; "
+        "from lstm_cli.scoring.prediction import predict_rows; "
+        "config, folder = load_config(sys.argv[1]), Path(sys.argv[2]); "
+        "runtime = start(RuntimeConfig(device='cpu', threads=1)); "
+        "task, model = load_checkpoint(folder).load(runtime.device); "
+        "rows = open_rows(config.data.dev, config.data, 'dev', True, content=config.task.content); "
+        "print(json.dumps([one.output.tolist() for one in predict_rows(model, task, rows, runtime)]))"
     )
-    there = subprocess.run(
-        [sys.executable, "-c", program], input=json.dumps(TEXTS), capture_output=True, text=True, check=True
+    done = subprocess.run(
+        [sys.executable, "-c", program, setting.config_path, str(tmp_path / "best")],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+        text=True,
     )
-    np.testing.assert_array_equal(np.array(json.loads(there.stdout)), here)
+    assert_alike(here, [np.array(one) for one in json.loads(done.stdout)], tolerance=1e-7)
+
+
+def test_files_that_make_no_task_are_refused(setting: Setting) -> None:
+    files = setting.task.files()
+    for content in (
+        b"{}",
+        b"not json",
+        b'{"kind": "%s"}' % json.loads(files["config.json"])["kind"].encode(),
+    ):
+        with pytest.raises(CheckpointError, match=r"config\.json"):
+            tasks.load_task({**files, "config.json": content})
+
+
+def test_rows_that_could_not_be_read_keep_their_place(setting: Setting) -> None:
+    broken = replace(setting.rows[1], content=type(setting.rows[1].content).empty(), error="broken")
+    rows = [setting.rows[0], broken, setting.rows[2]]
+    results = list(predict_rows(setting.task.build_model(), setting.task, rows, CPU))
+    assert [result.output is None for result in results] == [False, True, False]
+    assert [result.row for result in results] == rows
+
+
+def test_a_baseline_of_other_rows_is_refused(setting: Setting) -> None:
+    task, model = setting.task, setting.task.build_model()
+    evaluation = evaluate(model, task, setting.splits.dev, "dev", "a checkpoint", CPU)
+    for baseline in task.baselines(setting.splits.train, setting.splits.dev):
+        compared = task.compare(evaluation.outputs, baseline, evaluation.store)
+        assert compared.verdict in ("beats", "ties", "loses to")
+        assert set(compared.scores) == {metric.name for metric in task.compared_by}
+    other = task.baselines(setting.splits.train, setting.splits.train)[0]
+    with pytest.raises(ValueError, match=other.name):
+        task.compare(evaluation.outputs, Baseline(other.name, other.predicted, ""), evaluation.store)
+
+
+def test_scores_have_the_metrics_that_the_task_names(setting: Setting) -> None:
+    task = setting.task
+    evaluation = evaluate(task.build_model(), task, setting.splits.dev, "dev", "a checkpoint", CPU)
+    names = {metric.name for metric in task.metrics}
+    assert set(evaluation.scores.scalars()) <= names
+    assert {task.loss_metric.name, *(metric.name for metric in task.compared_by)} <= names
+
+
+def run(*arguments: str, exit_code: int = 0) -> Any:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == exit_code, result.output
+    return result
+
+
+def answers(path: Path) -> Iterator[dict[str, Any]]:
+    return map(json.loads, path.read_text(encoding="utf-8").splitlines())
+
+
+def test_the_commands_train_score_predict_and_check(setting: Setting, tmp_path: Path) -> None:
+    folder, test = tmp_path / "run", next(tmp_path.glob("test.*"))
+    run("train", setting.config_path)
+    metrics = json.loads((folder / "eval" / "test" / "metrics.json").read_bytes())
+    assert metrics["verdict"] in ("beats", "ties", "loses to")
+    assert metrics["n"] == 30
+    page = (folder / "eval" / "test" / "report.md").read_text(encoding="utf-8")
+    assert all(name in page for name in metrics["baselines"])
+    scored = list(answers(folder / "eval" / "test" / "predictions.jsonl"))
+    assert [line["row"] for line in scored] == list(range(30))
+    assert all("target" in line for line in scored)
+
+    out = tmp_path / "out.jsonl"
+    run("predict", str(folder), str(test), "-o", str(out), "--probs")
+    assert [line["row"] for line in answers(out)] == list(range(30))
+    run("eval", str(folder), "--split", "dev", "--fail-under", "accuracy=1.01", exit_code=4)
+    run("eval", str(folder), "--fail-under", "acuracy=0.1", exit_code=2)
+    run("verify", str(folder))
+    run("check", setting.config_path)
+    run("train", setting.config_path, "--set", "train.select_by=nonsense", exit_code=2)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_a_run_resumes(setting: Setting, tmp_path: Path) -> None:
+    once, again = str(tmp_path / "once"), str(tmp_path / "again")
+    run("train", setting.config_path, "--run", once)
+    run("train", setting.config_path, "--run", again)
+    for name in ("checkpoints/best/model.safetensors", "eval/test/predictions.jsonl"):
+        assert (Path(once) / name).read_bytes() == (Path(again) / name).read_bytes()
+    before = (Path(once) / "metrics.jsonl").read_bytes()
+    run("train", setting.config_path, "--run", once, "--resume")
+    assert (Path(once) / "metrics.jsonl").read_bytes() == before
+
+
+def test_seeds_are_summed_up(setting: Setting, tmp_path: Path) -> None:
+    run("train", setting.config_path, "--seeds", "2", "--run", str(tmp_path / "several"))
+    summary = json.loads((tmp_path / "several" / "summary.json").read_bytes())
+    assert sum(summary["verdicts"].values()) == 2
+    assert setting.task.compared_by[0].name in summary["scores"]
+
+
+def test_a_prediction_can_be_written_as_json(setting: Setting) -> None:
+    task, rows = setting.task, setting.rows[:3]
+    for row, output in zip(rows, predicted(task, task.build_model(), rows), strict=True):
+        for options in (PredictOptions(), PredictOptions(probs=True)):
+            assert json.loads(json.dumps(task.prediction(row, output, options)))
+
+
+def test_an_option_that_means_nothing_to_a_task_is_refused() -> None:
+    task = RunningSum(RunningSumConfig(), num_features=2)
+    with pytest.raises(ConfigError, match="--top-k"):
+        task.accept(PredictOptions(top_k=2))

@@ -309,3 +309,102 @@ def test_out_of_memory_computes_the_same_step_in_microbatches(small_yaml: str) -
     reports = list(setting.fit(state))
     # 16 rows in 4 microbatches
     assert {report.num_microbatches for report in reports if isinstance(report, StepReport)} == {4}
+    for ours, theirs in zip(epochs(iter(reports)), whole, strict=True):
+        assert ours.step == theirs.step
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+        assert ours.dev.scalars()["log_loss"] == pytest.approx(theirs.dev.scalars()["log_loss"], rel=1e-3)
+
+
+def test_one_row_that_does_not_fit_ends_the_training_by_name(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+
+    class Full(Cramped):
+        def loss(self, model: nn.Module, batch: Batch) -> Loss:
+            raise torch.OutOfMemoryError("no room\nmore of it")
+
+    setting.task = Full(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    with pytest.raises(LstmclsError, match=r"single row in a batch \(no room\); try a lower"):
+        list(setting.fit(setting.state()))
+
+
+def test_the_memory_of_the_largest_batch_is_estimated_from_its_positions(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    model = setting.state().model
+    whole = memory_estimate(model, setting.data.train, setting.train)
+    longest = int(setting.data.train.lengths.max())
+    assert whole == 50 * 2 * 4 * 8 * 16 * longest  # two directions, four gates of 8 units, 16 rows
+    few = setting.train.model_copy(update={"batch_tokens": longest})
+    assert memory_estimate(model, setting.data.train, few) == whole // 16
+
+
+def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(small_yaml: str) -> None:
+    for metric, best in (("macro_f1", max), ("log_loss", min)):
+        setting = Setting(small_yaml, [f"train.select_by={metric}", "train.epochs=6", "train.patience=0"])
+        state = setting.state()
+        reports = epochs(setting.fit(state))
+        scores = [report.dev.scalars()[metric] for report in reports]
+        assert state.progress.best_score == best(scores)
+        assert state.progress.best_epoch == scores.index(best(scores))
+        assert [report.improved for report in reports] == [
+            i == 0 or best([*scores[:i], score]) == score != best(scores[:i])
+            for i, score in enumerate(scores)
+        ]
+
+
+def test_patience_ends_a_training_that_no_longer_improves_also_when_it_is_resumed(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.learning_rate=1e-12", "train.epochs=9", "train.patience=2"])
+    state = setting.state()
+    assert len(epochs(setting.fit(state))) == 3
+    assert list(setting.fit(state)) == []
+
+
+def test_a_plateau_cuts_the_rate(small_yaml: str) -> None:
+    overrides = ["train.learning_rate=1e-12", "train.epochs=6", "train.patience=0", "train.warmup=0"]
+    plateau = ["train.schedule=plateau", "train.plateau_patience=1", "train.plateau_factor=0.5"]
+    setting = Setting(small_yaml, overrides + plateau)
+    rates = [report.learning_rate for report in epochs(setting.fit(setting.state()))]
+    assert rates == [1e-12, 1e-12, 1e-12, 5e-13, 5e-13, 2.5e-13]
+
+
+def test_the_rate_warms_up_and_falls_along_its_schedule() -> None:
+    cosine = TrainConfig(learning_rate=1.0, warmup=0.1, schedule="cosine")
+    assert learning_rate(cosine, 0.0, 1.0) == 0.01
+    assert learning_rate(cosine, 0.05, 1.0) == pytest.approx(0.5)
+    assert learning_rate(cosine, 0.1, 1.0) == pytest.approx(1.0)
+    assert learning_rate(cosine, 0.55, 1.0) == pytest.approx(0.5)
+    assert learning_rate(cosine, 1.0, 1.0) == pytest.approx(0.0)
+    constant = TrainConfig(learning_rate=1.0, warmup=0.0, schedule="constant")
+    assert {learning_rate(constant, done, 1.0) for done in (0.0, 0.3, 1.0)} == {1.0}
+
+
+def test_weight_decay_is_for_matrices_only(small_yaml: str) -> None:
+    groups = Setting(small_yaml).state().optimizer.param_groups
+    for group in groups:
+        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
+    assert sum(len(group["params"]) for group in groups) == len(
+        list(Setting(small_yaml).state().model.parameters())
+    )
+
+
+def test_averaged_weights_trail_behind_the_trained_ones_and_are_scored(small_yaml: str) -> None:
+    state = Setting(small_yaml, ["train.ema=0.99"]).trained()
+    assert state.scored_model is state.averaged
+    start_weights = Setting(small_yaml).state().model.head.weight  # type: ignore[union-attr]
+    trained, averaged = state.model.head.weight, state.averaged.head.weight  # type: ignore[union-attr]
+    assert 0 < (averaged - start_weights).norm() < (trained - start_weights).norm()  # type: ignore[operator]
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one_when_asked(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["task.class_weights=balanced"])
+    task = dataclasses.replace(setting.task, labels=dataclasses.replace(setting.task.labels, counts=(30, 90)))
+    weights = task._class_weights(torch.device("cpu"))
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([2.0, 2 / 3])
+
+
+def test_a_metric_that_these_rows_cannot_give_is_named(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.select_by=roc_auc"])
+    only_one = np.zeros(len(setting.data.dev), np.int32)
+    setting.data = EncodedSplits(setting.data.train, dataclasses.replace(setting.data.dev, targets=only_one))
+    with pytest.raises(LstmclsError, match=r"train\.select_by: roc_auc cannot be computed"):
+        list(setting.fit(setting.state()))
