@@ -70,6 +70,7 @@ class Training:
             screen.training(self.config.epochs, state.progress.epoch, self.metric, self._loss) as shown,
         ):
             for report in self._fit(state):
+                ends_epoch = improved = False
                 match report:
                     case StepReport():
                         saves.count_step()
@@ -77,15 +78,15 @@ class Training:
                     case ScoringReport():
                         shown.scoring(report.num_done, report.num_rows)
                     case EpochReport():
+                        ends_epoch, improved = True, report.improved
                         record = report.as_record()
                         run.record(record)
                         self._show_epoch(shown, record, report.warnings)
                         if writer:
                             writer.write(record)
-                ends_epoch, stopping = isinstance(report, EpochReport), stop.signal_number is not None
+                stopping = stop.signal_number is not None
                 if ends_epoch or stopping or (saves.is_due() and state.is_good):
-                    best = run.best if isinstance(report, EpochReport) and report.improved else None
-                    save(best, run.last, self.task, state)
+                    save(run.best if improved else None, run.last, self.task, state)
                     saves.start_again()
                 if stop.signal_number is not None:
                     raise Interrupted(
