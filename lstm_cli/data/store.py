@@ -162,6 +162,8 @@ def _write(folder: Path, chunks: Iterable[Store]) -> None:
         files: dict[str, Any] = {}
         num_steps: dict[str, int] = {}
         for chunk in chunks:
+            if not len(chunk):  # it says nothing of the width of its vectors
+                continue
             for name, array in _arrays(chunk).items():
                 if name not in files:
                     files[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
