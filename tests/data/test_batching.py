@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from lstm_cli.arrays import Int64, Ragged
+from lstm_cli.arrays import Ragged
 from lstm_cli.batch import IGNORED, PAD_ID, Batch
 from lstm_cli.data.batching import batches_from, collate, collate_on_device, epoch_batches, length_batches
 from lstm_cli.data.store import Store

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,13 +17,14 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.errors import CheckpointError, LstmclsError, NotFiniteError
 from lstm_cli.runs import checkpoint
-from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save_best, save_last
+from lstm_cli.runs.checkpoint import MANIFEST, Checkpoint, load_checkpoint, save_best, save_last
 from lstm_cli.runtime import start
-from lstm_cli.tasks import Classify
+from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.training.fit import EncodedSplits, fit
 from lstm_cli.training.state import TrainState
 
 CPU = torch.device("cpu")
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 class Saved:
@@ -31,7 +34,8 @@ class Saved:
         config = load_config(small_yaml, [f"train.epochs={epochs}", "train.ema=0.5"])
         runtime = start(config.run)
         splits = load_splits(config.data, 0, content=Text)
-        self.task: Classify = config.task.fit(splits.train)
+        assert isinstance(config.task, ClassifyConfig)
+        self.task = config.task.fit(splits.train)
         self.data = EncodedSplits(self.task.encode(splits.train), self.task.encode(splits.dev))
         self.state = TrainState.start(self.task, config.train, runtime, 0)
         self.config, self.runtime = config, runtime
@@ -73,6 +77,67 @@ def test_saving_the_same_state_twice_gives_the_same_bytes(saved: Saved, tmp_path
         save_last(tmp_path / name, saved.task, saved.state)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+OLD_NAMES = {"num_batches": "position", "num_tokens": "tokens", "num_padded_tokens": "positions"}
+
+
+def rewritten(saved: Checkpoint, progress: dict[str, Any]) -> Checkpoint:
+    """The checkpoint with other numbers of its training's progress."""
+    numbers = {**json.loads(saved.files["training.json"]), "progress": progress}
+    return dataclasses.replace(saved, files={**saved.files, "training.json": json.dumps(numbers).encode()})
+
+
+def test_a_training_of_version_0_1_is_restored_by_its_old_names(saved: Saved, tmp_path: Path) -> None:
+    saved.state.progress.num_batches = 3
+    saved.state.progress.num_tokens, saved.state.progress.num_padded_tokens = 70, 80
+    save_last(tmp_path / "last", saved.task, saved.state)
+    now = load_checkpoint(tmp_path / "last")
+    progress = json.loads(now.files["training.json"])["progress"]
+    assert progress.keys() >= OLD_NAMES.keys()
+    assert not progress.keys() & set(OLD_NAMES.values())
+    old = rewritten(now, {OLD_NAMES.get(name, name): value for name, value in progress.items()})
+    state = TrainState.start(saved.task, saved.config.train, saved.runtime, 1)
+    old.restore(state)
+    assert (state.progress.num_batches, state.progress.num_tokens, state.progress.num_padded_tokens) == (
+        3,
+        70,
+        80,
+    )
+    assert state.progress == saved.state.progress
+
+
+@pytest.mark.parametrize(("name", "old_name"), OLD_NAMES.items())
+def test_progress_that_is_no_count_is_refused_under_either_name(
+    saved: Saved, tmp_path: Path, name: str, old_name: str
+) -> None:
+    save_last(tmp_path / "last", saved.task, saved.state)
+    now = load_checkpoint(tmp_path / "last")
+    progress = json.loads(now.files["training.json"])["progress"]
+    del progress[name]
+    state = TrainState.start(saved.task, saved.config.train, saved.runtime, 1)
+    for wrong in ({name: "7"}, {old_name: "7"}, {f"{name}_": 7}):
+        with pytest.raises(CheckpointError, match=r"training\.json"):
+            rewritten(now, {**progress, **wrong}).restore(state)
+
+
+def test_the_golden_training_of_version_0_1_is_read_by_its_old_names() -> None:
+    golden = load_checkpoint(GOLDEN / "lstm" / "checkpoints" / "last")
+    progress = json.loads(golden.files["training.json"])["progress"]
+    assert progress.keys() >= set(OLD_NAMES.values())
+    assert not progress.keys() & OLD_NAMES.keys()
+    config = load_config(str(GOLDEN / "lstm"))
+    runtime = start(config.run)
+    task, _ = golden.load(CPU)
+    state = TrainState.start(task, config.train, runtime, config.run.seed)
+    rewritten(golden, {**progress, "position": 4, "tokens": 50, "positions": 60}).restore(state)
+    assert (state.progress.epoch, state.progress.step) == (progress["epoch"], progress["step"])
+    assert (state.progress.num_batches, state.progress.num_tokens, state.progress.num_padded_tokens) == (
+        4,
+        50,
+        60,
+    )
+    assert state.progress.losses == progress["losses"]
 
 
 @pytest.mark.parametrize(
@@ -218,10 +283,10 @@ def test_a_manifest_cannot_name_a_file_outside_its_folder(saved: Saved, tmp_path
 def test_weights_of_another_model_do_not_fit(saved: Saved, tmp_path: Path, small_yaml: str) -> None:
     save_best(tmp_path / "best", saved.task, saved.state)
     loaded = load_checkpoint(tmp_path / "best")
-    facts = json.loads(loaded.files["config.json"])
-    facts["task"]["encoder"]["hidden_size"] = 9
+    content = json.loads(loaded.files["config.json"])
+    content["task"]["encoder"]["hidden_size"] = 9
     other = checkpoint.Checkpoint(
-        loaded.folder, loaded.about, {**loaded.files, "config.json": json.dumps(facts).encode()}
+        loaded.folder, loaded.about, {**loaded.files, "config.json": json.dumps(content).encode()}
     )
     with pytest.raises(CheckpointError, match="does not fit its own config"):
         other.load(CPU)
