@@ -17,7 +17,7 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.errors import CheckpointError, LstmclsError, NotFiniteError
 from lstm_cli.runs import checkpoint
-from lstm_cli.runs.checkpoint import MANIFEST, Checkpoint, load_checkpoint, save_best, save_last
+from lstm_cli.runs.checkpoint import MANIFEST, Checkpoint, load_checkpoint, save
 from lstm_cli.runtime import start
 from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.training.fit import EncodedSplits, fit
@@ -49,7 +49,7 @@ def saved(small_yaml: str) -> Saved:
 
 
 def test_best_holds_the_scored_weights_and_the_task(saved: Saved, tmp_path: Path) -> None:
-    save_best(tmp_path / "best", saved.task, saved.state)
+    save(tmp_path / "best", tmp_path / "last", saved.task, saved.state)
     names = {file.name for file in (tmp_path / "best").iterdir()}
     assert names == {"model.safetensors", "config.json", "tokenizer.json", "labels.json", "manifest.json"}
     loaded = load_checkpoint(tmp_path / "best")
@@ -63,7 +63,7 @@ def test_best_holds_the_scored_weights_and_the_task(saved: Saved, tmp_path: Path
 
 
 def test_last_restores_the_whole_training(saved: Saved, tmp_path: Path) -> None:
-    save_last(tmp_path / "last", saved.task, saved.state)
+    save(None, tmp_path / "last", saved.task, saved.state)
     state = TrainState.start(saved.task, saved.config.train, saved.runtime, 1)
     load_checkpoint(tmp_path / "last").restore(state)
     ours, theirs = saved.state.training_tensors(), state.training_tensors()
@@ -72,9 +72,17 @@ def test_last_restores_the_whole_training(saved: Saved, tmp_path: Path) -> None:
     assert saved.state.training_numbers() == state.training_numbers()
 
 
+def test_best_and_last_of_one_save_are_of_one_state(saved: Saved, tmp_path: Path) -> None:
+    save(tmp_path / "best", tmp_path / "last", saved.task, saved.state)
+    best, last = load_checkpoint(tmp_path / "best"), load_checkpoint(tmp_path / "last")
+    assert (best.digest, best.about) == (last.digest, last.about)
+    assert set(last.files) - set(best.files) == {"training.safetensors", "training.json"}
+    assert all(last.files[name] == content for name, content in best.files.items())
+
+
 def test_saving_the_same_state_twice_gives_the_same_bytes(saved: Saved, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        save_last(tmp_path / name, saved.task, saved.state)
+        save(None, tmp_path / name, saved.task, saved.state)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
 
@@ -91,7 +99,7 @@ def rewritten(saved: Checkpoint, progress: dict[str, Any]) -> Checkpoint:
 def test_a_training_of_version_0_1_is_restored_by_its_old_names(saved: Saved, tmp_path: Path) -> None:
     saved.state.progress.num_batches = 3
     saved.state.progress.num_tokens, saved.state.progress.num_padded_tokens = 70, 80
-    save_last(tmp_path / "last", saved.task, saved.state)
+    save(None, tmp_path / "last", saved.task, saved.state)
     now = load_checkpoint(tmp_path / "last")
     progress = json.loads(now.files["training.json"])["progress"]
     assert progress.keys() >= OLD_NAMES.keys()
@@ -111,7 +119,7 @@ def test_a_training_of_version_0_1_is_restored_by_its_old_names(saved: Saved, tm
 def test_progress_that_is_no_count_is_refused_under_either_name(
     saved: Saved, tmp_path: Path, name: str, old_name: str
 ) -> None:
-    save_last(tmp_path / "last", saved.task, saved.state)
+    save(None, tmp_path / "last", saved.task, saved.state)
     now = load_checkpoint(tmp_path / "last")
     progress = json.loads(now.files["training.json"])["progress"]
     del progress[name]
@@ -148,8 +156,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     saved: Saved, tmp_path: Path, name: str, damage: str
 ) -> None:
     last = tmp_path / "last"
-    save_last(last, saved.task, saved.state)
-    save_last(last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
     file = last / name
     content = bytearray(file.read_bytes())
     match damage:
@@ -174,7 +182,7 @@ def test_a_crash_at_any_file_of_a_save_leaves_a_whole_checkpoint(
     saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
     last = tmp_path / "last"
-    save_last(last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
     first = load_checkpoint(last).files
     writes = 0
 
@@ -189,9 +197,9 @@ def test_a_crash_at_any_file_of_a_save_leaves_a_whole_checkpoint(
     monkeypatch.setattr(checkpoint, "write_file", crash)
     if moment <= 7:  # six files and the manifest
         with pytest.raises(LstmclsError, match="No space left"):
-            save_last(last, saved.task, saved.state)
+            save(None, last, saved.task, saved.state)
     else:
-        save_last(last, saved.task, saved.state)
+        save(None, last, saved.task, saved.state)
     assert load_checkpoint(last).files == first
 
 
@@ -200,7 +208,7 @@ def test_a_crash_between_the_renames_leaves_a_whole_checkpoint(
     saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int
 ) -> None:
     last = tmp_path / "last"
-    save_last(last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
     renames = 0
     rename = Path.rename
 
@@ -213,17 +221,17 @@ def test_a_crash_between_the_renames_leaves_a_whole_checkpoint(
 
     monkeypatch.setattr(Path, "rename", crash)
     with pytest.raises(KeyboardInterrupt):
-        save_last(last, saved.task, saved.state)
+        save(None, last, saved.task, saved.state)
     monkeypatch.undo()
     assert load_checkpoint(last).about["step"] == saved.state.progress.step
-    save_last(last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
     assert load_checkpoint(last).folder == last
 
 
 def test_a_file_cut_anywhere_is_noticed(saved: Saved, tmp_path: Path) -> None:
     last = tmp_path / "last"
-    save_last(last, saved.task, saved.state)
-    save_last(last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
     for file in last.iterdir():
         content = file.read_bytes()
         for percent in range(100):
@@ -238,9 +246,9 @@ def test_a_file_cut_anywhere_is_noticed(saved: Saved, tmp_path: Path) -> None:
 
 def test_a_file_of_another_run_is_noticed(saved: Saved, tmp_path: Path) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    save_best(ours, saved.task, saved.state)
+    save(ours, tmp_path / "last", saved.task, saved.state)
     torch.nn.init.zeros_(saved.state.scored_model.head.weight)  # type: ignore[union-attr, arg-type]
-    save_best(theirs, saved.task, saved.state)
+    save(theirs, tmp_path / "last", saved.task, saved.state)
     for name in ("model.safetensors", MANIFEST):
         whole = (ours / name).read_bytes()
         shutil.copy(theirs / name, ours / name)
@@ -253,12 +261,12 @@ def test_a_file_of_another_run_is_noticed(saved: Saved, tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_not_saved(saved: Saved, tmp_path: Path, value: float) -> None:
     last = tmp_path / "last"
-    save_last(last, saved.task, saved.state)
+    save(None, last, saved.task, saved.state)
     before = load_checkpoint(last).files
     torch.nn.init.constant_(saved.state.model.head.bias, value)  # type: ignore[union-attr, arg-type]
     assert not saved.state.is_good
     with pytest.raises(NotFiniteError, match=r"not saved: model\.head\.bias"):
-        save_last(last, saved.task, saved.state)
+        save(None, last, saved.task, saved.state)
     assert load_checkpoint(last).files == before
 
 
@@ -269,7 +277,7 @@ def test_where_nothing_was_saved_there_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_manifest_cannot_name_a_file_outside_its_folder(saved: Saved, tmp_path: Path) -> None:
-    save_best(tmp_path / "best", saved.task, saved.state)
+    save(tmp_path / "best", tmp_path / "last", saved.task, saved.state)
     manifest = tmp_path / "best" / MANIFEST
     content = json.loads(manifest.read_bytes())
     content["files"]["../secret"] = content["files"].pop("labels.json")
@@ -281,7 +289,7 @@ def test_a_manifest_cannot_name_a_file_outside_its_folder(saved: Saved, tmp_path
 
 
 def test_weights_of_another_model_do_not_fit(saved: Saved, tmp_path: Path, small_yaml: str) -> None:
-    save_best(tmp_path / "best", saved.task, saved.state)
+    save(tmp_path / "best", tmp_path / "last", saved.task, saved.state)
     loaded = load_checkpoint(tmp_path / "best")
     content = json.loads(loaded.files["config.json"])
     content["task"]["encoder"]["hidden_size"] = 9
@@ -293,7 +301,7 @@ def test_weights_of_another_model_do_not_fit(saved: Saved, tmp_path: Path, small
 
 
 def test_no_file_of_a_checkpoint_is_a_pickle(saved: Saved, tmp_path: Path) -> None:
-    save_last(tmp_path / "last", saved.task, saved.state)
+    save(None, tmp_path / "last", saved.task, saved.state)
     for file in (tmp_path / "last").iterdir():
         assert file.suffix in {".json", ".safetensors"}
         if file.suffix == ".json":
