@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from lstm_cli.arrays import Ragged
 from lstm_cli.console import Screen
+from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError
 from lstm_cli.nn.model import Stage
+from lstm_cli.training.fit import StepReport
 
 RECORD = {
     "epoch": 3,
@@ -22,8 +26,8 @@ def show_all(screen: Screen) -> None:
     screen.stages(
         [Stage("embedding", "(B, T, 128)", 1_000), Stage("bidirectional lstm layer 1", "(B, T, 256)", 2_345)]
     )
-    with screen.training(10, 2, "macro_f1") as shown:
-        shown.step(2, 5, 10, 0.61, 12_345.6)
+    with screen.training(10, 2, "macro_f1", "log_loss") as shown:
+        shown.step(StepReport(2, 5, 10, 0.61, 12_345.6, 1))
         shown.epoch(RECORD, 0.81234)
     with screen.counting("predicting") as counter:
         counter.one_more()
@@ -95,6 +99,22 @@ def test_what_a_file_holds_sends_no_commands_to_the_terminal(capsys: pytest.Capt
 
 def test_the_dev_loss_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
     dev = {"log_loss": 0.4, "accuracy": 0.9}
-    with Screen().training(10, 0, "log_loss") as shown:
+    with Screen().training(10, 0, "log_loss", "log_loss") as shown:
         shown.epoch({**RECORD, "dev": dev}, 0.4)
     assert "dev loss 0.4000  dev accuracy 0.9000 *" in capsys.readouterr().err
+
+
+def test_the_dev_loss_is_the_one_that_the_task_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with Screen().training(10, 0, "rmse", "mse") as shown:
+        shown.epoch({**RECORD, "dev": {"mse": 0.25, "rmse": 0.5}}, 0.5)
+    assert "dev loss 0.2500  dev rmse 0.5000 *" in capsys.readouterr().err
+
+
+def test_only_token_ids_have_a_fraction_that_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = np.array([False, True])
+    words = Store(Ragged.pack([np.array([1, 2, 3], np.int32), np.array([2], np.int32)]), flags)
+    vectors = Store(Ragged.pack([np.zeros((3, 2), np.float32), np.zeros((1, 2), np.float32)]), flags)
+    Screen().splits({"train": words, "dev": vectors})
+    lines = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert ["train", "2", "4", "2", "1", "25.00%"] in lines
+    assert ["dev", "2", "4", "2", "1", "–"] in lines

@@ -15,14 +15,16 @@ from typer.testing import CliRunner
 
 from lstm_cli.cli import app
 from lstm_cli.commands.init import presets
-from lstm_cli.config.load import RunConfig, keys, load_config
+from lstm_cli.config.load import keys, load_config, run_config
 from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
-from lstm_cli.runs.pretrained import load_pretrained
+from lstm_cli.metrics.classification import METRICS
+from lstm_cli.runs.origin import named_origin
 from lstm_cli.runtime import start
+from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.tasks.pretrain import Pretrain
 from lstm_cli.training.fit import EncodedSplits, EpochReport, fit
 from lstm_cli.training.state import TrainState
@@ -79,6 +81,8 @@ def test_init_writes_a_schema_that_editors_can_use() -> None:
     schema = json.loads(CliRunner().invoke(app, ["init", "--schema"]).stdout)
     assert schema["additionalProperties"] is False
     assert schema["properties"]["train"]
+    select_by = schema["$defs"]["TrainConfig"]["properties"]["select_by"]
+    assert select_by["enum"] == [metric.name for metric in METRICS]
     assert "lstm, rnn" in str(schema) or "lstm" in str(schema["$defs"]["EncoderConfig"]["properties"]["cell"])
 
 
@@ -87,7 +91,7 @@ def test_init_writes_a_schema_that_editors_can_use() -> None:
 
 def leaves() -> Iterator[str]:
     """Every key of the schema as a dotted path, each kind of tokenizer's own keys included."""
-    config = RunConfig.model_validate({"data": {"train": "x"}})
+    config = run_config().model_validate({"data": {"train": "x"}})
     for key in keys(config):
         if key.path[:2] != ("task", "tokenizer"):
             yield ".".join(key.path)
@@ -255,9 +259,10 @@ def _of_pretraining(raw: dict[str, Any], folder: Path) -> str:
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
     config = load_config(str(path))
     corpus = load_corpus(config.data, load_splits(config.data, 0, content=Text), 0)
+    assert isinstance(config.task, ClassifyConfig)
     task = Pretrain.learn(config.task, corpus, config.pretrain.sampled_tokens)
     data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
-    settings = config.pretrain.settings(config.train, len(data.train.tokens))
+    settings = config.pretrain.settings(config.train, data.train.num_steps)
     runtime = start(config.run)
     state = TrainState.start(task, settings, runtime, 0)
     for _ in fit(state, task, data, settings, runtime):
@@ -277,10 +282,11 @@ def _of_training(raw: dict[str, Any], folder: Path) -> str:
         splits = load_splits(config.data, config.run.seed, content=Text)
         for rows in (splits.train, splits.dev, splits.test):
             seen.append([(row.content.text, row.content.label) for row in rows] if rows is not None else None)
-        load_pretrained(config.task)
-        task = config.task.fit(splits.train)
+        assert isinstance(config.task, ClassifyConfig)
+        origin = named_origin(config.task, config.run.seed)
+        task = config.task.fit(splits.train, origin)
         data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
-        seen += [task.tokenizer.to_json(), data.train.tokens.tolist()]
+        seen += [task.tokenizer.to_json(), data.train.inputs.values.tolist()]
         state = TrainState.start(task, config.train, runtime, config.run.seed)
         seen += [
             runtime.why,

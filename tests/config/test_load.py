@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lstm_cli.config.load import load_config
+from lstm_cli.config.load import RunConfig, json_schema, load_config
 from lstm_cli.errors import ConfigError
+from lstm_cli.metrics.classification import METRICS
+from lstm_cli.tasks.classify import ClassifyConfig
 
 
 def write(folder: Path, text: str) -> str:
@@ -25,6 +27,11 @@ def faults(folder: Path, text: str, *overrides: str) -> list[str]:
     return [fault.replace(path, "my.yaml") for fault in caught.value.faults]
 
 
+def task_of(config: RunConfig) -> ClassifyConfig:
+    assert isinstance(config.task, ClassifyConfig)
+    return config.task
+
+
 MINIMAL = "data:\n  train: rows.csv\n"
 
 
@@ -32,7 +39,7 @@ def test_a_config_needs_nothing_but_its_training_rows(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL))
     assert config.data.train == "rows.csv"
     assert config.data.dev == 0.1
-    assert config.task.pooling == "final"
+    assert task_of(config).pooling == "final"
     assert config.run.dir == "runs/my"
 
 
@@ -104,8 +111,9 @@ def test_a_key_of_another_tokenizer_kind_is_unknown(tmp_path: Path) -> None:
 
 def test_a_tokenizer_without_a_kind_is_of_words(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL), ["task.tokenizer.min_count=7"])
-    assert config.task.tokenizer.kind == "word"
-    assert config.task.tokenizer.min_count == 7
+    tokenizer = task_of(config).tokenizer
+    assert tokenizer.kind == "word"
+    assert tokenizer.min_count == 7
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
@@ -147,7 +155,7 @@ def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
     assert config.data.label_column == "yes"
     assert config.data.dev == 0.25
     assert config.data.columns == ["label", "text"]
-    assert config.task.encoder.bidirectional is False
+    assert task_of(config).encoder.bidirectional is False
     assert config.data.test is None
 
 
@@ -266,3 +274,51 @@ def test_a_config_nested_out_of_all_proportion_is_refused(tmp_path: Path) -> Non
     path.write_text("data: " + "[" * 30 + "]" * 30, encoding="utf-8")
     with pytest.raises(ConfigError, match="nested too deep"):
         load_config(str(path))
+
+
+# --- the metrics of the task -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [metric.name for metric in METRICS])
+def test_an_epoch_may_be_chosen_by_any_metric_of_the_task(tmp_path: Path, name: str) -> None:
+    assert load_config(write(tmp_path, MINIMAL), [f"train.select_by={name}"]).train.select_by == name
+
+
+def test_without_a_word_the_task_says_what_an_epoch_is_chosen_by(tmp_path: Path) -> None:
+    for text in (MINIMAL, MINIMAL + "train: {epochs: 2}\n", MINIMAL + "task: {kind: classify}\n"):
+        assert load_config(write(tmp_path, text)).train.select_by == ClassifyConfig.select_by
+
+
+def test_a_metric_that_the_task_has_not_is_a_fault_among_the_others(tmp_path: Path) -> None:
+    text = MINIMAL + "task:\n  pooling: maximum\ntrain:\n  select_by: acuracy\n  epochs: 0\nruns: {}\n"
+    found = faults(tmp_path, text, "task.encoder.hidden_size=many")
+    assert [fault.split(": ")[1] for fault in found] == [
+        "task.encoder.hidden_size",
+        "task.pooling",
+        "train.select_by",
+        "train.epochs",
+        "runs",
+    ]
+    assert found[2].startswith(
+        "my.yaml:6: train.select_by: must be one of accuracy, macro_f1, micro_f1, weighted_f1, roc_auc, log_loss, ece, "
+        "got 'acuracy'"
+    )
+    assert 'Did you mean "accuracy"?' in found[2]
+
+
+def test_a_metric_given_with_set_is_checked_as_well(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL, "train.select_by=rmse")
+    assert fault.startswith("--set train.select_by=rmse: train.select_by: must be one of accuracy, ")
+
+
+def test_where_the_kind_of_task_is_not_known_that_alone_is_said(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL + "task:\n  kind: clasify\ntrain:\n  select_by: rmse\n")
+    assert fault.startswith("my.yaml:4: task.kind: must be ")
+    assert "classify" in fault
+
+
+def test_the_schema_for_editors_lists_the_metrics() -> None:
+    select_by = json_schema()["$defs"]["TrainConfig"]["properties"]["select_by"]
+    assert select_by["enum"] == [metric.name for metric in METRICS]
+    assert select_by["default"] in select_by["enum"]
+    assert select_by["type"] == "string"

@@ -5,54 +5,86 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lstm_cli.arrays import Float64, Int64, Ragged
+from lstm_cli.data.labels import Labels
+from lstm_cli.data.store import Store
 from lstm_cli.data.text import text_row
-from lstm_cli.features.tfidf import Baseline
+from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
 from lstm_cli.metrics.classification import classification
 from lstm_cli.reports import evaluation as report
 from lstm_cli.reports import plots
-from lstm_cli.reports.evaluation import Evaluation, write_evaluation
+from lstm_cli.reports.evaluation import write_evaluation
+from lstm_cli.tasks.base import Baseline, Evaluation
+from lstm_cli.tasks.classify import Classify, ClassifyConfig
+
+NAMES = ("bad", "fine | so-so", "很好")
 
 
-def evaluation(n: int = 60, names: tuple[str, ...] = ("bad", "fine | so-so", "很好")) -> Evaluation:
+def task_of(names: Sequence[str] = NAMES) -> Classify:
+    """A classifier of these labels, which has seen one text of each."""
+    config = ClassifyConfig.model_validate({"kind": "classify"})
+    words = WordConfig(kind="word", min_count=1)
+    return Classify(
+        config, TextTokenizer.learn(words, ["some text"]), Labels(tuple(names), (1,) * len(names))
+    )
+
+
+def scored(targets: Int64, probs: Float64, names: Sequence[str]) -> Evaluation:
+    """These rows of two lines, three of them cut, without a baseline."""
+    n = len(targets)
+    inputs = Ragged.pack([np.array([2, 3], np.int32)] * n)
+    return Evaluation(
+        split="test",
+        checkpoint="best, epoch 2, sha256 0123",
+        rows=[
+            text_row(f"text {i}\nof two lines", names[t], "test.csv", i + 2) for i, t in enumerate(targets)
+        ],
+        store=Store(inputs, np.arange(n) < 3, targets.astype(np.int32)),
+        outputs=probs,
+        scores=classification(targets, probs, names),
+    )
+
+
+def evaluation(n: int = 60, names: tuple[str, ...] = NAMES) -> Evaluation:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, len(names), n)
     weights = rng.random((n, len(names))) + 0.5 * np.eye(len(names))[targets]
     probs = weights / weights.sum(axis=1, keepdims=True)
-    return Evaluation(
-        split="test",
-        checkpoint="best, epoch 2, sha256 0123",
-        label_names=names,
-        scores=classification(targets, probs, names),
-        targets=targets,
-        probs=probs,
-        rows=[
-            text_row(f"text {i}\nof two lines", names[t], "test.csv", i + 2) for i, t in enumerate(targets)
-        ],
-        num_truncated=3,
-        baselines=[
-            Baseline("majority", np.zeros(n, np.int64), "always bad"),
-            Baseline("other", targets, "right"),
-        ],
-    )
+    baselines = [
+        Baseline("majority", np.zeros(n, np.int64), "always bad"),
+        Baseline("other", targets, "right"),
+    ]
+    return dataclasses.replace(scored(targets, probs, names), baselines=baselines)
 
 
-def lines(path: Path) -> list[dict[str, object]]:
+def targets_of(given: Evaluation) -> Int64:
+    return np.asarray(given.store.known_targets, np.int64)
+
+
+def probs_of(given: Evaluation) -> Float64:
+    assert not isinstance(given.outputs, Ragged)
+    return given.outputs
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def test_predictions_say_what_the_metrics_were_counted_from(tmp_path: Path) -> None:
     given = evaluation()
-    metrics = write_evaluation(tmp_path, given)
+    metrics = write_evaluation(tmp_path, task_of(), given)
     rows = lines(tmp_path / "predictions.jsonl")
-    probs = np.array([list(row["probs"].values()) for row in rows])  # type: ignore[attr-defined]
-    assert (probs == given.probs).all()
-    targets = np.array([given.label_names.index(str(row["target"])) for row in rows])
-    again = classification(targets, probs, given.label_names)
+    probs = np.array([list(row["probs"].values()) for row in rows])
+    assert (probs == probs_of(given)).all()
+    targets = np.array([NAMES.index(str(row["target"])) for row in rows])
+    again = classification(targets, probs, NAMES)
     assert again.scalars() == {name: metrics[name] for name in again.scalars()}
     assert [row["row"] for row in rows] == list(range(60))
     assert json.loads((tmp_path / "metrics.json").read_text("utf-8")) == metrics
@@ -62,9 +94,9 @@ def test_the_most_confident_mistakes_come_first_with_their_text_and_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = evaluation()
-    write_evaluation(tmp_path, given)
+    write_evaluation(tmp_path, task_of(), given)
     mistakes = lines(tmp_path / "mistakes.jsonl")
-    wrong = np.flatnonzero(given.probs.argmax(axis=1) != given.targets)
+    wrong = np.flatnonzero(probs_of(given).argmax(axis=1) != targets_of(given))
     assert {row["row"] for row in mistakes} == set(wrong.tolist())
     scores = [float(str(row["score"])) for row in mistakes]
     assert scores == sorted(scores, reverse=True)
@@ -74,35 +106,35 @@ def test_the_most_confident_mistakes_come_first_with_their_text_and_place(
         assert row["where"] == f"test.csv:{number + 2}"
         assert row["label"] != row["target"]
     monkeypatch.setattr(report, "_MOST_MISTAKES", 2)
-    write_evaluation(tmp_path, given)
+    write_evaluation(tmp_path, task_of(), given)
     assert lines(tmp_path / "mistakes.jsonl") == mistakes[:2]
 
 
 def test_the_confusion_table_counts_true_classes_down(tmp_path: Path) -> None:
     given = evaluation()
-    write_evaluation(tmp_path, given)
+    write_evaluation(tmp_path, task_of(), given)
     with (tmp_path / "confusion.csv").open(encoding="utf-8", newline="") as file:
         header, *table = list(csv.reader(file))
-    assert header[1:] == [row[0] for row in table] == list(given.label_names)
+    assert header[1:] == [row[0] for row in table] == list(NAMES)
     for i, row in enumerate(table):
-        assert sum(map(int, row[1:])) == (given.targets == i).sum()
+        assert sum(map(int, row[1:])) == (targets_of(given) == i).sum()
 
 
 def test_the_verdict_is_against_the_better_baseline(tmp_path: Path) -> None:
     given = evaluation()
-    metrics = write_evaluation(tmp_path, given)
+    metrics = write_evaluation(tmp_path, task_of(), given)
     assert metrics["verdict"] == "loses to"
     assert metrics["verdict_against"] == "other"
     assert metrics["baselines"]["other"]["accuracy"] == 1.0
-    easy = write_evaluation(tmp_path, dataclasses.replace(given, baselines=given.baselines[:1]))
+    easy = write_evaluation(tmp_path, task_of(), dataclasses.replace(given, baselines=given.baselines[:1]))
     assert easy["verdict"] == "beats"
     assert "**beats** the best baseline, majority" in (tmp_path / "report.md").read_text("utf-8")
-    none = write_evaluation(tmp_path, dataclasses.replace(given, baselines=[]))
+    none = write_evaluation(tmp_path, task_of(), dataclasses.replace(given, baselines=[]))
     assert none["verdict"] is None
 
 
 def test_the_page_names_checkpoint_interval_truncation_and_every_class(tmp_path: Path) -> None:
-    metrics = write_evaluation(tmp_path, evaluation())
+    metrics = write_evaluation(tmp_path, task_of(), evaluation())
     page = (tmp_path / "report.md").read_text("utf-8")
     low, high = metrics["ci95"]["accuracy"]
     for part in ("best, epoch 2", f"{low:.2%} to {high:.2%}", "3 rows were longer", "fine \\| so-so", "很好"):
@@ -112,7 +144,7 @@ def test_the_page_names_checkpoint_interval_truncation_and_every_class(tmp_path:
 @pytest.mark.parametrize("num_classes", [2, 3, 25])
 def test_plots_are_drawn_for_few_and_for_many_classes(tmp_path: Path, num_classes: int) -> None:
     names = tuple(f"a class with quite a long name {i}" for i in range(num_classes))
-    write_evaluation(tmp_path, evaluation(200, names))
+    write_evaluation(tmp_path, task_of(names), evaluation(200, names))
     for name in ("confusion", "reliability"):
         assert (tmp_path / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.rglob("*.tmp"))
@@ -122,7 +154,9 @@ def test_plots_are_drawn_for_few_and_for_many_classes(tmp_path: Path, num_classe
     "names", [("$_$", "$^$"), ("很好", "很差"), ("a\nb", "\t"), ("x" * 40 + "1", "x" * 40 + "2")]
 )
 def test_any_label_can_be_drawn(tmp_path: Path, names: tuple[str, ...]) -> None:
-    write_evaluation(tmp_path, evaluation(30, names))  # formulas and missing letters raise or warn
+    write_evaluation(
+        tmp_path, task_of(names), evaluation(30, names)
+    )  # formulas and missing letters raise or warn
     assert (tmp_path / "plots" / "confusion.png").exists()
     _, shown = plots._drawable(names)
     assert len(set(shown)) == len(names)
@@ -131,14 +165,73 @@ def test_any_label_can_be_drawn(tmp_path: Path, names: tuple[str, ...]) -> None:
 def test_half_a_surrogate_pair_is_written_as_json_spells_it(tmp_path: Path) -> None:
     given = evaluation()
     given = dataclasses.replace(given, rows=[text_row("bad \ud800", "bad", "test.jsonl", 1)] * 60)
-    write_evaluation(tmp_path, given)
+    write_evaluation(tmp_path, task_of(), given)
     assert {row["text"] for row in lines(tmp_path / "mistakes.jsonl")} == {"bad \ud800"}
+
+
+def test_a_prediction_has_its_keys_in_the_order_of_every_release(tmp_path: Path) -> None:
+    given = scored(np.array([1, 0]), np.array([[0.25, 0.75, 0.0], [0.125, 0.375, 0.5]]), NAMES)
+    write_evaluation(tmp_path, task_of(), given)
+    assert (tmp_path / "predictions.jsonl").read_bytes() == (
+        '{"row": 0, "label": "fine | so-so", "score": 0.75, '
+        '"probs": {"bad": 0.25, "fine | so-so": 0.75, "很好": 0.0}, "target": "fine | so-so"}\n'
+        '{"row": 1, "label": "很好", "score": 0.5, '
+        '"probs": {"bad": 0.125, "fine | so-so": 0.375, "很好": 0.5}, "target": "bad"}\n'
+    ).encode()
+    assert (tmp_path / "mistakes.jsonl").read_bytes() == (
+        '{"row": 1, "label": "很好", "score": 0.5, "target": "bad", '
+        '"where": "test.csv:3", "text": "text 1\\nof two lines"}\n'
+    ).encode()
+
+
+@pytest.mark.parametrize("most", [10_000, 4, 3, 1])
+def test_mistakes_of_one_confidence_come_in_the_order_of_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(report, "_MOST_MISTAKES", most)
+    top = np.array([0.5, 0.75, 0.5, 0.75, 0.875, 0.5, 0.75])
+    probs = np.stack([1 - top, top], axis=1)
+    targets = np.array([0, 0, 0, 0, 1, 0, 0])
+    write_evaluation(tmp_path, task_of(("no", "yes")), scored(targets, probs, ("no", "yes")))
+    # the rows at 0.5 are right: the first class of a tie is the prediction
+    expected = [(1, 0.75), (3, 0.75), (6, 0.75)]
+    found = [(row["row"], row["score"]) for row in lines(tmp_path / "mistakes.jsonl")]
+    assert found == expected[:most]
+    assert f"the {min(most, 3)} of 3 mistakes" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_metrics_have_their_keys_in_the_order_of_every_release(tmp_path: Path) -> None:
+    given = evaluation()
+    given = dataclasses.replace(given, components={"network alone, uncalibrated": given.scores})
+    metrics = write_evaluation(tmp_path, task_of(), given)
+    written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    assert list(written) == [
+        *("split", "checkpoint", "n", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece"),
+        *("per_class", "ci95", "baselines", "verdict", "parts", "verdict_against", "verdict_p"),
+    ]
+    assert list(written["baselines"]["other"]) == ["accuracy", "macro_f1", "note"]
+    (part,) = written["parts"].values()
+    of_every_release = ("accuracy", "macro_f1", "log_loss", "ece")
+    assert [name for name in part if name in of_every_release] == list(of_every_release)
+    assert part.items() <= given.scores.scalars().items()
+    assert written == metrics
+    (tmp_path / "metrics.json").unlink()
+    none = write_evaluation(tmp_path, task_of(), dataclasses.replace(given, baselines=[]))
+    assert list(none)[-2:] == ["verdict", "parts"]
+
+
+def test_of_equal_baselines_the_first_is_the_one_to_beat(tmp_path: Path) -> None:
+    given = evaluation()
+    same = [Baseline(name, np.zeros(60, np.int64), "") for name in ("one", "two")]
+    for baselines, against in ((same, "one"), (same[::-1], "two")):
+        metrics = write_evaluation(tmp_path, task_of(), dataclasses.replace(given, baselines=baselines))
+        assert metrics["verdict_against"] == against
 
 
 def test_rows_and_predictions_that_do_not_match_are_no_report(tmp_path: Path) -> None:
     given = evaluation()
     with pytest.raises(ValueError, match="zip"):
-        write_evaluation(tmp_path, dataclasses.replace(given, rows=list(given.rows)[:-1]))
+        write_evaluation(tmp_path, task_of(), dataclasses.replace(given, rows=list(given.rows)[:-1]))
     assert not (tmp_path / "metrics.json").exists()
 
 
@@ -147,6 +240,6 @@ def test_learning_curves_are_drawn_from_the_recorded_epochs(tmp_path: Path) -> N
         {"epoch": i, "train_loss": 1 / i, "dev": {"log_loss": 0.5, "macro_f1": 0.1 * i}, "best": i < 3}
         for i in range(1, 5)
     ]
-    plots.learning_curves(records, "macro_f1", tmp_path / "plots" / "curves.png")
-    plots.learning_curves(records[:1], "macro_f1", tmp_path / "plots" / "one.png")
+    plots.learning_curves(records, "macro_f1", "log_loss", tmp_path / "plots" / "curves.png")
+    plots.learning_curves(records[:1], "macro_f1", "log_loss", tmp_path / "plots" / "one.png")
     assert (tmp_path / "plots" / "curves.png").stat().st_size > 5_000
