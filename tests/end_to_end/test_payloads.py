@@ -343,9 +343,9 @@ def test_weights_of_another_type_are_refused(run: Path) -> None:
 
 def test_a_model_that_claims_to_be_huge_takes_no_memory(run: Path) -> None:
     best = run / "checkpoints" / "best"
-    facts = json.loads((best / "config.json").read_bytes())
-    facts["task"]["encoder"] |= {"hidden_size": 2**16, "embedding_size": 2**16}
-    replace(best, "config.json", json.dumps(facts).encode())  # 300 GB of weights
+    content = json.loads((best / "config.json").read_bytes())
+    content["task"]["encoder"] |= {"hidden_size": 2**16, "embedding_size": 2**16}
+    replace(best, "config.json", json.dumps(content).encode())  # 300 GB of weights
     assert_refused(invoke("predict", str(run)), 5, said="size mismatch for encoder.embedding.weight")
 
 

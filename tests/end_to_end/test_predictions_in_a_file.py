@@ -1,4 +1,4 @@
-"""Predictions to a file: gone on with after a stop, byte for byte; and a gate for rows that cannot be read."""
+"""Predictions to a file: resumed after a stop, byte for byte; and a gate for rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_prediction_that_was_stopped_over_and_over_has_the_bytes_of_one_that_r
     assert {path.name for path in tmp_path.iterdir() if "out" in path.name} == {output.name}
 
 
-def test_other_options_model_or_rows_are_not_gone_on_with(
+def test_other_options_model_or_rows_are_not_resumed_with(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = ["-o", str(tmp_path / "out.csv"), "--resume"]
@@ -99,8 +99,11 @@ def test_other_options_model_or_rows_are_not_gone_on_with(
     assert "input: was" in result.stderr
 
 
-def test_what_cannot_be_gone_on_with_is_said_before_anything_is_read(rows: str, tmp_path: Path) -> None:
-    for arguments, said in ((["-", "-o", str(tmp_path / "o.csv")], "stdin is gone"), ([rows], "-o OUT")):
+def test_what_cannot_be_resumed_is_said_before_anything_is_read(rows: str, tmp_path: Path) -> None:
+    for arguments, said in (
+        (["-", "-o", str(tmp_path / "o.csv")], "stdin cannot be read again"),
+        ([rows], "-o OUT"),
+    ):
         result = predict(*arguments, "--resume", stdin="fine\n")
         assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
 
@@ -120,7 +123,7 @@ def test_strict_writes_everything_and_then_says_how_many_rows_could_not_be_read(
 ) -> None:
     lax, strict = tmp_path / "lax.jsonl", tmp_path / "strict.jsonl"
     assert predict(rows, "-o", str(lax)).exit_code == 0
-    for windows in (3, -1):  # stopped after the first unreadable row, and gone on with
+    for windows in (3, -1):  # stopped after the first unreadable row, and resumed
         stop_after(windows, monkeypatch, Interrupted(signal.SIGINT, "stopped"))
         result = predict(rows, "-o", str(strict), "--strict", "--resume")
     assert result.exit_code == 3

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -15,7 +17,10 @@ from typer.testing import CliRunner, Result
 from lstm_cli.cli import app
 from lstm_cli.errors import Interrupted
 from lstm_cli.runs.folder import RunFolder
-from lstm_cli.training.fit import fit
+from lstm_cli.tasks.base import Trainable
+from lstm_cli.tasks.classify import Classify
+from lstm_cli.training.fit import FitReport, fit
+from lstm_cli.training.state import TrainState
 from tests.conftest import small_rows
 from tests.end_to_end.test_a_run import lines, run
 
@@ -87,7 +92,7 @@ def test_what_is_pretrained_is_fine_tuned_and_then_needed_no_more(
     assert "stored answers of dev" not in run("verify", str(tmp_path / "run")).stderr.partition("skipped:")[2]
 
 
-def test_a_pretraining_stopped_in_its_middle_goes_on_to_the_same_bytes(
+def test_a_pretraining_stopped_in_its_middle_and_resumed_ends_with_the_same_bytes(
     pretrained: Path, small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = str(tmp_path / "other")
@@ -106,15 +111,15 @@ def test_a_pretraining_stopped_in_its_middle_goes_on_to_the_same_bytes(
     assert "from the beginning" not in result.stderr
     clocks = {"training.json", "manifest.json"}
     for name in ("best", "last"):
-        straight, gone_on = (Path(place) / "checkpoints" / name for place in (pretrained, other))
-        assert files(straight, but=clocks) == files(gone_on, but=clocks)
+        straight, resumed = (Path(place) / "checkpoints" / name for place in (pretrained, other))
+        assert files(straight, but=clocks) == files(resumed, but=clocks)
 
 
 def test_a_pretraining_is_refused_where_a_classifier_is_wanted(pretrained: Path, small_yaml: str) -> None:
     for command in (["eval"], ["verify"], ["predict"]):
         said = failed(5, *command, str(pretrained)).stderr
         assert "init_from" in said
-    assert "no classifier" in failed(5, "train", str(pretrained), "--resume").stderr
+    assert "and no task" in failed(5, "train", str(pretrained), "--resume").stderr
     run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1")
     trained = str(pretrained.with_name("run"))
     assert "lstmcls pretrain" in failed(5, "pretrain", trained, "--resume").stderr
@@ -152,7 +157,7 @@ def test_a_pretraining_of_another_model_is_refused_with_every_difference(
     )  # its first is taken
 
 
-def test_other_training_rows_are_warned_of_and_another_pretraining_is_not_gone_on_with(
+def test_other_training_rows_are_warned_of_and_a_run_of_another_pretraining_is_not_resumed(
     pretrained: Path, small_yaml: str, tmp_path: Path
 ) -> None:
     init = ["--set", f"task.encoder.init_from={pretrained}", "--no-baselines"]
@@ -246,7 +251,7 @@ def test_one_command_pretrains_and_trains_as_two_do(
 
 @pytest.mark.usefixtures("pretrained")  # the raw text, and its keys in the config
 @pytest.mark.parametrize("place", ["the pretraining", "the training"])
-def test_one_command_stopped_goes_on_to_the_same_bytes(
+def test_one_command_stopped_and_resumed_ends_with_the_same_bytes(
     small_yaml: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -273,8 +278,62 @@ def test_one_command_stopped_goes_on_to_the_same_bytes(
         assert files(straight / folder, but=clocks) == files(stopped / folder, but=clocks)
 
 
+@pytest.mark.parametrize("begun_from", ["its own pretraining", "a named one"])
+@pytest.mark.parametrize(
+    "stop_after", [3, 11]
+)  # in the first epoch, all pretrained weights frozen, and after it
+def test_a_resumed_training_keeps_the_rate_of_what_is_pretrained(
+    pretrained: Path,
+    small_yaml: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begun_from: str,
+    stop_after: int,
+) -> None:
+    rates = ["--set", "train.pretrained_rate=0.3", "--set", "train.frozen_epochs=1"]
+    named = ["--set", f"task.encoder.init_from={pretrained}", "--no-baselines"]
+    options = [*(FIRST if begun_from == "its own pretraining" else named), *rates]
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    run("train", small_yaml, "--run", str(straight), *options)
+
+    def asked_to_stop(state: TrainState, task: Trainable, *others: Any) -> Iterator[FitReport]:
+        for number, report in enumerate(fit(state, task, *others), start=1):
+            if isinstance(task, Classify) and number == stop_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield report
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_cli.commands.training_loop.fit", asked_to_stop)
+        failed(143, "train", small_yaml, "--run", str(stopped), *options)
+    run("train", small_yaml, "--run", str(stopped), *options, "--resume")
+    clocks = {"training.json", "manifest.json"}
+    assert files(straight / "checkpoints", but=clocks) == files(stopped / "checkpoints", but=clocks)
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        (5, ["task.encoder.init_from=runs/nowhere"]),
+        (5, ["task.encoder.init_from={run}"]),
+        (2, ["task.encoder.init_from={pretrained}", "task.encoder.hidden_size=9"]),
+    ],
+    ids=["no run", "no pretraining", "another model"],
+)
+def test_a_wrong_pretraining_costs_no_old_run(
+    pretrained: Path, small_yaml: str, tmp_path: Path, code: int, wrong: list[str]
+) -> None:
+    old = tmp_path / "run"
+    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1")
+    before = files(old, but=set())
+    sets = [part.format(run=old, pretrained=pretrained) for part in wrong]
+    overrides = [part for override in sets for part in ("--set", override)]
+    said = failed(code, "train", small_yaml, "--no-baselines", "--overwrite", *overrides).stderr
+    assert "task.encoder.init_from: " in said
+    assert files(old, but=set()) == before
+
+
 @pytest.mark.usefixtures("pretrained")
-def test_a_stop_while_it_pretrains_says_how_the_training_goes_on(
+def test_a_stop_while_it_pretrains_says_how_to_resume_the_training(
     small_yaml: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -286,7 +345,7 @@ def test_a_stop_while_it_pretrains_says_how_the_training_goes_on(
 
     monkeypatch.setattr("lstm_cli.commands.training_loop.fit", asked_to_stop)
     said = failed(143, "train", small_yaml, *FIRST).stderr
-    assert f"to go on: lstmcls train {tmp_path}/run --resume" in said
+    assert f"to resume: lstmcls train {tmp_path}/run --resume" in said
     assert "lstmcls pretrain" not in said
 
 
@@ -299,7 +358,7 @@ def test_a_stop_between_the_two_says_it_too(
 
     monkeypatch.setattr("lstm_cli.tasks.classify.ClassifyConfig.fit", interrupted)
     said = failed(143, "train", small_yaml, *FIRST).stderr
-    assert f"to go on: lstmcls train {tmp_path}/run --resume" in said
+    assert f"to resume: lstmcls train {tmp_path}/run --resume" in said
     monkeypatch.undo()
     run("train", small_yaml, *FIRST, "--resume")
 

@@ -114,7 +114,7 @@ def test_every_row_is_predicted_by_the_run_that_did_not_learn_from_it(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_folds_that_are_stopped_go_on_and_end_with_the_bytes_of_a_fold_that_ran_through(
+def test_folds_that_are_stopped_and_resumed_end_with_the_bytes_of_a_fold_that_ran_through(
     small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
@@ -130,14 +130,14 @@ def test_folds_that_are_stopped_go_on_and_end_with_the_bytes_of_a_fold_that_ran_
         patch.setattr(RunFolder, "record", record)
         arguments = ("train", small_yaml, "--run", str(stopped), "--no-baselines", *FOLDS)
         said = run(*arguments, exit_code=128 + number).stderr
-    go_on = f"lstmcls train {stopped} --folds 3 --resume"
-    assert f"to go on: {go_on}" in said
+    resume = f"lstmcls train {stopped} --folds 3 --resume"
+    assert f"to resume: {resume}" in said
     assert len(lines(stopped / "fold-2" / "metrics.jsonl")) == 1
     assert not (stopped / "summary.json").exists()
 
     finished = stopped / "fold-1" / "checkpoints" / "last" / "model.safetensors"
     written = finished.stat().st_mtime_ns
-    resumed = run(*go_on.split()[1:], "--no-baselines").stderr
+    resumed = run(*resume.split()[1:], "--no-baselines").stderr
     shown = [part.count("train loss") for part in resumed.split(" of 3\n")[1:]]
     assert shown == [0, 2, 3]  # of three epochs each
     assert finished.stat().st_mtime_ns == written

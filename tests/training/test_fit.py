@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -92,6 +93,28 @@ def test_one_seed_gives_the_same_bytes_and_another_seed_others(small_yaml: str) 
     assert_equal(first.training_tensors(), second.training_tensors())
     other = Setting(small_yaml, ["run.seed=1"]).trained()
     assert not torch.equal(first.model.head.weight, other.model.head.weight)  # type: ignore[union-attr, arg-type]
+
+
+class Dropping(Classify):
+    """A task that keeps what dropout would make of the same values at every step."""
+
+    __slots__ = ()
+    dropped: ClassVar[list[tuple[float, ...]]] = []
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        state = torch.get_rng_state()
+        type(self).dropped.append(tuple(nn.functional.dropout(torch.ones(64), 0.5).tolist()))
+        torch.set_rng_state(state)
+        return Classify.loss(self, model, batch)
+
+
+def test_no_two_steps_of_a_training_have_the_same_dropout_masks(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    setting.task = Dropping(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    Dropping.dropped.clear()
+    state = setting.trained()
+    assert len(Dropping.dropped) == state.progress.step == 24  # of three epochs
+    assert len(set(Dropping.dropped)) == 24
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 10, 15, 19])
