@@ -248,7 +248,7 @@ def test_parquet_that_is_none_or_lacks_a_column_is_named(made: Made, pairs: Pair
         DataError, match=r'^a\.parquet: no column "label" \(have: text, target\)\. .*data\.label_column'
     ):
         pairs("a.parquet")
-    with pytest.raises(DataError, match="unpack this file"):
+    with pytest.raises(DataError, match="unpack it first"):
         pairs(made("b.parquet.gz", b""))
 
 
