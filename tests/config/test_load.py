@@ -84,12 +84,12 @@ def test_a_missing_key_is_named_where_its_section_is(tmp_path: Path) -> None:
     ]
 
 
-def test_a_section_that_is_no_section_is_said_to_be_none(tmp_path: Path) -> None:
+def test_a_value_in_place_of_a_section_is_named(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, MINIMAL + "task: lstm\n")
     assert fault == "my.yaml:3: task: must be a section with keys of its own, got 'lstm'"
 
 
-def test_an_unknown_tokenizer_names_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_tokenizer_kind_is_named_with_the_known_kinds(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, MINIMAL + "task:\n  tokenizer:\n    kind: words\n")
     assert fault.startswith(
         "my.yaml:5: task.tokenizer.kind: must be one of word, bpe, unigram, char, got 'words'"
@@ -126,7 +126,7 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
         ("[" * 5_000, "not YAML"),
     ],
 )
-def test_what_is_no_config_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_is_no_config_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     (fault,) = faults(tmp_path, text)
     assert said in fault
 
@@ -151,7 +151,7 @@ def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
     assert config.data.test is None
 
 
-def test_a_fault_of_an_override_names_the_override(tmp_path: Path) -> None:
+def test_a_fault_in_an_override_names_the_override(tmp_path: Path) -> None:
     found = faults(tmp_path, MINIMAL, "train.epoch=3", "train.batch_size=x", "epochs", ".=1")
     assert found[0] == "--set epochs: must read key=value, such as --set train.epochs=5"
     assert found[1].startswith("--set .=1: must read key=value")
@@ -173,12 +173,12 @@ def test_impossible_combinations_are_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dev", ["0.0", "1.5", "-0.1", "1"])
-def test_a_dev_share_lies_between_zero_and_one(tmp_path: Path, dev: str) -> None:
+def test_a_fraction_for_dev_is_between_zero_and_one(tmp_path: Path, dev: str) -> None:
     (fault,) = faults(tmp_path, f"data:\n  train: a.csv\n  dev: {dev}\n")
     assert fault.startswith("my.yaml:3: data.dev: ")
 
 
-def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_the_nearest_name(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL)
     with pytest.raises(ConfigError, match=r'no such config\. Did you mean "my\.yaml"\?'):
         load_config(str(tmp_path / "mi.yaml"))
@@ -215,7 +215,7 @@ def test_the_resolved_config_is_plain_yaml(tmp_path: Path) -> None:
         (["run.dir=2024", "run.dir.a=1"], "run.dir: must be a valid string, got {'a': 1}"),
     ],
 )
-def test_overrides_of_one_key_and_of_what_is_below_it_are_read_in_their_order(
+def test_overrides_of_a_key_and_of_keys_below_it_apply_in_order(
     tmp_path: Path, overrides: list[str], said: str
 ) -> None:
     (fault,) = faults(tmp_path, MINIMAL, *overrides)
@@ -240,9 +240,7 @@ _LAUGHS = "".join(f"- &b{i} [{','.join([f'*b{i - 1}' if i else 'x'] * 9)}]\n" fo
         ("# " + "x" * 2**18, "is no config"),
     ],
 )
-def test_yaml_that_would_grow_or_that_its_library_trips_over_is_a_fault(
-    tmp_path: Path, text: str, said: str
-) -> None:
+def test_yaml_that_would_expand_or_crash_the_library_is_a_fault(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         load_config(write(tmp_path, text))
     assert len(str(caught.value)) < 2_000
@@ -254,14 +252,16 @@ def test_a_value_is_shown_in_a_length_that_a_person_reads(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("override", [".".join("k" * 400) + "=1", "task.tokenizer=" + "{a: " * 50 + "}" * 50])
-def test_what_no_key_can_lie_in_is_refused_before_it_is_checked(small_yaml: str, override: str) -> None:
+def test_an_override_that_is_nested_too_deep_is_refused_before_it_is_checked(
+    small_yaml: str, override: str
+) -> None:
     with pytest.raises(ConfigError) as fault:
         load_config(small_yaml, [override])
     assert len(str(fault.value)) < 1000
     assert "levels" in str(fault.value) or "task.tokenizer" in str(fault.value)
 
 
-def test_a_config_nested_out_of_all_proportion_is_refused(tmp_path: Path) -> None:
+def test_a_config_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "deep.yaml"
     path.write_text("data: " + "[" * 30 + "]" * 30, encoding="utf-8")
     with pytest.raises(ConfigError, match="nested too deep"):
