@@ -1,4 +1,4 @@
-"""The border: every fault at once, each with its line, its path, what was got and what to try."""
+"""A config is checked as a whole: every fault is reported, with its line, its path, what was got and what to try."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lstm_cli.config.load import load_config
+from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.errors import ConfigError
+from lstm_cli.tasks.classify import ClassifyConfig
 
 
 def write(folder: Path, text: str) -> str:
@@ -28,11 +29,16 @@ def faults(folder: Path, text: str, *overrides: str) -> list[str]:
 MINIMAL = "data:\n  train: rows.csv\n"
 
 
+def classify_of(config: RunConfig) -> ClassifyConfig:
+    assert isinstance(config.task, ClassifyConfig)
+    return config.task
+
+
 def test_a_config_needs_nothing_but_its_training_rows(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL))
     assert config.data.train == "rows.csv"
     assert config.data.dev == 0.1
-    assert config.task.pooling == "final"
+    assert classify_of(config).pooling == "final"
     assert config.run.dir == "runs/my"
 
 
@@ -104,8 +110,8 @@ def test_a_key_of_another_tokenizer_kind_is_unknown(tmp_path: Path) -> None:
 
 def test_a_tokenizer_without_a_kind_is_of_words(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL), ["task.tokenizer.min_count=7"])
-    assert config.task.tokenizer.kind == "word"
-    assert config.task.tokenizer.min_count == 7
+    assert classify_of(config).tokenizer.kind == "word"
+    assert classify_of(config).tokenizer.min_count == 7
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
@@ -147,7 +153,7 @@ def test_overrides_are_typed_by_the_schema(tmp_path: Path) -> None:
     assert config.data.label_column == "yes"
     assert config.data.dev == 0.25
     assert config.data.columns == ["label", "text"]
-    assert config.task.encoder.bidirectional is False
+    assert classify_of(config).encoder.bidirectional is False
     assert config.data.test is None
 
 

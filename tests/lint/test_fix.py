@@ -161,7 +161,7 @@ def test_where_no_two_labels_would_be_left_nothing_is_written(tmp_path: Path) ->
         ("data/train.csv", "exists already"),
         ("data/link.csv", "exists already"),
         ("data/new.csv", "data.train would read it too"),
-        ("folder/new.csv", "lies in data.dev"),
+        ("folder/new.csv", "is inside data.dev"),
         ("no/new.csv", "there is no folder"),
         ("new.tsv", "try .csv or .jsonl"),
     ],
