@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lstm_cli.config.load import RunConfig, load_config
+from lstm_cli.data.tokenizer import WordConfig
 from lstm_cli.errors import ConfigError
 from lstm_cli.tasks.classify import ClassifyConfig
 
@@ -110,8 +111,7 @@ def test_a_key_of_another_tokenizer_kind_is_unknown(tmp_path: Path) -> None:
 
 def test_a_tokenizer_without_a_kind_is_of_words(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL), ["task.tokenizer.min_count=7"])
-    assert classify_of(config).tokenizer.kind == "word"
-    assert classify_of(config).tokenizer.min_count == 7
+    assert classify_of(config).tokenizer == WordConfig(min_count=7)
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
