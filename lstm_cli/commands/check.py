@@ -60,7 +60,10 @@ def check(request: CheckRequest, screen: Screen) -> None:
         *copies(scanned),
     ]
     missing = _unlabelled(config.data)
-    stores, fault = _encode(config, splits, origin, bool(missing), screen)
+    stores: dict[str, Store] = {}
+    fault = None
+    if not scanned.faults:  # they are findings already, and a row that cannot be read cannot be encoded
+        stores, fault = _encode(config, splits, origin, bool(missing), screen)
     if fault is not None:
         found += refusal(fault, found)
     surveys = survey(scanned, stores)

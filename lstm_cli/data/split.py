@@ -26,7 +26,7 @@ def held_out_mask(
 
 
 def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
-    """(N,) the fold of each row, from 1 to `count`; every stratum (for texts, label) is distributed evenly.
+    """(N,) the fold of each row, from 1 to `count`; every stratum (for texts, every label) is distributed evenly.
 
     All copies of a content are in one fold. The fold depends on the rows alone, not on their order. If all rows of a
     stratum were in one fold, the training that is scored on that fold would never see it: one of its contents is then

@@ -80,7 +80,7 @@ def check_target(out: Path, config: DataConfig, content: type[Content]) -> None:
             if glob.has_magic(path) and fnmatch(str(out.absolute()), str(Path(path).absolute())):
                 faults.append(f"--fix {out}: data.{key} would read it too ({path}); name a file elsewhere")
             elif Path(path).is_dir() and out.resolve().is_relative_to(Path(path).resolve()):
-                faults.append(f"--fix {out}: lies in data.{key} ({path}); name a file elsewhere")
+                faults.append(f"--fix {out}: is inside data.{key} ({path}); name a file elsewhere")
     if faults:
         raise ConfigError(faults)
 

@@ -111,7 +111,7 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
         yield from classes(
             "many-labels",
             present,
-            f"labels for {train.sum():,} rows: they look like texts or numbers, not like classes",
+            f"labels for {train.sum():,} rows, which look like texts or numbers and not like classes",
             f"data.label_column is {config.label_column}: is this the right column?",
         )
         return
@@ -136,8 +136,8 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
     yield from classes(
         "imbalance",
         rare,
-        f"classes with at most a {_IMBALANCE}th of the rows of the most frequent class",
-        "macro F1 tells more than accuracy here; try task.class_weights: balanced",
+        f"classes with at least {_IMBALANCE} times fewer rows than the largest class",
+        "look at macro F1 rather than accuracy; try task.class_weights: balanced",
         warn=False,
     )
 
@@ -159,7 +159,7 @@ def _ordered(scan: Scan) -> Iterator[Finding]:
             "note",
             "train",
             len(changes),
-            f"changes of the label from row to row; a shuffled file has about {expected:,.0f}",
+            f"changes of the label from row to row (a shuffled file has about {expected:,.0f})",
             examples,
             "harmless here, as epochs are shuffled and dev is drawn from all rows; other programs cut dev off the end",
         )

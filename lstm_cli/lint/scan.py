@@ -136,7 +136,7 @@ def scan(
 
 
 def hash_of(content: bytes) -> int:
-    """64 bits. Two of two million different contents have the same hash in one of ten million data sets."""
+    """A hash of 64 bits. Of ten million data sets with two million different contents, one has two equal hashes."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 

@@ -68,7 +68,7 @@ def test_train_alone_is_enough() -> None:
     assert DataConfig(train="a.csv", text_column=["a", "b"]).text_columns == ("a", "b")
 
 
-def test_what_is_cut_from_train_is_no_source_of_its_own() -> None:
+def test_a_split_that_is_cut_from_train_has_no_source() -> None:
     assert DataConfig(train="a.csv", dev="b.csv", test="c.csv").sources() == {
         "train": "a.csv",
         "dev": "b.csv",
@@ -80,5 +80,5 @@ def test_what_is_cut_from_train_is_no_source_of_its_own() -> None:
         assert DataConfig.model_validate(config.model_dump(mode="json")) == config
 
 
-def test_every_key_says_what_it_is_for() -> None:
+def test_every_key_has_a_description() -> None:
     assert all(field.description for field in DataConfig.model_fields.values())

@@ -48,7 +48,7 @@ def test_an_empty_file_has_no_rows_and_a_blank_line_is_one(made: Made, pairs: Pa
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=10)))
-def test_a_stream_gives_a_row_a_line(lines: list[str]) -> None:
+def test_a_stream_has_one_row_a_line(lines: list[str]) -> None:
     stream = io.BytesIO("".join(line + "\n" for line in lines).encode())
     rows = list(stream_rows(stream, DataConfig(train="-"), content=Text))
     expected = [line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)]
@@ -77,7 +77,7 @@ def test_a_stream_is_read_no_further_than_needed() -> None:
     assert endless.given < 10
 
 
-def test_a_line_of_a_stream_that_is_no_text_is_a_row_with_its_error() -> None:
+def test_a_line_of_a_stream_that_cannot_be_decoded_is_a_row_with_an_error() -> None:
     rows = list(stream_rows(io.BytesIO(b"fine\ncaf\xe9\nfine"), DataConfig(train="-"), content=Text))
     assert [row.content.text for row in rows] == ["fine", "", "fine"]
     assert (
@@ -164,7 +164,7 @@ def test_without_labels_every_file_of_a_folder_is_a_document(made: Made, opened:
     ]
 
 
-def test_a_document_that_is_no_text_is_named_with_the_line_inside(
+def test_a_document_that_cannot_be_decoded_is_named_with_its_line(
     made: Made, opened: Open, pairs: Pairs
 ) -> None:
     made("d/x/1", b"one\ntwo\ncaf\xe9")

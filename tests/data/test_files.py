@@ -80,7 +80,7 @@ def test_a_latin_1_file_read_as_utf_8_names_file_line_and_key(made: Made, opened
     assert pairs(name, encoding="latin-1")[1] == ("café", "y")
 
 
-def test_a_label_and_a_header_that_are_no_text_are_named(made: Made, pairs: Pairs) -> None:
+def test_a_label_and_a_header_that_cannot_be_decoded_are_named(made: Made, pairs: Pairs) -> None:
     with pytest.raises(DataError, match=r'^a\.csv:2: not valid UTF-8: .* of column "label"'):
         pairs(made("a.csv", b"text,label\na,\xe9\n"))
     with pytest.raises(DataError, match=r"^a\.csv:2: not valid UTF-8: .* of the header"):
@@ -93,7 +93,7 @@ def test_utf_16_read_as_utf_8_points_to_utf_16(made: Made, pairs: Pairs, name: s
         pairs(made(name, CONTENT.encode("utf-16")))
 
 
-def test_utf_16_without_its_mark_is_named(made: Made, pairs: Pairs) -> None:
+def test_utf_16_without_a_byte_order_mark_is_named(made: Made, pairs: Pairs) -> None:
     name = made("a.csv", CONTENT.encode("utf-16-le"))
     with pytest.raises(DataError, match=r"^a\.csv: UTF-16 stream does not start with BOM.*utf-16-le"):
         pairs(name, encoding="utf-16")
@@ -110,7 +110,7 @@ def test_utf_16_without_its_mark_is_named(made: Made, pairs: Pairs) -> None:
         ("shift_jis", b"\xfd"),
     ],
 )
-def test_bytes_outside_of_another_encoding_are_the_fault_of_their_row(
+def test_bytes_that_are_invalid_in_another_encoding_are_an_error_of_their_row(
     made: Made, opened: Open, encoding: str, bad: bytes
 ) -> None:
     lines = [part.encode(encoding) for part in ("text,label\nfine,x\nbad", ",y\nfine,x\n")]
@@ -119,7 +119,7 @@ def test_bytes_outside_of_another_encoding_are_the_fault_of_their_row(
     assert f"not valid {encoding}: byte 0x" in str(rows[1].error)
 
 
-def test_half_a_character_at_the_end_of_a_file_is_the_fault_of_its_row(made: Made, opened: Open) -> None:
+def test_half_a_character_at_the_end_of_a_file_is_an_error_of_its_row(made: Made, opened: Open) -> None:
     rows = list(opened(made("a.txt", "fine\n好".encode()[:-1]), labelled=False, on_error="row"))
     assert [row.error is None for row in rows] == [True, False]
 
@@ -131,7 +131,7 @@ def test_a_file_is_hashed_again_only_when_it_has_changed(made: Made) -> None:
     assert sha256_of_file(made("a.txt", "three")) != first
 
 
-def test_of_a_line_beyond_the_limit_the_rest_is_passed_over_and_the_next_is_the_next(
+def test_a_line_beyond_the_limit_is_cut_and_the_next_line_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("lstm_cli.data.files.MAX_LINE_CHARS", 5)

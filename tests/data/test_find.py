@@ -31,7 +31,7 @@ def test_globs_are_sorted_and_lists_keep_their_order(made: Made, opened: Open) -
     )
 
 
-def test_a_name_with_brackets_is_a_name_first(made: Made, pairs: Pairs) -> None:
+def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(made: Made, pairs: Pairs) -> None:
     assert pairs(made("a[1].csv", CSV.format("here"))) == [("here", "x")]
 
 
@@ -76,7 +76,7 @@ def test_the_key_is_that_of_the_role(made: Made, opened: Open) -> None:
         opened("b", role="predict")
 
 
-def test_a_named_format_goes_before_the_name(made: Made, pairs: Pairs) -> None:
+def test_data_format_overrides_the_file_name(made: Made, pairs: Pairs) -> None:
     assert pairs(made("notes.pdf", "text\tlabel\na,b\tx\n"), format="tsv") == [("a,b", "x")]
     with pytest.raises(DataError, match=r"a file, but data\.format is folder"):
         pairs("notes.pdf", format="folder")

@@ -88,7 +88,7 @@ def test_a_config_and_a_split_can_be_named(hub: str, pairs: Pairs) -> None:
     assert pairs([f"{hub}@validation", f"{hub}:extra"]) == [("so so", "neg"), ("more", "pos")]
 
 
-def test_a_label_that_a_data_set_keeps_back_is_no_label(hub: str, pairs: Pairs) -> None:
+def test_a_label_of_minus_one_is_no_label(hub: str, pairs: Pairs) -> None:
     with pytest.raises(DataError, match=r"@test:1: the label .* is empty"):
         pairs(hub, role="test")
 
@@ -101,7 +101,7 @@ def test_a_label_that_a_data_set_keeps_back_is_no_label(hub: str, pairs: Pairs) 
         ("-not-there", "cannot be loaded"),
     ],
 )
-def test_what_a_data_set_lacks_is_named_with_what_it_has(
+def test_a_missing_split_or_config_is_named_with_those_that_exist(
     hub: str, pairs: Pairs, ending: str, said: str
 ) -> None:
     with pytest.raises(DataError, match=f"^{hub}{ending}: .*{said}"):

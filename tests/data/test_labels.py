@@ -34,7 +34,7 @@ def test_labels_are_sorted_by_number_where_all_are_integers(found: list[str], na
     assert [labels.index(row) for row in rows_of(*names)] == list(range(len(names)))
 
 
-def test_an_unknown_label_is_named_with_its_row_and_what_it_may_mean() -> None:
+def test_an_unknown_label_is_named_with_its_row_and_the_nearest_label() -> None:
     labels = Labels.learn(rows_of("positive", "negative"))
     with pytest.raises(DataError) as caught:
         labels.index(text_row("text", "postive", "train.csv", 17))

@@ -54,7 +54,7 @@ def test_a_file_that_changes_its_length_under_a_selection_is_noticed(
         list(view)
 
 
-def test_the_digest_changes_with_all_that_decides_the_rows(made: Made, opened: Open) -> None:
+def test_the_digest_changes_with_everything_that_determines_the_rows(made: Made, opened: Open) -> None:
     name = made("a.csv", csv_of(4))
     base = opened(name)
     others = [
@@ -73,7 +73,7 @@ def test_the_digest_changes_with_all_that_decides_the_rows(made: Made, opened: O
     assert base.digest() == opened(name).digest()
 
 
-def test_where_a_file_lies_is_no_part_of_the_digest(made: Made, opened: Open) -> None:
+def test_the_path_of_a_file_has_no_influence_on_the_digest(made: Made, opened: Open) -> None:
     first = opened(made("a.csv", csv_of(4))).digest()
     assert opened(made("else/where.csv", csv_of(4)), format="csv").digest() == first
     for folder in ("one", "two"):
@@ -143,7 +143,7 @@ def test_test_rows_are_cut_from_train_before_dev_is(made: Made) -> None:
     assert other_dev.digest() == splits.test.digest() != other_seed.digest()
 
 
-def test_folds_make_up_train_whatever_the_seed_and_dev(made: Made) -> None:
+def test_folds_cover_train_whatever_the_seed_and_dev(made: Made) -> None:
     name = made("a.csv", csv_of(40))
     held_out = []
     for number in (1, 2, 3):
@@ -162,7 +162,7 @@ def test_folds_make_up_train_whatever_the_seed_and_dev(made: Made) -> None:
     assert sorted(held_out) == sorted(f"text {i}" for i in range(40))
 
 
-def test_parts_of_train_without_a_row_are_refused(made: Made) -> None:
+def test_folds_without_a_row_are_refused(made: Made) -> None:
     name = made("a.csv", csv_of(6))
     with pytest.raises(DataError, match=r"^data\.test: 0\.1 of the 6 training rows.*Raise the fraction"):
         load_splits(DataConfig(train=name, dev=0.5, test=0.1), seed=0, content=Text)

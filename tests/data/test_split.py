@@ -42,7 +42,7 @@ def test_copies_of_a_text_are_on_one_side_and_every_label_stays_in_train(
 
 
 @given(counts=st.lists(st.integers(1, 80), min_size=1, max_size=4), share=any_share, seed=st.integers(0, 5))
-def test_every_label_gives_its_share_where_no_text_is_a_copy(
+def test_every_label_gives_the_same_fraction_where_no_text_is_a_copy(
     counts: list[int], share: float, seed: int
 ) -> None:
     pairs = [(f"{label} {i}", str(label)) for label, count in enumerate(counts) for i in range(count)]
@@ -65,7 +65,7 @@ def test_the_order_of_the_rows_does_not_decide_the_side(pairs: list[tuple[str, s
     )
 
 
-def test_the_share_is_close_where_many_texts_are_copies() -> None:
+def test_the_fraction_is_close_where_many_texts_are_copies() -> None:
     pairs = [(f"text {i // (1 + i % 5)}", "ab"[i % 7 == 0]) for i in range(4000)]
     mask = held_out_mask(rows_of(pairs), 0.1, 0)
     for label in "ab":
@@ -73,7 +73,7 @@ def test_the_share_is_close_where_many_texts_are_copies() -> None:
         assert mask[of_label].mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_the_seed_decides_the_rows_and_a_larger_share_adds_to_a_smaller() -> None:
+def test_the_seed_decides_the_rows_and_a_larger_fraction_adds_to_a_smaller() -> None:
     rows = rows_of([(f"text {i}", "ab"[i % 2]) for i in range(400)])
     masks = [held_out_mask(rows, 0.25, seed) for seed in range(3)]
     assert np.array_equal(masks[0], held_out_mask(rows, 0.25, 0))
@@ -82,21 +82,21 @@ def test_the_seed_decides_the_rows_and_a_larger_share_adds_to_a_smaller() -> Non
     assert not (held_out_mask(rows, 0.1, 0) & ~masks[0]).any()
 
 
-def test_a_group_too_large_for_dev_does_not_keep_the_smaller_ones_out() -> None:
+def test_a_group_too_large_for_dev_does_not_exclude_smaller_ones() -> None:
     pairs = [("copy", "a")] * 50 + [(f"text {i}", "a") for i in range(50)]
     for seed in range(40):
         mask = held_out_mask(rows_of(pairs), 0.1, seed)
         assert (int(mask.sum()), bool(mask[:50].any())) == (10, False)
 
 
-def test_a_text_under_two_labels_counts_with_the_rarer() -> None:
+def test_a_text_with_two_labels_counts_for_the_rarer() -> None:
     pairs = [(f"text {i}", "common") for i in range(80)] + [(f"text {i}", "rare") for i in range(20)]
     for seed in range(10):
         mask = held_out_mask(rows_of(pairs), 0.25, seed)
         assert (int(mask[:80].sum()), int(mask[80:].sum())) == (20, 5)
 
 
-def test_a_label_whose_texts_all_bear_a_rarer_label_too_stays_in_train() -> None:
+def test_a_label_whose_texts_all_have_a_rarer_label_too_stays_in_train() -> None:
     pairs = [(f"text {i}", label) for i in range(4) for label in ("often", "rare")]
     pairs += [(f"text {i}", "often") for i in range(4)]
     for seed in range(10):
@@ -135,7 +135,9 @@ def test_only_a_label_that_would_be_lost_keeps_a_text_out_of_every_fold(
 
 
 @given(counts=st.lists(st.integers(2, 60), min_size=1, max_size=4), count=st.integers(2, 12))
-def test_every_fold_has_its_share_of_every_label_and_of_all_rows(counts: list[int], count: int) -> None:
+def test_every_fold_has_the_same_fraction_of_every_label_and_of_all_rows(
+    counts: list[int], count: int
+) -> None:
     pairs = [(f"{label} {i}", str(label)) for label, rows in enumerate(counts) for i in range(rows)]
     part = folds(rows_of(pairs), count)
     of_label = np.array([int(label) for _, label in pairs])
@@ -171,7 +173,7 @@ def test_a_label_of_one_text_is_in_no_fold() -> None:
     assert np.bincount(part).tolist() == [2, 3, 3, 3]
 
 
-def test_a_label_whose_several_texts_share_a_fold_keeps_one_of_them_out() -> None:
+def test_a_label_whose_texts_are_all_in_one_fold_keeps_one_of_them_out() -> None:
     pairs = [
         ("x", "b"),
         *[("x", "common")] * 5,

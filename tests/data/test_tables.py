@@ -45,7 +45,7 @@ in_one_folder = settings(
 
 @in_one_folder
 @given(rows=table, line_end=st.sampled_from(["\r\n", "\n"]))
-def test_what_csv_writes_is_read_back_row_by_row(
+def test_rows_written_as_csv_are_read_back(
     made: Made, opened: Open, rows: list[tuple[str, str]], line_end: str
 ) -> None:
     out = io.StringIO()
@@ -57,7 +57,7 @@ def test_what_csv_writes_is_read_back_row_by_row(
 
 @in_one_folder
 @given(rows=table, ascii_only=st.booleans())
-def test_what_json_writes_is_read_back_row_by_row(
+def test_rows_written_as_json_are_read_back(
     made: Made, pairs: Pairs, rows: list[tuple[str, str]], ascii_only: bool
 ) -> None:
     lines = [json.dumps({"text": text, "label": label}, ensure_ascii=ascii_only) for text, label in rows]
@@ -66,9 +66,7 @@ def test_what_json_writes_is_read_back_row_by_row(
 
 @in_one_folder
 @given(rows=table)
-def test_what_parquet_writes_is_read_back_row_by_row(
-    made: Made, pairs: Pairs, rows: list[tuple[str, str]]
-) -> None:
+def test_rows_written_as_parquet_are_read_back(made: Made, pairs: Pairs, rows: list[tuple[str, str]]) -> None:
     name = made("train.parquet", b"")
     schema = pa.schema([("label", pa.string()), ("text", pa.string())])
     pq.write_table(pa.table({"label": [r[1] for r in rows], "text": [r[0] for r in rows]}, schema), name)
@@ -80,7 +78,7 @@ def test_a_row_knows_the_line_on_which_it_starts(made: Made, opened: Open) -> No
     assert [(row.line, row.where()) for row in opened(name)] == [(n, f"a.csv:{n}") for n in (2, 6, 7, 8)]
 
 
-def test_texts_that_look_like_nothing_stay_texts(made: Made, pairs: Pairs) -> None:
+def test_texts_that_look_like_missing_values_stay_texts(made: Made, pairs: Pairs) -> None:
     rows: list[tuple[str, str | None]] = [
         (word, "x") for word in ("NA", "null", "None", "nan", "#N/A", " ", "")
     ]
@@ -136,7 +134,7 @@ def test_a_row_of_another_width_is_named_with_both_counts(made: Made, opened: Op
         pairs(made("a.tsv", "a\tx\nb\n"), columns=["text", "label"])
 
 
-def test_a_missing_column_is_named_with_those_there_are_and_the_key(made: Made, pairs: Pairs) -> None:
+def test_a_missing_column_is_named_with_the_columns_there_are_and_the_key(made: Made, pairs: Pairs) -> None:
     name = made("a.csv", "Text,sentiment\ngood,pos\n")
     with pytest.raises(DataError) as caught:
         pairs(name)
@@ -154,7 +152,9 @@ def test_a_missing_column_is_named_with_those_there_are_and_the_key(made: Made, 
         ("text;label\na;b\n", "semicolons"),
     ],
 )
-def test_a_header_that_is_none_is_recognised(made: Made, pairs: Pairs, content: str, hint: str) -> None:
+def test_a_first_row_that_is_no_header_is_recognised(
+    made: Made, pairs: Pairs, content: str, hint: str
+) -> None:
     with pytest.raises(DataError, match=hint):
         pairs(made("a.tsv", content))
 
@@ -184,7 +184,7 @@ def test_an_empty_label_is_named_with_its_row(made: Made, pairs: Pairs, extensio
         pairs(name)
 
 
-def test_values_that_are_no_text_become_the_text_they_would_be_in_csv(made: Made, opened: Open) -> None:
+def test_json_values_become_the_text_they_would_be_in_csv(made: Made, opened: Open) -> None:
     rows = [
         {"text": None, "label": 1, "more": [1, "é"]},
         {"text": 1.5, "label": True, "more": {"a": None}},
@@ -227,7 +227,7 @@ def test_parquet_rows_are_numbered_across_batches(made: Made, opened: Open) -> N
     assert [(int(row.content.text), row.line) for row in opened(name)] == [(i, i + 1) for i in range(3000)]
 
 
-def test_a_parquet_file_is_not_held_in_memory(made: Made, opened: Open) -> None:
+def test_a_parquet_file_is_not_read_into_memory(made: Made, opened: Open) -> None:
     name = made("a.parquet", b"")
     rows = pa.table(
         {"text": [random.Random(i).randbytes(500).hex() for i in range(9_000)], "label": ["x"] * 9_000}
@@ -240,7 +240,7 @@ def test_a_parquet_file_is_not_held_in_memory(made: Made, opened: Open) -> None:
     assert max(held) < 3_000_000, "of 9,000,000"
 
 
-def test_parquet_that_is_none_or_lacks_a_column_is_named(made: Made, pairs: Pairs) -> None:
+def test_a_file_that_is_not_parquet_or_lacks_a_column_is_named(made: Made, pairs: Pairs) -> None:
     with pytest.raises(DataError, match=r"^a\.parquet: not a complete Parquet file"):
         pairs(made("a.parquet", "text,label\n"))
     pq.write_table(pa.table({"text": ["a"], "target": ["x"]}), "a.parquet")
@@ -248,11 +248,11 @@ def test_parquet_that_is_none_or_lacks_a_column_is_named(made: Made, pairs: Pair
         DataError, match=r'^a\.parquet: no column "label" \(have: text, target\)\. .*data\.label_column'
     ):
         pairs("a.parquet")
-    with pytest.raises(DataError, match="unpack this file"):
+    with pytest.raises(DataError, match="unpack it first"):
         pairs(made("b.parquet.gz", b""))
 
 
-def test_text_in_parquet_that_is_no_utf8_is_the_fault_of_its_row(made: Made, opened: Open) -> None:
+def test_text_in_parquet_that_is_not_utf8_is_an_error_of_its_row(made: Made, opened: Open) -> None:
     name = made("a.parquet", b"")
     damaged = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
     pq.write_table(pa.table({"text": damaged, "label": ["x", "y"]}), name)
@@ -275,7 +275,7 @@ def test_text_in_parquet_that_is_no_utf8_is_the_fault_of_its_row(made: Made, ope
         ),
     ],
 )
-def test_a_json_line_that_is_none_is_named_and_the_others_are_read(
+def test_a_line_that_is_not_json_is_named_and_the_others_are_read(
     made: Made, opened: Open, line: str, fault: str
 ) -> None:
     name = made("a.jsonl", '{"text": "a", "label": "x"}\n\n' + line + '\n{"label": "y", "text": "c"}\n')
@@ -288,14 +288,12 @@ def test_a_json_line_that_is_none_is_named_and_the_others_are_read(
 @pytest.mark.parametrize(
     "content", ['[{"text": "a", "label": "x"},\n{"text": "b"}]', '[\n{"text": "a"}]', '{\n"text": "a"}']
 )
-def test_a_json_file_that_is_one_value_is_told_from_json_lines(
-    made: Made, pairs: Pairs, content: str
-) -> None:
+def test_a_json_file_of_one_value_is_not_taken_for_json_lines(made: Made, pairs: Pairs, content: str) -> None:
     with pytest.raises(DataError, match=r"^a\.json:1: .*one object on one line"):
         pairs(made("a.json", content))
 
 
-def test_a_first_json_line_without_the_columns_speaks_for_the_file(made: Made, opened: Open) -> None:
+def test_a_first_json_line_without_the_columns_is_an_error_of_the_file(made: Made, opened: Open) -> None:
     with pytest.raises(DataError, match=r'^a\.jsonl:1: no column "text"'):
         list(opened(made("a.jsonl", '{"review": "a"}\n{"review": "b"}\n'), labelled=False, on_error="row"))
 

@@ -199,7 +199,7 @@ def test_another_process_learns_the_same_bytes(config: TokenizerConfig) -> None:
 
 
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: str(config.kind))
-def test_texts_without_a_token_are_a_fault_of_the_data(config: TokenizerConfig) -> None:
+def test_texts_without_a_token_are_an_error_of_the_data(config: TokenizerConfig) -> None:
     with pytest.raises(DataError, match=r"data\.text_column"):
         TextTokenizer.learn(config, ["", " "])
 
@@ -227,7 +227,7 @@ def test_a_file_that_is_no_tokenizer_is_refused_and_never_a_panic(
 
 
 @pytest.mark.parametrize("merge", [["[PAD]", "a"], ["a", "nowhere"], "ab", [], ["a"], [1, 2], [[], []], None])
-def test_merges_of_what_the_vocabulary_lacks_are_refused_before_the_library_panics(
+def test_merges_that_are_not_in_the_vocabulary_are_refused_before_the_library_panics(
     merge: object, capfd: pytest.CaptureFixture[str]
 ) -> None:
     saved = json.loads(LEARNED[1].to_json())
@@ -283,7 +283,7 @@ def test_long_texts_are_learned_and_read_within_bounds_and_as_short_ones_are(
     assert [ids.tolist() for ids in in_pieces.encode(texts)] == expected
 
 
-def test_a_unigram_piece_that_would_take_the_process_down_is_refused() -> None:
+def test_a_unigram_piece_that_would_crash_the_process_is_refused() -> None:
     saved = json.loads(LEARNED[2].to_json())
     saved["model"]["vocab"].append(["9" * 800_000, -1.0])
     with pytest.raises(CheckpointError, match="an entry of more than 1000 characters"):

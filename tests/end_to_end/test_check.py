@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
+from lstm_cli.tasks import TASKS
 from tests.conftest import small_rows
+from tests.running_sum import RunningSumConfig
 
 MENDED = {
     "unreadable",
@@ -184,3 +187,51 @@ def test_a_name_for_the_copy_that_cannot_be_used_is_exit_2_before_anything_is_re
         result = run("check", small_yaml, "--fix", str(tmp_path / name), "--set", "data.dev=missing.csv")
         assert result.exit_code == 2
         assert "--fix" in result.stderr
+
+
+@pytest.fixture
+def vectors_yaml(tmp_path: Path) -> Iterator[str]:
+    """A config of a task whose rows hold vectors, and 20 rows each for train and dev."""
+    for name, first in (("train", 0), ("dev", 20)):
+        rows = [{"text": [[i, 1], [-1, -i]], "label": [1, 0]} for i in range(first, first + 20)]
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+        )
+    config = tmp_path / "vectors.yaml"
+    config.write_text(
+        f"data: {{train: {tmp_path}/train.jsonl, dev: {tmp_path}/dev.jsonl}}\ntask: {{kind: running-sum}}\n",
+        encoding="utf-8",
+    )
+    TASKS.append(RunningSumConfig)
+    yield str(config)
+    TASKS.remove(RunningSumConfig)
+
+
+def test_rows_of_vectors_are_checked_without_a_word_about_texts(vectors_yaml: str, tmp_path: Path) -> None:
+    sound = report(vectors_yaml, exit_code=0)
+    assert sound["findings"] == []
+    assert sound["splits"]["train"]["size"] == {"median": 16, "p95": 16, "max": 16}
+    assert sound["splits"]["train"]["truncated_share"] == 0
+    train = (tmp_path / "train.jsonl").read_text("utf-8")
+    dev = (tmp_path / "dev.jsonl").read_text("utf-8").splitlines()
+    broken = '{"text": "no vector", "label": []}\n'
+    (tmp_path / "train.jsonl").write_text(
+        f"{train}{train.splitlines()[0]}\n{broken}{dev[0]}\n", encoding="utf-8"
+    )
+    found = report(vectors_yaml, exit_code=3)
+    assert codes(found) == {"unreadable train": 1, "exact-duplicates train": 1, "exact-leak train → dev": 1}
+    assert found["splits"]["train"]["truncated_share"] is None
+    assert "text" not in " ".join(one["what"] + one["advice"] for one in found["findings"])
+
+
+@pytest.mark.parametrize("option", ["--fix", "--suspects"])
+def test_options_that_need_texts_are_refused_for_rows_of_vectors(
+    option: str, vectors_yaml: str, tmp_path: Path
+) -> None:
+    out = [str(tmp_path / "out.csv")] if option == "--fix" else []
+    result = run("check", vectors_yaml, option, *out, "--set", "data.dev=missing.csv")
+    assert result.exit_code == 2
+    assert (
+        f"{option}: works on texts only, got a task whose rows hold Vectors; leave {option} out"
+        in result.stderr
+    )

@@ -105,7 +105,7 @@ def test_a_text_has_the_same_logits_alone_and_among_others() -> None:
     np.testing.assert_array_equal(together[-1], np.array([-1, 1], np.float32) * learned.bias[0] / 2)
 
 
-def test_a_text_without_end_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_text_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ngrams, "_CHARS_AT_ONCE", 40)
     long, head = hashed(["not a good film, " * 10, ("not a good film, " * 10)[:40]], True)
     assert long == head
@@ -134,7 +134,7 @@ def test_much_text_is_read_by_words_alone_and_more_is_sampled(monkeypatch: pytes
     assert (np.diff(kept.keys.astype(np.int64)) > 0).all()
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_ngrams_are_the_same_after_writing_and_reading() -> None:
     learned = Ngrams.learn(TEXTS, THREE)
     again = Ngrams.from_bytes(learned.to_bytes(), 3)
     np.testing.assert_array_equal(again.logits(TEXTS), learned.logits(TEXTS))
@@ -174,6 +174,6 @@ def test_forged_weights_are_refused(change: dict[str, np.ndarray | None]) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\xff" * 8 + b"{}", b"\x02" + bytes(7) + b"{}"])
-def test_what_is_no_safetensors_is_refused(content: bytes) -> None:
+def test_content_that_is_not_safetensors_is_refused(content: bytes) -> None:
     with pytest.raises(CheckpointError, match=r"ngrams\.safetensors"):
         Ngrams.from_bytes(content, 2)

@@ -109,14 +109,14 @@ def test_each_level_leaves_out_what_a_stricter_one_counted(found: Found) -> None
     assert str(names["exact-duplicates train"].examples[0]) == "train.csv:2: as line 1"
 
 
-def test_signs_without_words_are_copies_letter_by_letter_only(found: Found) -> None:
+def test_texts_without_words_are_copies_only_letter_by_letter(found: Found) -> None:
     names = found([(":)", "a"), (":(", "b"), (":)", "a"), ("…", "b")])
     assert names["exact-duplicates train"].count == 1
     assert "normalised-duplicates train" not in names
     assert "near-duplicates train" not in names
 
 
-def test_one_text_under_two_labels_is_shown_with_its_contradiction(found: Found) -> None:
+def test_a_text_with_two_labels_is_shown_with_the_other_label(found: Found) -> None:
     names = found(
         [("same words here", "a"), ("other", "a"), ("same words here", "b"), ("Same words, here!", "a")]
     )

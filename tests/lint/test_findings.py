@@ -65,7 +65,7 @@ def test_markup_that_the_tokenizer_strips_is_a_note(found: Found) -> None:
     assert names["markup train"].severity == "note"
 
 
-def test_a_label_that_train_lacks_is_named_with_its_neighbour_and_counted(found: Found) -> None:
+def test_a_label_that_train_lacks_is_named_with_the_nearest_and_counted(found: Found) -> None:
     test = [("quite so", "postive"), ("rather so", "negative"), ("so", "postive"), ("and so on", "x")]
     finding = found(SOUND, test=test)["unknown-labels test"]
     assert (finding.severity, finding.count) == ("error", 3)
@@ -122,7 +122,7 @@ def test_the_delimiter_is_what_divides_the_lines_evenly(lines: list[str], delimi
     assert likely_delimiter(lines) == delimiter
 
 
-def test_a_message_that_names_no_file_is_a_finding_all_the_same() -> None:
+def test_a_message_that_names_no_file_is_a_finding_too() -> None:
     config = DataConfig(train="train.csv", format="csv")
     table = scan({"train": DataError("no rows " * 1_000)}, config, Text)
     assert [one.code for one in damage(table, config, strips_markup=False)] == ["unreadable"]

@@ -111,7 +111,7 @@ def test_labels_are_spelled_as_test_spells_them_even_where_train_mostly_does_not
     assert {label for _, label in read(config, tmp_path / "b.csv")} == {"good", "bad"}
 
 
-def test_all_columns_stay_and_several_texts_are_mended_each(tmp_path: Path) -> None:
+def test_all_columns_stay_and_each_text_column_is_repaired(tmp_path: Path) -> None:
     rows = [("7", "A<br>title", "cafÃ©", "x"), ("8", "Another", "body", "y")]
     config = DataConfig(
         train=write(tmp_path / "train.csv", rows, ("id", "title", "body", "label")),
@@ -161,7 +161,7 @@ def test_where_no_two_labels_would_be_left_nothing_is_written(tmp_path: Path) ->
         ("data/train.csv", "exists already"),
         ("data/link.csv", "exists already"),
         ("data/new.csv", "data.train would read it too"),
-        ("folder/new.csv", "lies in data.dev"),
+        ("folder/new.csv", "is inside data.dev"),
         ("no/new.csv", "there is no folder"),
         ("new.tsv", "try .csv or .jsonl"),
     ],

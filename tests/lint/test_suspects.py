@@ -24,7 +24,9 @@ def test_planted_wrong_labels_are_the_first_suspects() -> None:
     assert (suggested == 1 - given[suspected]).all()
 
 
-def test_a_row_is_judged_by_models_that_never_saw_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_is_predicted_by_models_that_were_not_trained_on_its_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(baselines, "_choose", lambda *_: (1.0, "fixed"))
     texts, labels = zip(*small_rows(100, 0), strict=True)
     texts = (*texts[:-1], texts[0])  # a copy, which must not reveal the label either

@@ -24,7 +24,7 @@ def marked(text: str) -> Mark:
         ("ｆｕｌｌ ｗｉｄｔｈ", "Full-width"),
     ],
 )
-def test_case_space_and_punctuation_make_no_other_words(one: str, other: str) -> None:
+def test_words_are_equal_whatever_their_case_space_and_punctuation(one: str, other: str) -> None:
     assert words(one) == words(other)
 
 
@@ -32,7 +32,7 @@ def test_case_space_and_punctuation_make_no_other_words(one: str, other: str) ->
     ("one", "other"),
     [("good 😊", "good 😡"), ("कि", "की"), ("ما أجمل", "ما أقبح"), ("1 star", "5 star"), ("5 €", "5 £")],
 )
-def test_what_carries_meaning_makes_other_words(one: str, other: str) -> None:
+def test_signs_with_a_meaning_belong_to_words(one: str, other: str) -> None:
     assert words(one) != words(other)
 
 
@@ -54,7 +54,7 @@ def misread(text: str, codec: str) -> str:
 @pytest.mark.parametrize(
     "original", [ACCENTED, "Привет, как дела", "¿Qué pasó?", "naïve", "风格还是", "so good 😊"]
 )
-def test_utf8_that_was_read_as_something_else_is_found_and_turned_back(
+def test_utf8_that_was_decoded_as_something_else_is_found_and_decoded_again(
     original: str, times: int, codec: str
 ) -> None:
     garbled = original
@@ -83,7 +83,7 @@ def test_sound_text_is_left_alone(sound: str) -> None:
     assert repaired(sound) == (sound, [])
 
 
-def test_control_characters_go_and_those_that_cp1252_spells_come_back() -> None:
+def test_control_characters_are_removed_or_replaced_by_those_of_cp1252() -> None:
     assert Mark.CONTROL in marked("two\x85three words")
     assert repaired("two\x85three don\x92t\x00 stop\x0bhere\ufeff\x81")[0] == "two…three don’t stop here"
     assert repaired("a tab\t and lines\r\n stay") == ("a tab\t and lines\r\n stay", [])
@@ -107,7 +107,7 @@ def test_line_breaks_of_markup_become_one_space() -> None:
         ('"all of it quoted"', Mark.QUOTED),
     ],
 )
-def test_every_mark_is_set_where_it_should_be_and_not_on_plain_text(text: str, mark: Mark) -> None:
+def test_every_mark_is_set_on_its_damage_and_not_on_plain_text(text: str, mark: Mark) -> None:
     assert mark in marked(text)
     assert marked('1 < 2 and 3 > 2; AT&T said "so" at #5') == Mark(0)
 

@@ -69,7 +69,7 @@ def test_a_constant_a_row_changes_nothing() -> None:
     assert again == pytest.approx(fit_scales(first, second, targets), abs=1e-3)
 
 
-def test_a_few_rows_that_are_all_right_do_not_make_every_answer_certain() -> None:
+def test_a_few_rows_that_are_all_right_do_not_make_every_prediction_certain() -> None:
     logits = np.array([[2.0, -2.0], [-1.0, 1.0]])
     scales = fit_scales(logits, NOTHING[:2], np.array([0, 1]))
     assert 1 < scales[0] < 3
