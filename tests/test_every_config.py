@@ -296,11 +296,9 @@ def _of_training(raw: dict[str, Any], folder: Path) -> str:
         ]
         # what only the command reads; that it does is held by end_to_end/
         seen += [config.run.tensorboard, config.train.save_every, task.build_model().encoder.recurrent.path]
-        for report in fit(state, task, data, config.train, runtime):
-            if isinstance(report, EpochReport):
-                seen.append(
-                    [report.dev.scalars(), report.improved, report.learning_rate, report.skipped_steps]
-                )
+        for one in fit(state, task, data, config.train, runtime):
+            if isinstance(one, EpochReport):
+                seen.append([one.dev.scalars(), one.improved, one.learning_rate, one.skipped_steps])
         seen.append({name: value.tolist() for name, value in state.scored_model.state_dict().items()})
         seen.append(state.progress.best_score)
     except LstmclsError as fault:

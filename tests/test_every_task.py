@@ -190,7 +190,7 @@ def test_a_few_rows_are_learned_exactly(setting: Setting) -> None:
     )
     state = setting.start(config)
     reports = list(fit(state, setting.task, EncodedSplits(few, few), config, CPU))
-    last = [report for report in reports if isinstance(report, EpochReport)][-1]
+    last = [one for one in reports if isinstance(one, EpochReport)][-1]
     assert last.dev.scalars()["accuracy"] == 1.0
     assert last.train_loss < 0.3
 
@@ -200,9 +200,9 @@ def test_stopped_and_resumed_ends_where_an_unbroken_training_does(setting: Setti
     whole, task = setting.start(config), setting.task
     list(fit(whole, task, setting.data, config, CPU))
     stopped = setting.start(config)
-    for number, report in enumerate(fit(stopped, task, setting.data, config, CPU)):
+    for number, one in enumerate(fit(stopped, task, setting.data, config, CPU)):
         if number == 10:  # in the middle of an epoch
-            assert isinstance(report, StepReport)
+            assert isinstance(one, StepReport)
             break
     save(None, tmp_path / "last", task, stopped)
     resumed = setting.start(config)

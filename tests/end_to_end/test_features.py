@@ -56,9 +56,9 @@ def test_the_parts_are_those_that_are_saved(trained: Path, tmp_path: Path) -> No
         -np.log(softmax(beside)[np.arange(40), targets.astype(int)]).mean()
     )
 
-    task, model = saved.load(start(RuntimeConfig(device="cpu", threads=1)).device)
-    assert isinstance(task, Classify)
-    assert task.ngrams is not None
+    learned, model = saved.load(start(RuntimeConfig(device="cpu", threads=1)).device)
+    assert isinstance(learned, Classify)
+    assert learned.ngrams is not None
     assert isinstance(model, TextClassifier)
     network_scale, beside_scale = model.scales.double().tolist()
     probs = np.array([[row["probs"][name] for name in ("negative", "positive")] for row in rows])  # type: ignore[index]

@@ -296,9 +296,9 @@ def test_a_resumed_training_keeps_the_rate_of_what_is_pretrained(
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     run("train", small_yaml, "--run", str(straight), *options)
 
-    def asked_to_stop(state: TrainState, task: Trainable, *others: Any) -> Iterator[FitReport]:
-        for number, report in enumerate(fit(state, task, *others), start=1):
-            if isinstance(task, Classify) and number == stop_after:
+    def asked_to_stop(state: TrainState, trained: Trainable, *others: Any) -> Iterator[FitReport]:
+        for number, report in enumerate(fit(state, trained, *others), start=1):
+            if isinstance(trained, Classify) and number == stop_after:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield report
 

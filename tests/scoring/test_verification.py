@@ -75,9 +75,7 @@ def trained(which: int) -> tuple[Classify, TextClassifier]:
     how = TrainConfig(epochs=8, batch_size=16, learning_rate=0.02)
     state = TrainState.start(task, how, CPU, 0)
     reports = [
-        report
-        for report in fit(state, task, EncodedSplits(store, store), how, CPU)
-        if isinstance(report, EpochReport)
+        one for one in fit(state, task, EncodedSplits(store, store), how, CPU) if isinstance(one, EpochReport)
     ]
     assert reports[-1].train_loss < reports[0].train_loss
     assert isinstance(state.model, TextClassifier)

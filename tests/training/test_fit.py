@@ -66,7 +66,7 @@ class Setting:
 
 
 def epochs(reports: Iterator[FitReport]) -> list[EpochReport]:
-    return [report for report in reports if isinstance(report, EpochReport)]
+    return [one for one in reports if isinstance(one, EpochReport)]
 
 
 def assert_equal(ours: Tensors, theirs: Tensors) -> None:
@@ -251,8 +251,8 @@ def test_losses_that_are_read_late_change_nothing(small_yaml: str, monkeypatch: 
     monkeypatch.setattr("lstm_cli.training.fit._PENDING_STEPS", {"cpu": 5})
     poisoned(setting, {3, 11})
     late = setting.state()
-    for report in setting.fit(late):
-        assert isinstance(report, StepReport) or not late.pending
+    for one in setting.fit(late):
+        assert isinstance(one, StepReport) or not late.pending
         if late.progress.step == 12:
             assert len(late.pending) == 4
             late.training_numbers()  # as a save in the middle of an epoch does
@@ -331,7 +331,7 @@ def test_out_of_memory_computes_the_same_step_in_microbatches(small_yaml: str) -
     state = setting.state()
     reports = list(setting.fit(state))
     # 16 rows in 4 microbatches
-    assert {report.num_microbatches for report in reports if isinstance(report, StepReport)} == {4}
+    assert {one.num_microbatches for one in reports if isinstance(one, StepReport)} == {4}
     for ours, theirs in zip(epochs(iter(reports)), whole, strict=True):
         assert ours.step == theirs.step
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
