@@ -1,9 +1,9 @@
-"""A file that takes long to write: it appears when it is whole, and one that was stopped can be gone on with.
+"""A file that takes long to write: it appears when it is complete, and an interrupted one can be resumed.
 
-OUT is written as `.OUT.part` beside it. Whenever a window of rows is whole and on the disk, the record
-`.OUT.part.json` is replaced by one that says how far that is and what the rows are made from. Going on means: the same
-made from, the part cut to what its record says, the next row. So nothing of a row, quoted line ends in a table
-included, has to be understood again, and a crash at any moment costs the rows of one window.
+OUT is written as `.OUT.part` in the same folder. Whenever a window of rows is complete and on the disk, the record
+`.OUT.part.json` is replaced by one that holds how far that is and the inputs of the rows. To resume, the inputs must be
+the same; the part is cut to the length in its record and the next row follows. So no row that was written is parsed
+again, and a crash at any moment costs the rows of one window.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lstm_cli.runs.lock import sole_writer
 
 @dataclass(slots=True)
 class Done:
-    """What is written so far: whole rows and their bytes, a table's columns, the rows that could not be read."""
+    """What is written so far: complete rows and their bytes, a table's columns, the rows that could not be read."""
 
     rows: int = 0
     bytes: int = 0
@@ -43,43 +43,43 @@ class Done:
 
 @dataclass(slots=True)
 class Unfinished:
-    """A stream being written to; `done` is its writer's to count in. Without a record it cannot be gone on with."""
+    """A stream being written to; its writer counts in `done`. Without a record it cannot be resumed."""
 
     stream: TextIO
     done: Done = field(default_factory=Done)
-    made_from: Mapping[str, Any] | None = None
+    inputs: Mapping[str, Any] | None = None
     record: Path | None = None
 
     def keep(self) -> None:
-        """What is written up to here need not be written again, also after a power cut; nothing without a record."""
+        """Put all that is written so far on the disk, and record it. Does nothing without a record."""
         if self.record is None:
             return
         with naming(self.record.with_suffix("")):
             self.stream.flush()
             os.fsync(self.stream.fileno())
         self.done.bytes = os.fstat(self.stream.fileno()).st_size
-        content = {"made_from": self.made_from, "done": dataclasses.asdict(self.done)}
+        content = {"made_from": self.inputs, "done": dataclasses.asdict(self.done)}
         write_file(self.record, json.dumps(content, ensure_ascii=False, indent=2).encode())
 
 
 @contextmanager
-def unfinished(output: Path, made_from: Mapping[str, Any] | None, *, resume: bool) -> Iterator[Unfinished]:
-    """The part of `output`, which becomes `output` at the end of the block; with `resume`, after what is kept.
+def unfinished(output: Path, inputs: Mapping[str, Any] | None, *, resume: bool) -> Iterator[Unfinished]:
+    """The part of `output`, which becomes `output` at the end of the block; with `resume`, after the rows recorded.
 
-    `made_from` is all that decides the content, as JSON can hold it, or None where it cannot be had again. A fault in
-    the input removes the part; a crash, a signal or a full disk leaves it where something of it is kept.
+    `inputs` decide the content and are JSON values, or None where they cannot be read again. A fault in the input
+    removes the part; a crash, a signal or a full disk leaves it where rows of it are recorded.
 
-    Raises ConfigError where what is kept was made from something else, LstmclsError where another process writes it.
+    Raises ConfigError where the recorded rows have other inputs, LstmclsError where another process writes the file.
     """
     part = output.with_name(f".{output.name}.part")
     record = output.with_name(f"{part.name}.json")
     with sole_writer(output.with_name(f"{part.name}.lock"), output):
-        kept = _read(record, part, made_from, output) if resume else None
+        kept = _read(record, part, inputs, output) if resume else None
         if kept is None:
             record.unlink(missing_ok=True)  # first: it must never speak of another part
         try:
             with part.open("a", encoding="utf-8", newline="") as stream:
-                target = Unfinished(stream, kept or Done(), made_from, None if made_from is None else record)
+                target = Unfinished(stream, kept or Done(), inputs, None if inputs is None else record)
                 stream.truncate(target.done.bytes)
                 yield target
                 stream.flush()
@@ -94,8 +94,8 @@ def unfinished(output: Path, made_from: Mapping[str, Any] | None, *, resume: boo
         record.unlink(missing_ok=True)  # last: alone it is ignored, without it all that is written would be
 
 
-def _read(record: Path, part: Path, made_from: Mapping[str, Any] | None, output: Path) -> Done | None:
-    """What can be gone on with: None where there is no whole record, or less in the part than it says."""
+def _read(record: Path, part: Path, inputs: Mapping[str, Any] | None, output: Path) -> Done | None:
+    """What is recorded, or None where there is no complete record or the part is shorter than it says."""
     try:
         content = json.loads(record.read_bytes())
         before, done = dict(content["made_from"]), Done(**content["done"])
@@ -103,7 +103,7 @@ def _read(record: Path, part: Path, made_from: Mapping[str, Any] | None, output:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    now = json.loads(json.dumps(made_from))
+    now = json.loads(json.dumps(inputs))
     changes = [
         f"{name}: was {before.get(name)}, is {now.get(name)}"
         for name in dict.fromkeys([*before, *now])
@@ -111,7 +111,8 @@ def _read(record: Path, part: Path, made_from: Mapping[str, Any] | None, output:
     ]
     if changes:
         raise ConfigError(
-            f"{output}: what is kept of it ({record.stem}) was made from something else, so it cannot be gone on "
-            f"with:\n" + "\n".join(changes) + "\ntry without --resume, which begins anew, or another -o"
+            f"{output}: its unfinished part ({record.stem}) has other inputs, so it cannot be resumed:\n"
+            + "\n".join(changes)
+            + "\ntry without --resume, which starts again, or another -o"
         )
     return done

@@ -1,8 +1,8 @@
-"""SIGINT, SIGTERM and SIGHUP: asked once, the process saves what there is to save and ends; asked twice, at once.
+"""SIGINT, SIGTERM and SIGHUP: after the first, the process saves its work and ends; after a second, it ends at once.
 
-Python runs a handler only between two of its own instructions, and a tokenizer's library may stay away from them for
-minutes. So a thread of its own reads the signals as well, and ends the process where the handler's exception
-does not. The interpreter tells it by a socket: Windows has no other thing that can be waited for with a timeout.
+Python runs a handler only between two of its own instructions, and a tokenizer's library may compute for minutes
+without returning to them. So a separate thread receives the signals too, and ends the process where the handler's
+exception does not. It receives them through a socket: on Windows a wait with a timeout is possible on sockets only.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside, a first signal is only noted, and announced; at the end it is raised where nobody has looked since."""
+    """Inside, a first signal is only noted and announced. At the end of the block it is raised as Interrupted."""
     global _noting
     request = StopRequest()
 
@@ -78,7 +78,7 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
             signal.signal(number, handler)
         _noting = None
     if request.signal_number is not None:
-        raise Interrupted(request.signal_number, "stopped; what was at hand is done")
+        raise Interrupted(request.signal_number, "stopped; the step at hand is done")
 
 
 def _is_ours(number: int) -> bool:
@@ -90,7 +90,7 @@ def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: AR
 
 
 def _watch(reader: socket.socket) -> None:
-    """Until the other end is closed: leave at a second signal, or when nobody has reacted to the first."""
+    """End the process at a second signal, or when nothing reacted to the first. Returns when the socket is closed."""
     asked: int | None = None
     while True:
         reader.settimeout(None if asked is None or _noting else _GRACE_SECONDS)
