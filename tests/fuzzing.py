@@ -37,7 +37,7 @@ from lstm_cli.data.tokenizer import (
 )
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runs import checkpoint
-from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save_last
+from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks.base import PredictOptions
@@ -214,7 +214,7 @@ class Checkpoints:
         self.state.optimizer.step()
         with tempfile.TemporaryDirectory() as folder:
             last = Path(folder) / "last"
-            save_last(last, task, self.state)
+            save(None, last, task, self.state)
             self.files = {file.name: file.read_bytes() for file in sorted(last.iterdir())}
         self.changed: dict[Path, set[str]] = {}  # what the last case left in each folder
 

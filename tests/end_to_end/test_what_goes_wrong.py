@@ -49,13 +49,13 @@ def test_a_run_that_is_killed_ends_with_the_bytes_of_one_that_ran_through(
 def test_a_checkpoint_is_saved_as_often_as_asked(small_yaml: str, tmp_path: Path) -> None:
     saved = []
 
-    def count(path: Path, *_: object) -> None:
-        saved.append(path.name)
+    def count(best: Path | None, last: Path, *_: object) -> None:
+        saved.append(last.name)
 
     for every, expected in (("5", 6), ("1000s", 3)):  # after steps 5, 8, 13, 16, 21, 24; after 8, 16, 24
         saved.clear()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lstm_cli.commands.training_loop.save_last", count)
+            patch.setattr("lstm_cli.commands.training_loop.save", count)
             train(small_yaml, "--set", f"train.save_every={every}", "--run", str(tmp_path / every))
         assert saved == ["last"] * expected
 
