@@ -291,8 +291,8 @@ def test_a_resumed_training_keeps_the_rate_of_what_is_pretrained(
     stop_after: int,
 ) -> None:
     rates = ["--set", "train.pretrained_rate=0.3", "--set", "train.frozen_epochs=1"]
-    named = ["--set", f"task.encoder.init_from={pretrained}", "--no-baselines"]
-    options = [*(FIRST if begun_from == "its own pretraining" else named), *rates]
+    named = ["--set", f"task.encoder.init_from={pretrained}"] if begun_from == "a named one" else []
+    options = [*FIRST, *named, *rates]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     run("train", small_yaml, "--run", str(straight), *options)
 
