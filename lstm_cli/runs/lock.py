@@ -72,18 +72,17 @@ def _held(path: Path) -> Iterator[FileLock | None]:
     """
     path.parent.stat()  # filelock would make a folder that is not there
     lock = FileLock(path)
-    with naming(path):
-        try:
-            lock.acquire(blocking=False)
-            if not isinstance(
-                lock, SoftFileLock
-            ):  # where a system has no locks, filelock keeps its own record there
-                _sign(path)
-        except Timeout:  # an OSError too, but no fault of the disk
-            is_ours = False
-        else:
-            is_ours = True
+    is_ours = True
     try:
+        with naming(path):
+            try:
+                lock.acquire(blocking=False)
+                if not isinstance(
+                    lock, SoftFileLock
+                ):  # where a system has no locks, filelock writes a record itself
+                    _sign(path)
+            except Timeout:  # an OSError too, but no fault of the disk
+                is_ours = False
         yield lock if is_ours else None
     finally:
         lock.release()
