@@ -13,12 +13,12 @@ from lstm_cli.errors import StorageError
 
 def write_file(path: Path, content: bytes) -> None:
     """Replace `path` whole: a reader sees the old content or the new. Raises StorageError where that fails."""
-    with whole(path) as file:
+    with atomic_writer(path) as file:
         file.write(content)
 
 
 @contextmanager
-def whole(path: Path, encoding: str | None = None, errors: str | None = None) -> Iterator[IO[Any]]:
+def atomic_writer(path: Path, encoding: str | None = None, errors: str | None = None) -> Iterator[IO[Any]]:
     """A stream of bytes, or of text in `encoding`, that replaces `path` at the end of the block.
 
     Raises StorageError where that fails; `path` is then as it was.
@@ -26,7 +26,7 @@ def whole(path: Path, encoding: str | None = None, errors: str | None = None) ->
     temporary = path.with_name(f".{path.name}.tmp")
     text: dict[str, Any] = {"encoding": encoding, "errors": errors, "newline": ""} if encoding else {}
     try:
-        with naming(path):
+        with storage_errors(path):
             with temporary.open("w" if encoding else "wb", **text) as file:
                 yield file
                 file.flush()
@@ -41,7 +41,7 @@ def whole(path: Path, encoding: str | None = None, errors: str | None = None) ->
 
 def append_line(path: Path, line: str) -> None:
     """Add a line to `path`. Raises StorageError where it cannot be written."""
-    with naming(path), path.open("a", encoding="utf-8", newline="") as file:
+    with storage_errors(path), path.open("a", encoding="utf-8", newline="") as file:
         file.write(f"{line}\n")
         file.flush()
         os.fsync(file.fileno())
@@ -59,7 +59,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Turn the faults of writing, which may not know their file (a full disk, say), into one that does."""
     try:
         yield

@@ -20,7 +20,7 @@ import numpy as np
 
 from lstm_cli.arrays import AnyArray, Int64, Mask, Ragged
 from lstm_cli.batch import UNK_ID
-from lstm_cli.data.durable import naming
+from lstm_cli.data.durable import storage_errors
 
 _LAYOUT = "arrays.json"
 _TYPES = {name: np.dtype(name) for name in ("int32", "int64", "float32", "float64", "bool")}
@@ -102,7 +102,7 @@ def cached(key: str, chunks: Iterable[Store]) -> Store:
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{key[:16]}-", dir=folder.parent))
     try:
-        with naming(unfinished):
+        with storage_errors(unfinished):
             _write(unfinished, chunks)
         shutil.rmtree(folder, ignore_errors=True)  # one that _open found damaged
         try:
@@ -130,7 +130,7 @@ def cached_bytes(key: str, compute: Callable[[], bytes]) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = path.with_name(f".{key[:16]}-{os.getpid()}")  # several trainings may start at once
     try:
-        with naming(path):
+        with storage_errors(path):
             unfinished.write_bytes(hashlib.sha256(computed).digest() + computed)
             unfinished.replace(path)
     finally:

@@ -280,7 +280,7 @@ class Calibrated(Protocol):
 class Verifiable(Protocol):
     """A task whose answers `lstmcls verify` can compute in another way."""
 
-    def made_up(self, rng: np.random.Generator) -> list[Row[Any]]:
+    def synthetic_rows(self, rng: np.random.Generator) -> list[Row[Any]]:
         """Rows of what the task knows, for a run whose own rows cannot be read; one of them is as short as can be."""
         ...
 

@@ -399,7 +399,7 @@ class Classify:
         }
         return files | ({_NGRAMS_FILE: self.ngrams.to_bytes()} if self.ngrams else {})
 
-    def made_up(self, rng: np.random.Generator) -> list[Row[Text]]:
+    def synthetic_rows(self, rng: np.random.Generator) -> list[Row[Text]]:
         """The empty text, and texts of words from the vocabulary."""
         words = np.array(sorted(self.tokenizer.tokenizer.get_vocab()))
         texts = [
