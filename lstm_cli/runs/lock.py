@@ -74,26 +74,15 @@ def _held(path: Path) -> Iterator[FileLock | None]:
     """
     path.parent.stat()  # filelock would create a missing folder
     lock = FileLock(path)
-    with storage_errors(path):
-        try:
-            lock.acquire(blocking=False)
-            if not isinstance(
-                lock, SoftFileLock
-            ):  # without locks in the system, filelock keeps its own record in the file
-                _sign(path)
-        except Timeout:  # Timeout is an OSError, but not an error of the disk
-            is_ours = False
-        else:
-            is_ours = True
+    is_ours = True
     try:
-        with naming(path):
+        with storage_errors(path):
             try:
                 lock.acquire(blocking=False)
-                if not isinstance(
-                    lock, SoftFileLock
-                ):  # where a system has no locks, filelock writes a record itself
+                # without locks in the system, filelock keeps its own record in the file
+                if not isinstance(lock, SoftFileLock):
                     _sign(path)
-            except Timeout:  # an OSError too, but no fault of the disk
+            except Timeout:  # Timeout is an OSError, but not an error of the disk
                 is_ours = False
         yield lock if is_ours else None
     finally:
