@@ -80,8 +80,11 @@ class ClassifyConfig(TaskConfig):
         "head+tail", description="which part of a long text is kept; head+tail: half from each end"
     )
     encoder: EncoderConfig = Field(EncoderConfig(), description="embedding and recurrent layers")
-    pooling: PoolingKind = Field("final", description="how the states of a text become one vector")
-    dropout: float = Field(0.3, ge=0, lt=1, description="dropout before the output layer")
+    pooling: PoolingKind = Field(
+        "final",
+        description="how the states of a text become one vector: final, final-all-layers, mean, max, mean+max or attention",
+    )
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout rate before the output layer")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: a rare class counts as much in the loss as a common one"
     )

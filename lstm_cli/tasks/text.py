@@ -32,14 +32,16 @@ class EncoderConfig(Config):
     word_dropout: float = Field(
         0.0, ge=0, lt=1, description="fraction of the tokens replaced by the unknown token in training"
     )
-    cell: Literal["rnn", "gru", "lstm"] = Field("lstm", description="type of the recurrent layers")
+    cell: Literal["rnn", "gru", "lstm"] = Field(
+        "lstm", description="type of the recurrent layers: rnn, gru or lstm"
+    )
     hidden_size: int = Field(128, ge=1, le=2**16, description="units per layer and direction")
     num_layers: int = Field(1, ge=1, le=100, description="number of stacked recurrent layers")
     bidirectional: bool = Field(True, description="read each text in both directions")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout between recurrent layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate between recurrent layers")
     path: Literal["auto", "packed", "split"] = Field(
         "auto",
-        description="implementation of the recurrent layers; both give the same results, auto takes the faster one",
+        description="implementation of the layers, packed or split; both give the same results, auto takes the faster",
     )
     init_from: str | None = Field(
         None,

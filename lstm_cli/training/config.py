@@ -44,7 +44,7 @@ class TrainConfig(Config):
         0.5, gt=0, lt=1, description="plateau: factor by which the learning rate is multiplied"
     )
     weight_decay: float = Field(
-        0.01, ge=0, description="weight decay of AdamW; applied to weight matrices, not to biases"
+        0.01, ge=0, description="weight decay of AdamW, on matrices only (not on biases)"
     )
     clip_norm: float = Field(
         1.0, gt=0, description="maximum norm of the gradient; a larger one is scaled down to it"
