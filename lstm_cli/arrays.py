@@ -1,4 +1,4 @@
-"""Names for NumPy arrays by the type of their values, and rows of unequal length. Axes are named as in `batch`."""
+"""NumPy array types by the type of their values, and rows of unequal length. `batch` names the axes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 class Ragged(Sequence[AnyArray]):
     """N rows of unequal length in one array: row i is `values[offsets[i]:offsets[i + 1]]`.
 
-    `values` (sum T,) or (sum T, F), `offsets` (N + 1,) from 0 on.
+    `values` are (sum T,) or (sum T, F); `offsets` are (N + 1,) and begin with 0.
     """
 
     values: AnyArray
@@ -32,7 +32,7 @@ class Ragged(Sequence[AnyArray]):
 
     @classmethod
     def pack(cls, rows: Sequence[AnyArray]) -> Ragged:
-        """Rows (T,) or (T, F) of one type, one after the other. Without a row the values are (0,) int32."""
+        """Concatenate rows (T,) or (T, F) of one type. Without a row the values are (0,) int32."""
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         return cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), offsets)
@@ -41,7 +41,7 @@ class Ragged(Sequence[AnyArray]):
         return len(self.offsets) - 1
 
     def __getitem__(self, row: Any) -> Any:
-        """One row by its number."""
+        """One row by its index."""
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     def __iter__(self) -> Iterator[AnyArray]:
@@ -49,9 +49,9 @@ class Ragged(Sequence[AnyArray]):
 
     @property
     def lengths(self) -> Int64:
-        """(N,) steps of each row."""
+        """(N,) number of steps of each row."""
         return np.diff(self.offsets)
 
     def select(self, rows: Int64) -> Ragged:
-        """These rows, by their numbers, in this order."""
+        """The rows with these indices, in this order."""
         return Ragged.pack([self[row] for row in rows.tolist()])

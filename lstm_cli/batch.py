@@ -1,4 +1,4 @@
-"""What a model is fed, and the legend of axes that every shape in this package is written with.
+"""The input of a model, and the names of the axes in all shapes of this package.
 
     N  rows of a split                  B  rows of a batch
     T  time steps, padded to the longest row of the batch
@@ -8,7 +8,7 @@
     D  directions, 1 or 2               L  recurrent layers
     C  classes
 
-`lengths` counts a row's real time steps, is at least 1, and always stays on the CPU.
+`lengths` is the number of a row's real time steps, without padding. It is at least 1 and always stays on the CPU.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ import torch
 from torch import Tensor
 
 PAD_ID = 0
-"""The vocabulary entry that fills a row up to T. Its embedding is zero and stays zero."""
+"""The token id of padding, which fills a row up to T. Its embedding is zero and stays zero."""
 
 UNK_ID = 1
-"""The vocabulary entry of every token that the training rows did not have often enough."""
+"""The token id of every token that is not in the vocabulary, as it was too rare in the training rows."""
 
 IGNORED = -100
-"""The target of a padded step, which counts in no loss."""
+"""The target of a padded step. It does not count in the loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded rows: `inputs` (B, T) int64 token ids or (B, T, F) float32 features, `lengths` (B,) int64 on the CPU.
+    """B padded rows.
 
-    `targets` are one a row (B,), one a step (B, T), or of their own length (B, S) with `target_lengths` (B,) on the
-    CPU; padded steps have `IGNORED`. None where they are not known. `extras` are further values a row by name,
-    (B, …), such as logits of n-gram features.
+    `inputs` are (B, T) int64 token ids or (B, T, F) float32 features. `lengths` are (B,) int64 on the CPU. `targets`
+    are one per row (B,), one per step (B, T), or of their own length (B, S) with `target_lengths` (B,) on the CPU;
+    padded steps are `IGNORED`. They are None if they are unknown. `extras` are further named values of each row,
+    (B, …), such as the logits of n-gram features.
     """
 
     inputs: Tensor
@@ -45,7 +46,7 @@ class Batch:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
-        """All but the lengths on `device`; they stay where they are."""
+        """The batch on `device`; the lengths stay on the CPU."""
         if device.type == "cpu":
             return self
         return Batch(
@@ -62,7 +63,7 @@ class Batch:
 
     @property
     def known_targets(self) -> Tensor:
-        """The targets. Raises ValueError where they are not known."""
+        """The targets. Raises ValueError if they are unknown."""
         if self.targets is None:
-            raise ValueError("this batch has no targets: it is one to predict")
+            raise ValueError("this batch has no targets: it is for prediction")
         return self.targets

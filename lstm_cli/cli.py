@@ -1,4 +1,4 @@
-"""What can be typed. Every command imports its own file when it is called, so that --help stays quick."""
+"""The command line. Every command imports its own file when it is called, so that --help stays fast."""
 
 from __future__ import annotations
 
@@ -25,36 +25,52 @@ app = typer.Typer(
 )
 
 
-Source = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, a run's folder, or - for stdin.")]
+Source = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, the folder of a run, or - for stdin.")
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as train.epochs=5; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one config key, such as train.epochs=5. Can be repeated."
+    ),
 ]
 Run = Annotated[
-    str | None, typer.Option("--run", metavar="DIR", help="The run's folder, instead of run.dir.")
+    str | None,
+    typer.Option("--run", metavar="DIR", help="Folder of the run. Default: run.dir of the config."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables on stderr.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only errors to stderr: no progress, no tables.")
+]
 Baselines = Annotated[
     bool,
-    typer.Option("--baselines/--no-baselines", help="Fit majority and TF-IDF baselines on the same rows."),
+    typer.Option(
+        "--baselines/--no-baselines",
+        help="Compare the model with baselines (majority class, TF-IDF) that are fitted on the same training rows.",
+    ),
 ]
-Which = Annotated[Literal["best", "last"], typer.Option("--checkpoint", help="The model to use.")]
+Which = Annotated[
+    Literal["best", "last"],
+    typer.Option("--checkpoint", help="Checkpoint to use: the one with the best dev score, or the last one."),
+]
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last whole checkpoint.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Delete the run that is there first.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last complete checkpoint.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="If the folder already holds a run, delete that run and start again."),
+]
 
 
 def _refuse_both(resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise ConfigError(
-            "--resume and --overwrite: one goes on with the run, the other deletes it; give one"
+            "--resume and --overwrite: one continues the run, the other deletes it; give only one"
         )
 
 
 @contextmanager
 def _reporting(quiet: bool) -> Iterator[Screen]:
-    """Every fault that a user can mend ends as one panel and its exit code. A bug keeps its traceback."""
+    """Turn an error that the user can correct into one panel and its exit code. A bug keeps its traceback."""
     from lstm_cli.console import Screen
     from lstm_cli.runs.signals import stoppable
 
@@ -65,7 +81,7 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
     except LstmclsError as fault:
         screen.error(fault)
         raise typer.Exit(fault.exit_code) from None
-    except BrokenPipeError:  # `lstmcls predict … | head`: the reader has had enough
+    except BrokenPipeError:  # `lstmcls predict … | head`: the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as fault:
@@ -84,7 +100,11 @@ def train(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=2, max=1000, metavar="N", help="Train N times, from run.seed on, and sum them up."
+            "--seeds",
+            min=2,
+            max=1000,
+            metavar="N",
+            help="Train N times with the seeds run.seed, run.seed + 1 and so on, and summarise the scores.",
         ),
     ] = None,
     folds: Annotated[
@@ -94,17 +114,17 @@ def train(
             min=2,
             max=1000,
             metavar="K",
-            help="Train K times, each scored on another part of train, and sum them up.",
+            help="Cross-validation: train K times, score each model on the fold left out, and summarise the scores.",
         ),
     ] = None,
     baselines: Baselines = True,
     quiet: Quiet = False,
 ) -> None:
-    """Train, keep the best and the last model, and score the best on test (on dev where there is no test)."""
+    """Train a model, save its best and last checkpoint, and score the best on test (on dev if there is no test)."""
     with _reporting(quiet) as screen:
         _refuse_both(resume, overwrite)
         if seeds and folds:
-            raise ConfigError("--seeds and --folds: both say what the several runs differ in; give one")
+            raise ConfigError("--seeds and --folds: cannot be combined; give only one")
         from lstm_cli.commands.train import TrainRequest, train
 
         request = TrainRequest(
@@ -131,13 +151,17 @@ def pretrain(
     set_: Set = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="DIR", help="The run's folder, instead of RUN.DIR-pretrain."),
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            help="Folder of the run. Default: run.dir of the config, with -pretrain added.",
+        ),
     ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn embedding and layers from text without labels, for task.encoder.init_from to start from."""
+    """Pretrain a language model on text without labels; task.encoder.init_from starts a training from it."""
     with _reporting(quiet) as screen:
         _refuse_both(resume, overwrite)
         from lstm_cli.commands.pretrain import PretrainRequest, pretrain
@@ -149,10 +173,12 @@ def pretrain(
 def evaluate(
     config: Source,
     split: Annotated[
-        Literal["test", "dev"] | None, typer.Option("--split", help="Which rows; test where there is one.")
+        Literal["test", "dev"] | None,
+        typer.Option("--split", help="Rows to score. Default: test, or dev if there is no test."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="FILE", help="Labelled rows of another file.")
+        str | None,
+        typer.Option("--data", metavar="FILE", help="Score the labelled rows of this file instead."),
     ] = None,
     checkpoint: Which = "best",
     fail_under: Annotated[
@@ -160,19 +186,21 @@ def evaluate(
         typer.Option(
             "--fail-under",
             metavar="METRIC=VALUE",
-            help="Exit 4 where a score is worse, such as macro_f1=0.85; repeatable.",
+            help="Exit with code 4 if METRIC is worse than VALUE, such as macro_f1=0.85. Can be repeated.",
         ),
     ] = None,
     set_: Set = None,
     run: Run = None,
     baselines: Baselines = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json to stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the scores (metrics.json) to stdout.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a trained model, with intervals, beside honest baselines."""
+    """Score a trained model, with 95 % intervals, and compare it with baselines."""
     with _reporting(quiet) as screen:
         if split and data:
-            raise ConfigError("--split and --data: both say which rows to score; give one")
+            raise ConfigError("--split and --data: both say which rows to score; give only one")
         from lstm_cli.commands.evaluate import EvalRequest, run_eval
 
         request = EvalRequest(
@@ -196,34 +224,50 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILE…|-]",
-            help="Text (a document a line), CSV, TSV, JSONL, Parquet, folders, or - for stdin.",
+            help="Text (one document per line), CSV, TSV, JSONL or Parquet files, folders, or - for stdin. "
+            "Default: stdin.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="OUT", help="A file, written whole or not at all; else stdout."
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="File to write; it appears only when it is complete. Default: stdout.",
         ),
     ] = None,
     format_: Annotated[
         Literal["jsonl", "csv", "tsv"] | None,
-        typer.Option("--format", help="Of the output; by default what OUT ends with, or jsonl."),
+        typer.Option(
+            "--format", help="Format of the output. Default: by the ending of OUT; jsonl for stdout."
+        ),
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", min=1, metavar="K", help="Also list the K likeliest labels.")
+        int, typer.Option("--top-k", min=1, metavar="K", help="Also list the K most probable labels.")
     ] = 1,
-    probs: Annotated[bool, typer.Option("--probs", help="Also write every label's probability.")] = False,
+    probs: Annotated[
+        bool, typer.Option("--probs", help="Also write the probability of every label.")
+    ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the OUT that was stopped, after its last whole rows.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume an interrupted prediction: keep the rows saved for OUT and continue after them.",
+        ),
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Exit 3, once all is written, where a row could not be read."),
+        typer.Option(
+            "--strict", help="After all rows are written, exit with code 3 if a row could not be read."
+        ),
     ] = False,
     quote_formulas: Annotated[
         bool,
         typer.Option(
-            "--quote-formulas", help="In CSV and TSV: an apostrophe before cells that begin with = + - @."
+            "--quote-formulas",
+            help="In CSV and TSV: put an apostrophe before cells that begin with = + - @, which a spreadsheet "
+            "would run as formulas.",
         ),
     ] = False,
     checkpoint: Which = "best",
@@ -231,7 +275,7 @@ def predict(
     run: Run = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write one prediction for every row in, in order."""
+    """Write one prediction for each input row, in the order of the input."""
     with _reporting(quiet) as screen:
         if not files and sys.stdin.isatty():
             raise ConfigError("predict: no input; give files, or - to read stdin")
@@ -258,10 +302,10 @@ def predict(
 def verify(
     config: Source,
     set_: Set = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the checks to stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks to stdout as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check that a run is whole and its best model answers the same in any batch, on any path, and as it was scored."""
+    """Check that a run's files are intact and that its best model still gives the same predictions."""
     with _reporting(quiet) as screen:
         from lstm_cli.commands.verify import verify
 
@@ -271,13 +315,22 @@ def verify(
 @app.command()
 def init(
     preset: Annotated[
-        str, typer.Argument(metavar="[PRESET]", help="quickstart, sentences, documents or multilingual.")
+        str,
+        typer.Argument(
+            metavar="[PRESET]", help="Config to start from: quickstart, sentences, documents or multilingual."
+        ),
     ] = "sentences",
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE|-", help="Where to write it; - is stdout.")
+        str,
+        typer.Option(
+            "-o", "--output", metavar="FILE|-", help="File to write, which must not exist yet; - is stdout."
+        ),
     ] = "-",
     schema: Annotated[
-        bool, typer.Option("--schema", help="The JSON Schema of a config instead, for editors.")
+        bool,
+        typer.Option(
+            "--schema", help="Write the JSON Schema of a config instead, for completion in an editor."
+        ),
     ] = False,
 ) -> None:
     """Write a commented config to start from."""
@@ -290,20 +343,26 @@ def init(
 @app.command()
 def check(
     config: Source,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report to stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report to stdout as JSON.")] = False,
     fix: Annotated[
         Path | None,
         typer.Option(
-            "--fix", metavar="OUT", help="Write a cleaned copy of the training rows (.csv, .jsonl) and a log."
+            "--fix",
+            metavar="OUT",
+            help="Write a cleaned copy of the training rows (.csv or .jsonl), and a log of the changes.",
         ),
     ] = None,
     suspects: Annotated[
-        bool, typer.Option("--suspects", help="Also rank the training rows whose label looks wrong.")
+        bool,
+        typer.Option(
+            "--suspects",
+            help="Also list the training rows whose label looks wrong, the most suspicious first.",
+        ),
     ] = False,
     set_: Set = None,
     quiet: Quiet = False,
 ) -> None:
-    """Read config and data, find what is wrong with them, train nothing. Exit 3 where a finding is an error."""
+    """Check config and data without training. Exits with code 3 if a finding is an error."""
     with _reporting(quiet) as screen:
         from lstm_cli.commands.check import CheckRequest, check
 
@@ -327,11 +386,11 @@ def _options(
 
 def main() -> None:
     """The entry point of the `lstmcls` command."""
-    # Threads that wait by spinning made a training step up to 12 times slower where a core was shared; 1.3 times
-    # faster is all they gave where it was not. Read when torch is loaded.
+    # Threads that spin while they wait made a training step up to 12 times slower on a shared core, and at most 1.3
+    # times faster on a core of their own. The variable is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # oneDNN keeps what it has prepared for 1,024 shapes of batches: up to 1.6 GB in 100 steps on film reviews, and more
-    # the longer. With 8 or 32 of them 1.0 and 1.3 GB, in the same time within noise.
+    # oneDNN caches prepared kernels for up to 1,024 batch shapes: 1.6 GB after 100 steps on film reviews, and growing.
+    # With 8 or 32 shapes it was 1.0 or 1.3 GB, at the same speed within noise.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     app()
 

@@ -1,4 +1,4 @@
-"""The only file that draws. Everything goes to stderr: stdout is for data."""
+"""All terminal output: tables, progress bars and messages. It goes to stderr; stdout carries only data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # an error panel must not wait for torch
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""What a file, a label or a key may hold and a terminal would obey is shown as Python writes it."""
+"""Control characters, which a file, a label or a key may hold, are shown escaped: a terminal would obey them."""
 
 
 def _text(message: str, style: str = "") -> Text:
@@ -32,23 +32,24 @@ def _text(message: str, style: str = "") -> Text:
 
 
 class Screen:
-    """A terminal, or a file that stderr was sent to: then plain lines, no bars, no colour."""
+    """Writes to stderr: with colours and progress bars on a terminal, else in plain lines."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._errors = Console(stderr=True, highlight=False)
 
     def say(self, message: str) -> None:
-        """A line. Never cut or wrapped where stderr is no terminal."""
+        """Print a line. It is not wrapped if stderr is no terminal."""
         self._console.print(_text(message), soft_wrap=not self._console.is_terminal)
 
     def warn(self, message: str) -> None:
+        """Print a warning."""
         self._console.print(
             _text(f"warning: {message}", style="yellow"), soft_wrap=not self._console.is_terminal
         )
 
     def error(self, fault: LstmclsError) -> None:
-        """One panel with everything that is wrong; shown even when quiet."""
+        """Print one panel with everything that is wrong, also when quiet."""
         text = _text(str(fault))
         title = "stopped" if isinstance(fault, Interrupted) else "error"
         if not self._errors.is_terminal:
@@ -57,7 +58,7 @@ class Screen:
         self._errors.print(Panel(text, title=title, title_align="left", border_style="red", box=box.ROUNDED))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A small table; every column but the first is right-aligned."""
+        """Print a small table; every column but the first is right-aligned."""
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for i, column in enumerate(columns):
             table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
@@ -66,7 +67,7 @@ class Screen:
         self._console.print(table)
 
     def findings(self, found: Sequence[tuple[str, str, Sequence[str]]]) -> None:
-        """Severity, headline and further lines of each; in a file, each is one line."""
+        """Print the severity, headline and further lines of each finding; if stderr is no terminal, one line each."""
         if not self._console.is_terminal:
             for severity, headline, lines in found:
                 self.say(f"{severity}: {headline}: {'; '.join(lines)}")
@@ -82,7 +83,7 @@ class Screen:
         self._console.print(grid)
 
     def splits(self, stores: Mapping[str, Store]) -> None:
-        """Rows, lengths, truncation and unknown tokens of every split."""
+        """Print the number of rows and tokens, the median length, and truncated and unknown tokens of every split."""
         rows = [
             [
                 name,
@@ -97,14 +98,14 @@ class Screen:
         self.table("data", ["split", "rows", "tokens", "median", "truncated", "unknown"], rows)
 
     def stages(self, stages: Sequence[Stage]) -> None:
-        """Every stage's shape and parameter count."""
+        """Print the output shape and the number of parameters of every stage of a model."""
         rows = [[stage.name, stage.shape, f"{stage.parameters:,}"] for stage in stages]
         total = sum(stage.parameters for stage in stages)
         self.table("model", ["stage", "output shape", "parameters"], [*rows, ["total", "", f"{total:,}"]])
 
     @contextmanager
     def training(self, epochs: int, epochs_done: int, metric: str, loss: str) -> Iterator[TrainingProgress]:
-        """A bar for the whole training where stderr is a terminal; epochs are printed as lines above it."""
+        """Show a progress bar of the whole training if stderr is a terminal; epochs are printed as lines above it."""
         bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
@@ -131,17 +132,17 @@ class Screen:
             yield TrainingProgress(self, bar, task, metric, loss)
 
     @contextmanager
-    def counting(self, what: str) -> Iterator[RowCounter]:
-        """A running count of rows with its rate where stderr is a terminal."""
+    def counting(self, activity: str) -> Iterator[RowCounter]:
+        """Show a running count of rows and their rate if stderr is a terminal, and print both at the end."""
         bar = Progress(
-            TextColumn(what),
+            TextColumn(activity),
             TextColumn("{task.completed:,.0f} rows"),
             _RateColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
             transient=True,
         )
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(activity, total=None)
         began = time.perf_counter()
         counter = RowCounter(bar, task)
         with bar:
@@ -157,7 +158,7 @@ class _RateColumn(ProgressColumn):
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """What `Screen.training` hands out."""
+    """The progress bar of a training, made by `Screen.training`."""
 
     screen: Screen
     bar: Progress
@@ -167,11 +168,11 @@ class TrainingProgress:
     num_microbatches: int = 1
 
     def step(self, report: StepReport) -> None:
-        """A step was taken; where memory ran out in it, say so once."""
+        """Show a finished step; warn if memory ran out in it."""
         if report.num_microbatches > self.num_microbatches:
             self.num_microbatches = report.num_microbatches
             self.screen.warn(
-                f"out of memory: from here on every batch is computed in {self.num_microbatches} pieces, with the same "
+                f"out of memory: from now on each batch is computed in {self.num_microbatches} parts, with the same "
                 f"gradient"
             )
         self.bar.update(
@@ -184,11 +185,13 @@ class TrainingProgress:
         )
 
     def scoring(self, num_done: int, num_rows: int) -> None:
+        """Show how many dev rows are scored."""
         self.bar.update(self.task, batch=f"scoring {num_done:,}/{num_rows:,}")
 
     def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
+        """Print the line of a finished epoch; `best` is the best dev score so far."""
         shown = self.metric
-        if shown == self.loss:  # which is shown anyway
+        if shown == self.loss:  # the loss is shown anyway
             shown = next((name for name in record["dev"] if name != self.loss), shown)
         self.screen.say(
             f"epoch {record['epoch']:>2}  train loss {record['train_loss']:.4f}  "
@@ -202,20 +205,21 @@ class TrainingProgress:
 
 @dataclass(slots=True)
 class RowCounter:
-    """What `Screen.counting` hands out."""
+    """The counter of rows, made by `Screen.counting`."""
 
     bar: Progress
     task: Any
     rows: int = 0
 
     def one_more(self) -> None:
+        """Count one row."""
         self.rows += 1
         if self.rows % 1000 == 0:
             self.bar.update(self.task, completed=self.rows)
 
 
 def _short(count: float) -> str:
-    """12,345 as 12.3k."""
+    """12345 -> "12.3k"."""
     if count >= 100_000:
         return f"{count / 1000:.0f}k"
     return f"{count / 1000:.1f}k" if count >= 1000 else f"{count:.0f}"

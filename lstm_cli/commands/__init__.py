@@ -1,1 +1,1 @@
-"""One file a command; each is that command's whole story."""
+"""The commands of `lstmcls`, one file each."""

@@ -1,4 +1,4 @@
-"""`lstmcls check`: reads config and data as a training would, says what is wrong with them, and trains nothing."""
+"""`lstmcls check`: read config and data as a training would, and report what is wrong with them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lstm_cli.tasks.text import learn_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What was typed after `lstmcls check`."""
+    """The arguments of `lstmcls check`."""
 
     source: str
     overrides: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class CheckRequest:
 
 
 def check(request: CheckRequest, screen: Screen) -> None:
-    """Show splits, labels, model and every finding. Raises DataError, which is exit code 3, where one is an error."""
+    """Print splits, labels, model and every finding. Raises DataError, which is exit code 3, if one is an error."""
     config = load_config(request.source, request.overrides)
     if request.fix_to is not None:
         check_target(request.fix_to, config.data, config.task.content)
@@ -75,7 +75,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
         suspected = suspects(scanned, train, config.run.seed)
     report = CheckReport(surveys, in_order(found), suspected)
     _show(report, screen)
-    screen.say(f"would run on {runtime.why}")
+    screen.say(f"a training would run on {runtime.why}")
     if request.as_json:
         json.dump(report.to_json(), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -88,7 +88,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
 
 
 def _show(report: CheckReport, screen: Screen) -> None:
-    """Tables and findings; errors are left for the panel at the end."""
+    """Print tables and findings, except for errors: they are in the panel at the end."""
     for title, columns, rows in report.tables():
         screen.table(title, columns, rows)
     screen.findings(
@@ -99,7 +99,7 @@ def _show(report: CheckReport, screen: Screen) -> None:
 def _open(
     config: RunConfig, dev_seed: int
 ) -> tuple[dict[str, Rows[Any] | DataError], Splits[Any] | DataError]:
-    """Every source with its rows, those that cannot be read too, and the splits that a training would make of them."""
+    """Every source with its rows, also the unreadable ones, and the splits that a training would make of them."""
     sources: dict[str, Rows[Any] | DataError] = {}
     for role, paths in config.data.sources().items():
         try:
@@ -115,7 +115,7 @@ def _open(
 
 
 def _masks(splits: Splits[Any] | DataError) -> dict[str, Mask]:
-    """Which rows of train's source each split has, where they are not all of a source of its own."""
+    """The rows of train's source that each split selects; a split that is a whole source has no entry."""
     if isinstance(splits, DataError):
         return {}
     selected = {
@@ -133,7 +133,7 @@ def _encode(
     unlabelled_is_missing: bool,
     screen: Screen,
 ) -> tuple[dict[str, Store], DataError | None]:
-    """Learn the task, show the model, encode every split; or the fault that would stop a training."""
+    """Fit the task, print the model and encode every split; or return the error that would stop a training."""
     if isinstance(splits, DataError):
         return {}, splits
     test = {} if splits.test is None else {"test": splits.test}
@@ -154,7 +154,7 @@ def _encode(
 
 
 def _unlabelled(config: DataConfig) -> list[str]:
-    """Why the text for `lstmcls pretrain` cannot be found, if so."""
+    """The reason why the text for `lstmcls pretrain` cannot be found, if it cannot."""
     try:
         if config.unlabelled is not None:
             open_unlabelled(config, config.unlabelled)
@@ -164,13 +164,13 @@ def _unlabelled(config: DataConfig) -> list[str]:
 
 
 def _fix(config: DataConfig, content: type[Content], out: Path, screen: Screen) -> list[str]:
-    """Write the cleaned copy and say what changed. Returns why it could not be written, if so."""
+    """Write the cleaned copy and print what changed. Returns the reason if it could not be written."""
     try:
         fixed = fix(config, out, content)
     except DataError as fault:
         return [f"--fix wrote nothing: {fault}"]
-    changes = ", ".join(f"{what} {count:,}" for what, count in fixed.changes.items()) or "nothing to change"
+    changes = ", ".join(f"{change} {count:,}" for change, count in fixed.changes.items()) or "no changes"
     screen.say(f"wrote {out}: {fixed.written:,} of {fixed.read:,} rows ({changes}); log: {log_path(out)}")
     by_name = "" if config.format in ("auto", out.suffix[1:]) else " --set data.format=auto"
-    screen.say(f"next: the same command with --set data.train={out}{by_name} in place of --fix")
+    screen.say(f"next: the same command with --set data.train={out}{by_name} instead of --fix")
     return []

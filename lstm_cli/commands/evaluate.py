@@ -1,4 +1,4 @@
-"""`lstmcls eval`: the best (or last) model against labelled rows, and against simple baselines."""
+"""`lstmcls eval`: score the best (or last) model on labelled rows and compare it with baselines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lstm_cli.tasks.base import Task
 
 @dataclass(frozen=True, slots=True)
 class EvalRequest:
-    """What was typed after `lstmcls eval`."""
+    """The arguments of `lstmcls eval`."""
 
     source: str
     overrides: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class EvalRequest:
 
 
 def run_eval(request: EvalRequest, screen: Screen) -> None:
-    """Score a checkpoint, write the report, and compare it with `--fail-under`."""
+    """Score a checkpoint, write the report, and check the scores against `--fail-under`."""
     config = load_config(request.source, request.overrides, request.run_dir)
     gates = _gates(request.fail_under, config.task.metrics)
     run = RunFolder.open(Path(config.run.dir))
@@ -57,7 +57,7 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     else:
         splits = load_splits(config.data, dev_seed, content=content)
         if request.split == "test" and splits.test is None:
-            raise ConfigError("--split test: the config names no data.test; try --split dev, or --data FILE")
+            raise ConfigError("--split test: the config has no data.test; try --split dev, or --data FILE")
         is_dev = request.split == "dev" or splits.test is None
         name, rows = ("dev", splits.dev) if is_dev or splits.test is None else ("test", splits.test)
         train = splits.train if request.baselines else None
@@ -65,7 +65,7 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     if request.as_json:
         json.dump(metrics, sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
-    _hold(gates, metrics)
+    _check_gates(gates, metrics)
 
 
 def evaluate_split(
@@ -77,9 +77,9 @@ def evaluate_split(
     runtime: Runtime,
     screen: Screen,
 ) -> dict[str, Any]:
-    """Score the checkpoint on `rows`, with baselines fitted on `train` where it is given; write `eval/SPLIT/`.
+    """Score the checkpoint on `rows` and write the report to `eval/SPLIT/`; with `train`, also fit baselines on it.
 
-    Returns what metrics.json says.
+    Returns the content of metrics.json.
     """
     saved = load_checkpoint(run.checkpoint(checkpoint))
     if saved.passed_over:
@@ -112,14 +112,14 @@ def _show(task: Task, split: str, metrics: Mapping[str, Any], screen: Screen) ->
 
 
 def _components(components: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What a model is made of, where that is more than a network."""
+    """The scores of a model's components, if it has more than one."""
     if len(components) < 2:
         return []
     return [(f"  {name.partition(',')[0]}", scores) for name, scores in components.items()]
 
 
 def _gates(fail_under: Sequence[str], metrics: Sequence[Metric]) -> dict[Metric, float]:
-    """`--fail-under` as numbers. Raises ConfigError with every one that cannot be read."""
+    """The bounds in `--fail-under` by metric. Raises ConfigError with every one that cannot be read."""
     by_name = {metric.name: metric for metric in metrics}
     gates: dict[Metric, float] = {}
     faults = []
@@ -131,7 +131,7 @@ def _gates(fail_under: Sequence[str], metrics: Sequence[Metric]) -> dict[Metric,
             gates[by_name[name]] = float(value)
         except ValueError:
             faults.append(
-                f"--fail-under {text}: must read METRIC=NUMBER with a metric of {', '.join(by_name)}."
+                f"--fail-under {text}: must be METRIC=NUMBER, where METRIC is one of {', '.join(by_name)}."
                 f"{did_you_mean(name, by_name)}"
             )
     if faults:
@@ -139,8 +139,8 @@ def _gates(fail_under: Sequence[str], metrics: Sequence[Metric]) -> dict[Metric,
     return gates
 
 
-def _hold(gates: Mapping[Metric, float], metrics: Mapping[str, Any]) -> None:
-    """Raise GateMissed with every gate that the scores miss."""
+def _check_gates(gates: Mapping[Metric, float], metrics: Mapping[str, Any]) -> None:
+    """Raise GateMissed with every metric that is worse than its bound."""
     missed = []
     for metric, bound in gates.items():
         value = metrics.get(metric.name)

@@ -1,4 +1,4 @@
-"""`lstmcls init`: a commented config to start from, every comment taken from the schema."""
+"""`lstmcls init`: write a commented config to start from. The comments are the descriptions in the schema."""
 
 from __future__ import annotations
 
@@ -28,14 +28,16 @@ def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ConfigError(f"{path}: exists already and is left as it is; try another name with -o") from None
+        raise ConfigError(
+            f"{path}: exists already and is not overwritten; try another name with -o"
+        ) from None
     screen.say(f"wrote {path}")
     if not schema:
         screen.say(f"next: set data.train in it, then lstmcls check {path}")
 
 
 def commented(preset: str) -> str:
-    """The preset with every key that there is, each with its meaning beside it."""
+    """The preset with all keys of a config, each with its description as a comment."""
     path = _find(preset)
     header = "".join(
         line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")
@@ -59,11 +61,11 @@ def _line(key: Key) -> str:
     value = value.removesuffix("\n").removesuffix("\n...")
     indent = "  " * (len(key.path) - 1)
     line = f"{indent}{key.path[-1]}: {value}"
-    beside = f"{line:36}  # {key.description}"
-    if len(beside) <= _WIDTH:
-        return beside
-    above = textwrap.wrap(key.description, _WIDTH - len(indent) - 2)
-    return "\n".join([*(f"{indent}# {part}" for part in above), line])
+    with_comment = f"{line:36}  # {key.description}"
+    if len(with_comment) <= _WIDTH:
+        return with_comment
+    comment = textwrap.wrap(key.description, _WIDTH - len(indent) - 2)
+    return "\n".join([*(f"{indent}# {part}" for part in comment), line])
 
 
 def presets() -> list[str]:
@@ -72,7 +74,7 @@ def presets() -> list[str]:
 
 
 def _folder() -> Path:
-    """`configs/` of the installed package, or of the checkout."""
+    """The folder `configs/` of the installed package or of the source checkout."""
     package = Path(__file__).parent.parent
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 

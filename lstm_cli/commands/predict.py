@@ -1,4 +1,4 @@
-"""`lstmcls predict`: one output for every input, in order, in memory that does not grow."""
+"""`lstmcls predict`: one prediction for each input row, in the order of the input, in constant memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
 from lstm_cli.runs.checkpoint import Checkpoint, load_checkpoint
 from lstm_cli.runs.folder import RunFolder
-from lstm_cli.runs.output import Unfinished, unfinished
+from lstm_cli.runs.output import PartialOutput, partial_output
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.prediction import RowOutput, predict_windows
 from lstm_cli.tasks.base import PredictOptions, Task
@@ -34,7 +34,7 @@ Format = Literal["jsonl", "csv", "tsv"]
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """What was typed after `lstmcls predict`."""
+    """The arguments of `lstmcls predict`."""
 
     source: str
     files: tuple[str, ...]
@@ -50,7 +50,7 @@ class PredictRequest:
 
 
 def predict(request: PredictRequest, screen: Screen) -> None:
-    """Read rows from files, folders or stdin and write a prediction a row to stdout or to `request.output`."""
+    """Read rows from files, folders or stdin and write one prediction per row to stdout or to `request.output`."""
     config = load_config(request.source, request.overrides, request.run_dir)
     output, options = request.output, request.options
     format = request.format or _format_of(output)
@@ -74,7 +74,9 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         done = target.done
         if request.resume:
             screen.say(
-                f"resuming after row {done.rows:,}" if done.rows else "nothing is kept: from the beginning"
+                f"resuming after row {done.rows:,}"
+                if done.rows
+                else "no saved rows found: starting from the beginning"
             )
         write = _line_writer(target.stream, format, done.columns, request.quote_formulas)
         for window in predict_windows(model, task, rows, runtime, skip=done.rows):
@@ -85,23 +87,25 @@ def predict(request: PredictRequest, screen: Screen) -> None:
             target.keep()
     if request.strict and done.num_errors:
         raise DataError(
-            f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read, each has its `error` in the "
+            f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read; each has an `error` in the "
             f"output; the first is {done.first_error}"
         )
 
 
 def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
-    """Raise ConfigError where two options cannot both be meant."""
+    """Raise ConfigError if two options contradict each other."""
     output = request.output
     if request.quote_formulas and format == "jsonl":
-        raise ConfigError("--quote-formulas: JSON Lines have no cells to quote; try --format csv or tsv")
+        raise ConfigError(
+            "--quote-formulas: works on CSV and TSV only, the output is JSON Lines; try --format csv or tsv"
+        )
     if request.resume and (output is None or "-" in request.files):
         raise ConfigError(
-            "--resume: stdin cannot be read again; put its lines into a file"
+            "--resume: stdin cannot be read again; save its lines in a file first"
             if output
-            else "--resume: continues an unfinished file; name it with -o OUT"
+            else "--resume: needs the file to continue; name it with -o OUT"
         )
-    if output and output.exists() and not output.is_file():  # it would be replaced
+    if output and output.exists() and not output.is_file():  # the output would replace it
         raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
 
 
@@ -109,18 +113,20 @@ def _rows(
     files: Sequence[str], data: DataConfig, content: type[Content], format_is_meant: bool
 ) -> Iterable[Row[Any]]:
     if not format_is_meant:
-        data = data.model_copy(update={"format": "auto"})  # the training files' format says nothing of these
+        data = data.model_copy(
+            update={"format": "auto"}
+        )  # data.format is that of the training files, not of these
     if list(files) == ["-"]:
         return stream_rows(sys.stdin.buffer, data, content=content)
     if "-" in files:
-        raise ConfigError("-: stdin is read alone; give either - or files")
+        raise ConfigError("-: stdin cannot be combined with files; give either - or files")
     return open_rows(
         list(files), data, "predict", labelled=False, keep_fields=True, on_error="row", content=content
     )
 
 
 def _model_metadata(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
-    """All but the row that decides an output's last bit: with other threads or versions sums have another order."""
+    """What decides an output to the last bit besides the row: threads and versions change the order of sums."""
     digest = hashlib.sha256()
     for name, content in sorted(saved.files.items()):
         digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
@@ -134,7 +140,7 @@ def _model_metadata(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
 
 
 def _prediction(number: int, result: RowOutput, task: Task, options: PredictOptions) -> dict[str, Any]:
-    """One output line. A column of the input that is named like one of ours is kept as `input.NAME`."""
+    """One output line. An input column with the name of an output key is written as `input.NAME`."""
     line: dict[str, Any] = {"row": number}
     if result.output is None:
         line["error"] = result.row.error
@@ -143,11 +149,11 @@ def _prediction(number: int, result: RowOutput, task: Task, options: PredictOpti
         if result.truncated:
             line["truncated"] = True
     for name, value in (result.row.fields or {}).items():
-        line[f"input.{name}" if name in _OURS else name] = value
+        line[f"input.{name}" if name in _OUTPUT_KEYS else name] = value
     return line
 
 
-_OURS = {"row", "label", "score", "top", "probs", "truncated", "error"}
+_OUTPUT_KEYS = {"row", "label", "score", "top", "probs", "truncated", "error"}
 
 
 def _format_of(output: Path | None) -> Format:
@@ -159,21 +165,21 @@ def _format_of(output: Path | None) -> Format:
         case ".tsv":
             return "tsv"
         case suffix:
-            raise ConfigError(
-                f"-o {output}: no format is known by {suffix!r}; try .jsonl, .csv, .tsv, or --format"
-            )
+            raise ConfigError(f"-o {output}: unknown ending {suffix!r}; try .jsonl, .csv, .tsv, or --format")
 
 
 @contextmanager
-def _target(output: Path | None, inputs: Mapping[str, Any] | None, *, resume: bool) -> Iterator[Unfinished]:
-    """Stdout, or a file that appears only when it is whole. A stop says how to resume, where that can be done."""
+def _target(
+    output: Path | None, inputs: Mapping[str, Any] | None, *, resume: bool
+) -> Iterator[PartialOutput]:
+    """Stdout, or a file that appears only when it is complete. If a signal stops it, the message says how to resume."""
     if output is None:
         assert isinstance(sys.stdout, io.TextIOWrapper)
-        sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the terminal's locale says
-        yield Unfinished(sys.stdout)
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the locale of the terminal is
+        yield PartialOutput(sys.stdout)
         sys.stdout.flush()
         return
-    with unfinished(output, inputs, resume=resume) as target:
+    with partial_output(output, inputs, resume=resume) as target:
         try:
             yield target
         except Interrupted as stop:
@@ -187,11 +193,11 @@ def _target(output: Path | None, inputs: Mapping[str, Any] | None, *, resume: bo
 def _line_writer(
     stream: TextIO, format: Format, columns: list[str], quote_formulas: bool
 ) -> Callable[[dict[str, Any]], None]:
-    """Writes a line; a table's `columns` are those of its first row, and empty before it."""
+    """A function that writes a line. The first row of a table fills `columns`, which is empty before."""
     if format == "jsonl":
         return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
     shown = _quoted if quote_formulas else lambda cell: cell
-    # the module quotes a lone \r, which ends a row for most readers, only where \r is part of its line end
+    # csv quotes a lone \r, which most readers take for the end of a row, only if its own line end contains \r
     lines = SimpleNamespace(write=lambda text: stream.write(text.removesuffix("\r\n") + "\n"))
     table = csv.writer(lines, delimiter="," if format == "csv" else "\t", lineterminator="\r\n")
 
@@ -200,11 +206,11 @@ def _line_writer(
         if not columns:
             columns.extend(dict.fromkeys(["row", "label", "score", "truncated", "error", *cells]))
             table.writerow(map(shown, columns))
-        strange = [name for name in cells if name not in columns]
-        if strange:
+        unknown = [name for name in cells if name not in columns]
+        if unknown:
             raise LstmclsError(
-                f"row {line['row']}: has {', '.join(strange)}, which the first row had not, and a table's columns are "
-                f"fixed by then; try --format jsonl, or one input at a time"
+                f"row {line['row']}: has the columns {', '.join(unknown)}, which are not in the first row, and a table "
+                f"has the columns of its first row; try --format jsonl, or one input at a time"
             )
         table.writerow([shown(cells.get(name, "")) for name in columns])
 
@@ -212,7 +218,7 @@ def _line_writer(
 
 
 def _quoted(cell: Any) -> Any:
-    """A text that a spreadsheet would run as a formula, behind an apostrophe; numbers are no texts."""
+    """The cell; a text that a spreadsheet would run as a formula gets an apostrophe in front. Numbers stay."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 

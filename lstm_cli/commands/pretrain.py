@@ -1,4 +1,4 @@
-"""`lstmcls pretrain`: config → run → text → vocabulary → encoded text → language models → epochs."""
+"""`lstmcls pretrain`: config → run folder → text → vocabulary → encoded text → language models → epochs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lstm_cli.training.state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class PretrainRequest:
-    """What was typed after `lstmcls pretrain`."""
+    """The arguments of `lstmcls pretrain`."""
 
     source: str
     overrides: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class PretrainRequest:
 
 
 def pretrain(request: PretrainRequest, screen: Screen) -> None:
-    """Learn embedding and layers from text without labels, for `task.encoder.init_from` to start from."""
+    """Pretrain embedding and layers on text without labels; `task.encoder.init_from` starts a training from them."""
     config = _in_its_own_folder(load_config(request.source, request.overrides, request.run_dir), request)
     pretrain_run(config, start(config.run), screen, resume=request.resume, overwrite=request.overwrite)
     again = "CONFIG" if request.source == "-" or Path(request.source).is_dir() else request.source
@@ -43,11 +43,11 @@ def pretrain(request: PretrainRequest, screen: Screen) -> None:
 def pretrain_run(
     config: RunConfig, runtime: Runtime, screen: Screen, *, resume: bool, overwrite: bool
 ) -> None:
-    """One whole pretraining in the folder of `config`. Raises ConfigError where the task reads no text."""
+    """Run one pretraining in the folder of `config`. Raises ConfigError if the task does not read text."""
     reader = config.task.text()
     if reader is None:
         raise ConfigError(
-            f"task.kind: {config.task.kind} reads no text, and pretraining reads nothing else; try lstmcls train"
+            f"task.kind: {config.task.kind} does not read text, which pretraining needs; try lstmcls train"
         )
     with open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite) as (run, resumed):
         last = load_checkpoint(run.last) if resumed else None
@@ -62,18 +62,18 @@ def pretrain_run(
         data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
         if corpus.num_left_out:
             screen.say(
-                f"{corpus.num_left_out:,} rows of data.unlabelled are left out: a dev or test row has the same text"
+                f"{corpus.num_left_out:,} rows of data.unlabelled are left out: their text is also in dev or test"
             )
         if reader.encoder.num_pretrained_layers < reader.encoder.num_layers:
             screen.say(
-                f"of {reader.encoder.num_layers} bidirectional layers only the first is pretrained: a layer above it "
-                f"would read the token that it has to predict"
+                f"only the first of {reader.encoder.num_layers} bidirectional layers is pretrained: the layers above "
+                f"it would see the token that they have to predict"
             )
         settings = config.pretrain.settings(config.train, data.train.num_steps)
         if settings.epochs < config.pretrain.epochs:
             screen.say(
-                f"{data.train.num_steps:,} tokens are read in {settings.epochs} of {config.pretrain.epochs} epochs, "
-                f"to stay within pretrain.budget"
+                f"{data.train.num_steps:,} tokens: {settings.epochs} instead of {config.pretrain.epochs} epochs, to "
+                f"stay within pretrain.budget"
             )
         training = Training(
             command="pretrain",
@@ -93,7 +93,7 @@ def pretrain_run(
 
 
 def _in_its_own_folder(config: RunConfig, request: PretrainRequest) -> RunConfig:
-    """Next to the classifier's folder, unless the folder itself was named."""
+    """The config with its folder next to the classifier's, unless --run or CONFIG names the folder."""
     if request.run_dir is not None or Path(request.source).is_dir():
         return config
     run = config.run.model_copy(update={"dir": f"{config.run.dir}-pretrain"})

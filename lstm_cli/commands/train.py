@@ -1,4 +1,4 @@
-"""`lstmcls train`: config → run → starting point → rows → task → encoded rows → epochs → scores."""
+"""`lstmcls train`: config → run folder → starting point → rows → task → encoded rows → epochs → scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lstm_cli.training.state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What was typed after `lstmcls train`; `by` and `count` are those of --seeds and --folds."""
+    """The arguments of `lstmcls train`. `by` and `count` come from --seeds N or --folds K."""
 
     source: str
     overrides: tuple[str, ...] = ()
@@ -40,14 +40,14 @@ class TrainRequest:
 
 
 def train(request: TrainRequest, screen: Screen) -> None:
-    """Train, keep `best` and `last`, and score the best on test (on dev where there is no test)."""
+    """Train a model, save its `best` and `last` checkpoint, and score the best on test (on dev if there is no test)."""
     train_run(load_config(request.source, request.overrides, request.run_dir), request, screen)
 
 
 def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:
-    """One whole run. Returns what metrics.json says of its best model."""
-    # both first: what is wrong with them must not cost an old run
-    named = named_origin(config.task, config.run.seed)
+    """Train and score one run. Returns the metrics.json of its best model."""
+    # both come first: if they fail, --overwrite must not have deleted the old run
+    named, reads_text = named_origin(config.task, config.run.seed), config.task.text() is not None
     runtime = start(config.run)
     opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
     with _resumable(config), opened as (run, resumed):
@@ -58,7 +58,8 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
         if origin.pretraining:
             origin.pretraining.announce(splits, screen.say, screen.warn)
         if not resumed:
-            screen.say("learning from the training rows what the task needs …")
+            learned = "vocabulary and labels" if reads_text and not origin.tokenizer else "labels"
+            screen.say(f"learning {learned} from the training rows …")
         task = origin.learned_task(runtime.device) or config.task.fit(splits.train, origin)
         stores = _encode(task, splits)
         training = Training(
@@ -83,12 +84,12 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
             screen=screen,
         )
         training.train(origin.checkpoint)
-        return _score(run, splits, runtime, screen, baselines=request.baselines)
+        return _score(run, splits, runtime, screen, baselines=request.baselines, reads_text=reads_text)
 
 
 @contextmanager
 def _resumable(config: RunConfig) -> Iterator[None]:
-    """Where a pretraining comes first, something is saved before the training's own first checkpoint: say so."""
+    """Name the command that resumes, also if the run is stopped while it still pretrains."""
     try:
         yield
     except Interrupted as stopped:
@@ -102,20 +103,21 @@ def _resumable(config: RunConfig) -> Iterator[None]:
 def _starting_point(
     config: RunConfig, run: RunFolder, named: Origin, runtime: Runtime, screen: Screen, *, resumed: bool
 ) -> Origin:
-    """The run's last checkpoint where it is `resumed`; else what `named` holds, or a pretraining that is made now.
+    """Where the training starts: from the run's last checkpoint if it is `resumed`, else from `named`, or from a
+    pretraining that is made now (`init_from: pretrain`).
 
-    That one has a folder in the run's own, and is resumed where it was stopped. Its weights are in the run's first
-    checkpoint, so that a resumed training needs it no more.
+    That pretraining has its own folder inside the run's and is resumed if it was interrupted. Every checkpoint of the
+    run contains its weights, so a resumed training no longer needs it.
     """
     if resumed:
         return named.resumed(run, config.task)
     if config.task.init_from != "pretrain":
         return named
     splits = load_splits(config.data, named.dev_seed, content=config.task.content)
-    # now, and not after the pretraining, which may take hours
+    # check the labels before the pretraining, which may take hours
     config.task.check_targets(splits.train, chain(splits.dev, splits.test or ()))
     section = config.run.model_copy(update={"dir": str(run.pretraining)})
-    screen.say("first, a language model of the text")
+    screen.say("pretraining a language model on the text first")
     pretrain_run(
         config.model_copy(update={"run": section}),
         runtime,
@@ -127,14 +129,20 @@ def _starting_point(
 
 
 def _encode(task: Task, splits: Splits[Any]) -> dict[str, Store]:
-    """Every split as the model reads it. Rows of test are encoded now: a fault in them must not wait for hours."""
+    """Encode every split. Test rows are encoded now too, so that an error in them shows before hours of training."""
     return {name: task.encode(rows, scored=name != "train") for name, rows in splits.by_name().items()}
 
 
 def _score(
-    run: RunFolder, splits: Splits[Any], runtime: Runtime, screen: Screen, *, baselines: bool
+    run: RunFolder,
+    splits: Splits[Any],
+    runtime: Runtime,
+    screen: Screen,
+    *,
+    baselines: bool,
+    reads_text: bool,
 ) -> dict[str, Any]:
-    """Score the best model, and say where it is. Returns what metrics.json says."""
+    """Score the best model and print where it is. Returns the content of metrics.json."""
     split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
     try:
         metrics = evaluate_split(
@@ -143,8 +151,9 @@ def _score(
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number,
-            f"stopped; the training is finished and saved, its scores are not: lstmcls eval {run.path}",
+            f"stopped; the training is complete and saved, but not scored; to score it: lstmcls eval {run.path}",
         ) from None
     screen.say(f"the model is in {run.best}")
-    screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
+    example = f"echo 'some text' | lstmcls predict {run.path} -"
+    screen.say(f"next: {example if reads_text else f'lstmcls predict {run.path} FILE'}")
     return metrics

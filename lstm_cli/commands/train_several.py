@@ -1,4 +1,4 @@
-"""`lstmcls train --seeds N` and `--folds K`: one config, several whole runs, and their scores together."""
+"""`lstmcls train --seeds N` and `--folds K`: several runs of one config, and a summary of their scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lstm_cli.commands.train import TrainRequest, train_run
 from lstm_cli.commands.training_loop import refuse_changes
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.durable import whole, write_file
+from lstm_cli.data.durable import atomic_writer, write_file
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.split import folds
 from lstm_cli.errors import ConfigError, Interrupted
@@ -24,7 +24,7 @@ from lstm_cli.runs.summary import conclusions, page, summarize, table, title
 
 
 def train_several(request: TrainRequest, screen: Screen) -> None:
-    """Train every member as `train` would alone, one after another in this process, then sum them up."""
+    """Train every run as `train` would alone, one after another in this process, then summarise their scores."""
     by, count = request.by, request.count
     assert by is not None
     config = load_config(request.source, request.overrides, request.run_dir)
@@ -36,21 +36,21 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
             scored = []
             for number, (name, member) in enumerate(members.items(), 1):
                 screen.say(f"{name}: {number} of {count}")
-                # a finished one trains no further: its rows are checked and it is scored again, which takes seconds
+                # a finished run is not trained again: its rows are checked and it is scored, which takes seconds
                 resume = request.resume and holds_a_run(Path(member.run.dir))
                 scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
-            _sum_up(group, config, scored, screen)
+            _write_summary(group, config, scored, screen)
         except Interrupted as stopped:
             raise Interrupted(
-                stopped.signal_number, f"stopped, what is done is saved; to resume: {group.resume}"
+                stopped.signal_number, f"stopped and saved; to resume: {group.resume}"
             ) from None
 
 
 def _members(config: RunConfig, by: Literal["seeds", "folds"], count: int) -> dict[str, RunConfig]:
-    """The config of each run by the name of its folder. Raises ConfigError where folds have no say in the test rows."""
+    """The config of each run by the name of its folder. Raises ConfigError if folds are combined with data.test."""
     if by == "folds" and config.data.test is not None:
         raise ConfigError(
-            "data.test is given: --folds scores on train's own parts; try --set data.test=null to leave it out"
+            "data.test is given, but --folds scores on parts of train; try --set data.test=null"
         )
     seed, test = config.run.seed, config.data.test
     if by == "folds":
@@ -71,12 +71,12 @@ def _member(config: RunConfig, name: str, seed: int, test: str | list[str] | flo
 
 
 def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder the group's, or, where it is resumed, check that it is."""
+    """Create the group's folder, or check the existing one if it is resumed."""
     if resume and holds_a_run(group.path):
         begun = RunGroup.read(group.path)
         if begun is None:
             raise ConfigError(
-                f"{group.path}: holds one run, not those of {group.option}; leave that out to resume it, "
+                f"{group.path}: holds a single run, not those of {group.option}; leave that option out to resume it, "
                 f"or try --run another-folder"
             )
         if begun.option != group.option:
@@ -90,8 +90,10 @@ def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) 
         group.write()
 
 
-def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]], screen: Screen) -> None:
-    """Write summary.json and summary.md, for folds out-of-fold.jsonl too, and show what they say."""
+def _write_summary(
+    group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]], screen: Screen
+) -> None:
+    """Write summary.json and summary.md, for folds also out-of-fold.jsonl, and print the summary."""
     seconds = [RunFolder(group.path / name).seconds() for name in group.names]
     metrics = config.task.metrics
     summary = summarize(group, metrics, scored, seconds)
@@ -106,10 +108,10 @@ def _sum_up(group: RunGroup, config: RunConfig, scored: Sequence[dict[str, Any]]
 
 
 def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
-    """Write what each training row was predicted as by the run that did not learn from it, and score them together."""
+    """Write the prediction of each training row by the run that did not train on it, and score all of them together."""
     rows = open_rows(config.data.train, config.data, "train", labelled=True, content=config.task.content)
     part = folds(rows, len(group.names))
-    with ExitStack() as stack, whole(group.out_of_fold, "utf-8", "backslashreplace") as out:
+    with ExitStack() as stack, atomic_writer(group.out_of_fold, "utf-8", "backslashreplace") as out:
         predictions = [
             stack.enter_context(
                 (RunFolder(group.path / name).evaluation("test") / "predictions.jsonl").open(encoding="utf-8")
@@ -118,7 +120,7 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
         ]
 
         def answers() -> Iterator[dict[str, Any]]:
-            """Those of the rows in some fold, in the order of the rows; each is written as it comes."""
+            """The predictions of all rows that are in a fold, in the order of the rows. Each one is also written."""
             for row, fold in enumerate(part.tolist()):
                 if fold == 0:
                     continue

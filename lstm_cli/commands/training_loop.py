@@ -1,4 +1,4 @@
-"""What every training does with the reports of `fit`: record, draw, save, stop when asked to, go back where it must."""
+"""What every training does with the reports of `fit`: record and show them, save checkpoints, stop, and go back."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from lstm_cli.training.state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training: what `fit` takes, the run that it is kept in, and the command that resumes it.
+    """One training: the arguments of `fit`, the run folder, and the name of the command.
 
-    `start` makes a fresh state; `shown` are the stores that the table of the data lists, `metric` the dev score that
-    the lines of the epochs show.
+    `start` makes a fresh state. `shown` are the stores in the table of the data. `metric` is the dev score in the line
+    of each epoch.
     """
 
     command: str
@@ -58,15 +58,17 @@ class Training:
     screen: Screen
 
     def train(self, last: Checkpoint | None) -> None:
-        """Train from the beginning or from `last`, keep `best` and `last`, and draw the learning curves.
+        """Train from the beginning or from the checkpoint `last`, save checkpoints, and draw the learning curves.
 
-        Raises Interrupted, once saved, where asked to stop.
+        Raises Interrupted after a signal, once the state is saved.
         """
         run, screen, state = self.run, self.screen, self._begin(last)
         saves = _SaveClock(self.config.save_every)
         writer = TensorBoard(run.tensorboard) if self.tensorboard else None
         with (
-            stop_requests(lambda: screen.say("stopping: saving first; ask again to stop at once")) as stop,
+            stop_requests(
+                lambda: screen.say("stopping after saving; send the signal again (Ctrl-C) to stop at once")
+            ) as stop,
             screen.training(self.config.epochs, state.progress.epoch, self.metric, self._loss) as shown,
         ):
             for report in self._fit(state):
@@ -96,7 +98,7 @@ class Training:
         learning_curves(run.records(), self.metric, self._loss, run.curves)
 
     def _begin(self, last: Checkpoint | None) -> TrainState:
-        """A fresh state, or that of `last`; data and model are shown first."""
+        """A fresh state, or the one saved in `last`. Also prints the tables of the data and the model."""
         state, screen = self.start(), self.screen
         if last:
             if last.passed_over:
@@ -113,7 +115,7 @@ class Training:
         return state
 
     def _fit(self, state: TrainState) -> Iterator[FitReport]:
-        """`fit`, which on its first NotFiniteError goes back to the last checkpoint with half the learning rate."""
+        """Run `fit`. After its first NotFiniteError, restore the last checkpoint and halve the learning rate."""
         run = self.run
         while True:
             try:
@@ -131,7 +133,9 @@ class Training:
                 fresh = self.start()
                 state.go_back(fresh.training_tensors(), fresh.training_numbers())
                 where = "the beginning"
-            self.screen.warn(f"{message}; going back to {where} with half the learning rate, this once")
+            self.screen.warn(
+                f"{message}; going back to {where} with half the learning rate (only once per training)"
+            )
             run.write_log(f"warning: {message}; went back to {where}")
             run.keep_records(state.progress.epoch)
 
@@ -141,14 +145,14 @@ class Training:
         return self.task.loss_metric.name
 
     def _warn_of_memory(self, state: TrainState) -> None:
-        """On a CPU, where running out of memory ends the process without a word: say so before."""
+        """Warn if memory may run out. On a CPU the system would end the process without any message."""
         needed, available = (
             memory_estimate(state.model, self.data.train, self.config),
             available_memory(),
         )
         if available is not None and needed > available:
             self.screen.warn(
-                f"the longest batch will take about {needed / 2**30:.1f} GB of memory, {available / 2**30:.1f} GB are "
+                f"the largest batch needs about {needed / 2**30:.1f} GB of memory and {available / 2**30:.1f} GB are "
                 f"free; try a lower train.batch_tokens, train.batch_size or task.max_tokens"
             )
 
@@ -163,7 +167,7 @@ class Training:
         if record["skipped_steps"]:
             warnings = [
                 *warnings,
-                f"{record['skipped_steps']} steps were skipped: their loss or gradient was not finite",
+                f"{record['skipped_steps']} steps were skipped: their loss or gradient was NaN or infinite",
             ]
         for warning in warnings:
             self.screen.warn(warning)
@@ -174,9 +178,10 @@ class Training:
 def open_run(
     config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
 ) -> Iterator[tuple[RunFolder, bool]]:
-    """The run's folder, locked, and whether a training in it is resumed.
+    """The run's folder, locked inside the block, and whether a training in it is resumed.
 
-    Raises ConfigError where the folder holds something else, another config, or a run that nobody asked to touch.
+    Raises ConfigError if the folder is not a run's, if its config differs, or if it holds a run and neither `resume`
+    nor `overwrite` is set.
     """
     path = Path(config.run.dir)
     with locked(path):
@@ -190,13 +195,14 @@ def open_run(
             run = RunFolder.create(path, config.to_yaml(), overwrite=False)
         can_resume = exists(run.last)
         if not can_resume:
-            screen.say(f"{path}: no checkpoint was written yet, so the training starts from the beginning")
+            screen.say(f"{path}: no checkpoint was saved yet, so the training starts from the beginning")
         yield run, can_resume
 
 
 def refuse_changes(run: RunFolder, config: RunConfig, resume: str) -> None:
-    """A training is resumed as it began. Raises ConfigError with the difference; `resume` is the command to use."""
-    before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have been moved
+    """Raise ConfigError if `config` differs from the run's own; the message contains the difference and `resume`, the
+    command to use."""
+    before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have moved since
     then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
     changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
     if changes:
@@ -214,7 +220,7 @@ def keep_provenance(
     *,
     resumed: bool,
 ) -> None:
-    """Write which rows, versions and settings the run has. Raises ConfigError where a resumed run's rows changed."""
+    """Write versions, settings and the rows' SHA-256 to the run. Raises ConfigError if a resumed run's rows differ."""
     data = {
         name: {"sha256": rows.digest(), "rows": len(rows), "sources": list(rows.sources)}
         for name, rows in inputs.items()
@@ -224,8 +230,8 @@ def keep_provenance(
         changed = [name for name in data if before.get(name, {}).get("sha256") != data[name]["sha256"]]
         if changed:
             raise ConfigError(
-                f"{run.environment}: the rows of {', '.join(changed)} are not those that this run began with, so it "
-                f"cannot be resumed; try the old files, or another --run"
+                f"{run.environment}: the rows of {', '.join(changed)} have changed since this run began, so it cannot "
+                f"be resumed; try the old files, or another --run"
             )
     else:
         run.write_environment({**metadata, "data": data})
@@ -233,7 +239,7 @@ def keep_provenance(
 
 @dataclass(slots=True)
 class _SaveClock:
-    """Says when `train.save_every` has passed since the last save."""
+    """Tells when the next checkpoint is due by `train.save_every`."""
 
     every: int | str
     num_steps: int = 0

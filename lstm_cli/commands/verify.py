@@ -1,4 +1,4 @@
-"""`lstmcls verify`: whether a run's files are whole and its model answers as it did."""
+"""`lstmcls verify`: check that a run's files are intact and that its model still gives the same predictions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SAMPLE_ROWS = 48
 
 
 def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bool) -> None:
-    """Check a run's files and its best model's answers.
+    """Check a run's files and the predictions of its best model.
 
-    Raises LstmclsError where a check fails, CheckpointError where there is no model to check.
+    Raises LstmclsError if a check fails, CheckpointError if there is no model to check.
     """
     config = load_config(source, overrides)
     run = RunFolder.open(Path(config.run.dir))
@@ -39,17 +39,17 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     task, model = best.load(runtime.device)
     samples = [_sample(run, config, split) for split in ("test", "dev")]
     own = next((sample.rows for sample in samples if sample.rows), ())
-    made_up = _made_up(task)
-    rows = [*made_up[:1], *own] if own else made_up  # the first one is the shortest there is
-    found = [_whole(best), _whole_last(run, runtime)]
+    synthetic = _synthetic_rows(task)
+    rows = [*synthetic[:1], *own] if own else synthetic  # the first one is as short as a row can be
+    found = [_check_files(best), _check_last(run, runtime)]
     if rows:
         found += checks(task, model, rows, runtime)
     found += [
-        _stored(run, best, sample, task, lambda rows: predicted(task, model, rows, runtime))
+        _check_stored(run, best, sample, task, lambda rows: predicted(task, model, rows, runtime))
         for sample in samples
     ]
-    which = "" if own else "; no rows of the run's own can be read, so the rows are made up"
-    screen.say(f"{run.path}: {best.name}, on {runtime.why}{which}")
+    note = "" if own else "; the run's own rows cannot be read, so synthetic rows are used"
+    screen.say(f"{run.path}: {best.name}, on {runtime.why}{note}")
     _report(found, run, best, screen, as_json=as_json)
 
 
@@ -85,17 +85,20 @@ def _report(
         raise LstmclsError("\n".join(f"FAILED: {check.name}: {check.note}" for check in failed))
 
 
-def _whole(saved: Checkpoint, name: str = "best") -> Check:
-    """Whether every file has the SHA-256 that it was saved with: they are read only if so."""
+def _check_files(saved: Checkpoint, name: str = "best") -> Check:
+    """The check of a checkpoint's files. It can only be loaded if each file has its saved SHA-256."""
     compared = f"{len(saved.files)} files with their SHA-256"
     if saved.passed_over:
         return Check(
-            f"files of {name}", compared, "FAILED", note=f"{saved.passed_over}; used is {saved.folder}"
+            f"files of {name}",
+            compared,
+            "FAILED",
+            note=f"{saved.passed_over}; {saved.folder} is used instead",
         )
     return Check(f"files of {name}", compared, "ok")
 
 
-def _whole_last(run: RunFolder, runtime: Runtime) -> Check:
+def _check_last(run: RunFolder, runtime: Runtime) -> Check:
     if not exists(run.last):
         return Check("files of last", "", "skipped", note="none was saved")
     try:
@@ -103,12 +106,12 @@ def _whole_last(run: RunFolder, runtime: Runtime) -> Check:
         last.load(runtime.device)
     except CheckpointError as fault:
         return Check("files of last", "", "FAILED", note=str(fault))
-    return _whole(last, "last")
+    return _check_files(last, "last")
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Some rows of a split, spread over it, or why there are none."""
+    """Rows taken at regular intervals from a split, or the reason why there are none."""
 
     split: str
     why_not: str | None = None
@@ -122,7 +125,7 @@ def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
     try:
         rows = _rows(run, config, split)
         if rows is None:
-            return _Sample(split, "the config names none")
+            return _Sample(split, "the config has no such rows")
         indices = dict.fromkeys(np.linspace(0, len(rows) - 1, _SAMPLE_ROWS).astype(int).tolist())
         chosen = [row for i, row in enumerate(rows) if i in indices]
         return _Sample(split, None, rows.digest(), len(rows), list(indices), chosen)
@@ -132,7 +135,9 @@ def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
 
 def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     data = config.data
-    if (test := data.sources().get("test")) is not None:  # dev does not need it, nor it the others
+    if (
+        test := data.sources().get("test")
+    ) is not None:  # dev does not need test, and test does not need the others
         if split == "test":
             return open_rows(test, data, "test", labelled=True, content=config.task.content)
         data = data.model_copy(update={"test": None})
@@ -140,46 +145,46 @@ def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     return splits.test if split == "test" else splits.dev
 
 
-def _made_up(task: Task) -> list[Row[Any]]:
+def _synthetic_rows(task: Task) -> list[Row[Any]]:
     ability = verifiable(task)
-    return ability.made_up(np.random.default_rng(0)) if ability else []
+    return ability.synthetic_rows(np.random.default_rng(0)) if ability else []
 
 
-def _stored(
+def _check_stored(
     run: RunFolder,
     best: Checkpoint,
     sample: _Sample,
     task: Task,
     predict: Callable[[Sequence[Row[Any]]], Outputs],
 ) -> Check:
-    """Whether the rows of an evaluation are answered as they were then."""
+    """The check that the rows of an evaluation still get the stored predictions."""
     name, folder = f"stored answers of {sample.split}", run.evaluation(sample.split)
     if not (folder / "predictions.jsonl").exists():
-        return Check(name, "", "skipped", note="it was never scored")
+        return Check(name, "", "skipped", note="this split was never scored")
     if sample.why_not:
         return Check(name, "", "skipped", note=sample.why_not)
     ability = verifiable(task)
     if ability is None:
-        return Check(name, "", "skipped", note="this kind of task does not read them back")
+        return Check(name, "", "skipped", note="this kind of task cannot read its stored predictions")
     known = run.read_environment().get("data", {}).get(sample.split, {}).get("sha256")
     if known != sample.digest:
-        return Check(name, "", "skipped", note="its rows are not those that the run began with")
+        return Check(name, "", "skipped", note="its rows have changed since the run began")
     try:
         scored = str(json.loads((folder / "metrics.json").read_bytes())["checkpoint"])
         if _without_digest(scored) != _without_digest(best.name):
-            return Check(name, "", "skipped", note=f"they are those of another checkpoint ({scored})")
+            return Check(name, "", "skipped", note=f"the predictions are from another checkpoint ({scored})")
         with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
             lines = list(file)
         if len(lines) != sample.num_rows:
-            raise ValueError(f"{len(lines)} lines, not one for each of {sample.num_rows} rows")
+            raise ValueError(f"{len(lines)} lines for {sample.num_rows} rows")
         stored = ability.stored_outputs([json.loads(lines[i]) for i in sample.indices])
         given = predict(sample.rows)
         check = compare(name, f"{len(stored)} of {sample.num_rows:,} rows", [stored], [given])
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as fault:
-        return Check(name, "", "FAILED", note=f"{folder}: not what an evaluation leaves ({fault})")
+        return Check(name, "", "FAILED", note=f"{folder}: its files are not those of an evaluation ({fault})")
     if check.result == "ok" and scored != best.name:
         return dataclasses.replace(
-            check, result="FAILED", note=f"scored was {scored}, the model is {best.name}"
+            check, result="FAILED", note=f"the scored model was {scored}, this one is {best.name}"
         )
     return check
 

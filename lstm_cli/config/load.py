@@ -1,6 +1,7 @@
-"""YAML and --set to one checked, frozen RunConfig, or to one ConfigError that lists every fault.
+"""Load a config: YAML and --set become one checked, frozen RunConfig, or one ConfigError that lists every fault.
 
-Each room owns its own section; only this file knows the sum. A fault reads `file:line: dotted.path: what, got, try`.
+Every package defines its own section of the config; only this file combines them. A fault has the form
+`file:line: dotted.path: what, got, try`.
 """
 
 from __future__ import annotations
@@ -32,27 +33,31 @@ class RunSection(RuntimeConfig):
     """The `run:` section."""
 
     dir: str = Field(
-        "runs/unnamed", min_length=1, description="the run's folder; left out: runs/NAME-OF-THIS-FILE"
+        "runs/unnamed", min_length=1, description="folder of the run; if not given: runs/NAME-OF-THIS-FILE"
     )
-    seed: int = Field(0, ge=0, description="decides the weights, the order of rows, dropout and the dev rows")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="seed of the initial weights, the order of the rows, dropout and the choice of the dev rows",
+    )
     tensorboard: bool = Field(
         False, description="write curves for TensorBoard (pip install 'lstmcls[tensorboard]')"
     )
 
 
 class RunConfig(Config):
-    """Everything that decides a run."""
+    """The config of a run, with all its sections."""
 
-    data: DataConfig = Field(description="the labelled text")
-    task: TaskConfig = Field(description="what is learned, and the model")
-    train: TrainConfig = Field(TrainConfig(), description="how it is trained")
+    data: DataConfig = Field(description="the rows: which files, and how to read them")
+    task: TaskConfig = Field(description="the kind of task and its model")
+    train: TrainConfig = Field(TrainConfig(), description="how the model is trained")
     pretrain: PretrainConfig = Field(
-        PretrainConfig(), description="how `lstmcls pretrain` differs from train"
+        PretrainConfig(), description="settings of `lstmcls pretrain` that replace those of train"
     )
-    run: RunSection = Field(RunSection(), description="where it lives and runs")
+    run: RunSection = Field(RunSection(), description="folder, seed and device of the run")
 
     def to_yaml(self) -> str:
-        """The resolved config: every key with the value that holds."""
+        """The resolved config: every key with its value."""
         text: str = yaml.safe_dump(
             self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
         )
@@ -86,7 +91,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _complete(raw: dict[str, Any]) -> type[TaskConfig] | None:
-    """Put in the defaults that depend on the kind of task. Returns that kind's config, or None if unknown."""
+    """Add the defaults that depend on the kind of task. Returns the config class of that kind, or None if unknown."""
     section = raw.setdefault("task", {})
     if not isinstance(section, dict):
         return None
@@ -99,14 +104,16 @@ def _complete(raw: dict[str, Any]) -> type[TaskConfig] | None:
 
 
 def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
-    """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the sum.
+    """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the result.
 
-    Raises ConfigError with every fault found.
+    Raises ConfigError with all faults.
     """
     text, name, default_dir, fixed_dir = _read(source)
     raw, lines = parse(text, name)
     faults: list[str] = []
-    origins: dict[KeyPath, tuple[str, str]] = {}  # where each override came from, and its value as typed
+    origins: dict[
+        KeyPath, tuple[str, str]
+    ] = {}  # the --set argument of each override, and its value as typed
     for override in overrides:
         _apply(raw, override, origins, faults)
     section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
@@ -124,11 +131,11 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
 
 
 def _read(source: str) -> tuple[str, str, str, str | None]:
-    """(text, name for messages, the run's folder where none is named, the run's folder where CONFIG is one)"""
+    """(text, name for messages, default of run.dir, run.dir if `source` is a run's folder, else None)"""
     if source == "-":
         text = sys.stdin.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
-            raise ConfigError(f"stdin: more than {_MAX_BYTES} bytes are no config")
+            raise ConfigError(f"stdin: too large for a config (at most {_MAX_BYTES} bytes)")
         return text, "stdin", "runs/stdin", None
     path = Path(source)
     fixed = None
@@ -136,11 +143,13 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
         path, fixed = path / "config.yaml", source
         if not path.is_file():
             raise ConfigError(
-                f"{source}: a folder without config.yaml, so no run; give a YAML file or a run's folder"
+                f"{source}: a folder without config.yaml, so not a run's folder; give a YAML file or a run's folder"
             )
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{source}: {path.stat().st_size} bytes is no config (at most {_MAX_BYTES})")
+            raise ConfigError(
+                f"{source}: {path.stat().st_size} bytes is too large for a config (at most {_MAX_BYTES})"
+            )
         return path.read_text(encoding="utf-8"), str(path), f"runs/{path.stem}", fixed
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path()
@@ -155,14 +164,14 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
 def _apply(
     raw: dict[str, Any], override: str, origins: dict[KeyPath, tuple[str, str]], faults: list[str]
 ) -> None:
-    """Put one `a.b=value` into `raw`."""
+    """Apply one override `a.b=value` to `raw`."""
     dotted, equals, typed = override.partition("=")
     path = tuple(dotted.strip().split("."))
     if not equals or not all(path):
-        faults.append(f"--set {override}: must read key=value, such as --set train.epochs=5")
+        faults.append(f"--set {override}: must have the form key=value, such as --set train.epochs=5")
         return
     if len(path) > MAX_LEVELS:
-        faults.append(f"--set {dotted:.60}…: {len(path)} levels, and no key lies so deep")
+        faults.append(f"--set {dotted:.60}…: {len(path)} levels, more than any key has")
         return
     try:
         value = values(typed)[1]
@@ -175,7 +184,7 @@ def _apply(
         section = section[part]
     section[path[-1]] = value
     for below in [old for old in origins if old[: len(path)] == path]:
-        del origins[below]  # what an earlier override put there is gone
+        del origins[below]  # this override replaces earlier ones
     origins[path] = (f"--set {override}", typed)
 
 
@@ -187,19 +196,19 @@ def _validate(
     faults: list[str],
     metrics: Sequence[str] | None,
 ) -> RunConfig | None:
-    """The checked config; what is wrong goes into `faults`, in the order of the file."""
+    """The checked config, or None; every fault is added to `faults`, in the order of the file."""
     try:
         config = run_config().model_validate(raw, context={"metrics": metrics})
     except ValidationError as error:
         details = error.errors(include_url=False)
         retyped = False
-        for detail in details:  # `--set run.dir=2024` means the text, whatever YAML makes of it
+        for detail in details:  # `--set run.dir=2024` means the text, although YAML reads a number
             path = key_path(detail["loc"], raw)
             if (
                 detail["type"] == "string_type"
                 and path in origins
                 and not isinstance(_at(raw, path[:-1]), list)
-                and not isinstance(_at(raw, path), dict)  # a later override put a section there
+                and not isinstance(_at(raw, path), dict)  # a later override made it a section
             ):
                 _at(raw, path[:-1])[path[-1]] = origins[path][1]
                 retyped = True
@@ -207,12 +216,12 @@ def _validate(
             return _validate(
                 raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults, metrics
             )
-        found = describe(run_config(), details, raw)
+        faulty = describe(run_config(), details, raw)
     else:
-        found = [(path, message) for path, message in conflicts(config)]
-        if not found:
+        faulty = [(path, message) for path, message in conflicts(config)]
+        if not faulty:
             return config
-    placed = sorted((_line(path, lines, origins), path, message) for path, message in found)
+    placed = sorted((_line(path, lines, origins), path, message) for path, message in faulty)
     for line, path, message in placed:
         where = next((o for p, (o, _) in origins.items() if path[: len(p)] == p), None)
         where = where or (f"{name}:{line}" if line else name)
@@ -231,14 +240,14 @@ def _at(raw: Any, path: KeyPath) -> Any:
 
 
 def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, tuple[str, str]]) -> int:
-    """The line of the key, or of the nearest section above it; 0 where it was typed on the command line."""
+    """The line of the key, or of the nearest section above it; 0 if it comes from the command line."""
     if any(path[: len(origin)] == origin for origin in origins):
         return 0
     return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
 
 
 def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
-    """Keys that are each right and together cannot be meant."""
+    """(path of the key, message) for each key that contradicts another one."""
     for path, message in config.task.conflicts():
         yield ("task", *path), message
     if config.task.init_from is None:
@@ -246,8 +255,8 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
             if (value := getattr(config.train, key)) != neutral:
                 yield (
                     ("train", key),
-                    f"works on what task.encoder.init_from gave and there is none, got {value}; try {neutral}, or name "
-                    f"a run of lstmcls pretrain",
+                    f"applies to pretrained weights, but task.encoder.init_from is not set, got {value}; "
+                    f"try {neutral}, or set task.encoder.init_from to a run of lstmcls pretrain",
                 )
     if config.run.precision == "fp16" and config.run.device == "cpu":
         yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
@@ -255,7 +264,7 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A leaf of the config: its path, what it means and its value."""
+    """A key of the config that is not a section: its path, description and value."""
 
     path: KeyPath
     description: str
@@ -263,7 +272,7 @@ class Key:
 
 
 def keys(config: Config, above: KeyPath = ()) -> Iterator[Key]:
-    """Every leaf of a config in the order of the file."""
+    """All keys of a config that are not sections, in the order of the file."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if isinstance(value, Config):

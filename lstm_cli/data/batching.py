@@ -1,6 +1,6 @@
-"""Which rows make up which batch: rows of near-equal length together, in an order that (seed, epoch) alone decide.
+"""Batches of rows of similar length, in an order that depends on (seed, epoch) alone.
 
-How far an epoch has come is one integer, so nothing about the order has to be saved or restored.
+The position in an epoch is therefore one integer, and the order need not be saved to resume.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lstm_cli.data.store import Store
 _BATCHES_PER_POOL = 400
 """Rows are shuffled, then sorted by length inside pools of this many batches: on 25,000 film reviews of up to 400
 tokens the padding is 0.2 % of all positions, on 6,920 sentences 0.8 % (with pools of 100 batches 0.8 and 1.8 %, and the
-same dev scores over three seeds). What meets in a batch still changes every epoch. T is not rounded up to make fewer
-shapes: a new shape costs a tenth of a step once, no time after, and memory as long as oneDNN keeps it (`cli.main`)."""
+same dev scores over three seeds). The rows of a batch still change every epoch. T is not rounded up to get fewer
+shapes: a new shape costs a tenth of a step once, and memory while oneDNN caches it (`cli.main`)."""
 
 
 def epoch_batches(lengths: Int64, batch_size: int, batch_tokens: int, seed: int, epoch: int) -> list[Int64]:
-    """Every row once: arrays of row numbers, each ≤ `batch_size` rows and ≤ `batch_tokens` padded positions.
+    """The batches of an epoch as arrays of row indices, with every row once.
 
-    A row longer than `batch_tokens` is a batch of its own.
+    A batch has at most `batch_size` rows and `batch_tokens` padded positions. A longer row is a batch of its own.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
@@ -40,7 +40,7 @@ def epoch_batches(lengths: Int64, batch_size: int, batch_tokens: int, seed: int,
 
 
 def length_batches(lengths: Int64, batch_size: int, batch_tokens: int) -> list[Int64]:
-    """Every row once, longest batches first: for scoring, where the order is free and memory should peak early."""
+    """Batches for scoring as arrays of row indices, the longest rows first, so that memory peaks early."""
     return _cut(np.arange(len(lengths)), lengths, batch_size, batch_tokens)[::-1]
 
 
@@ -58,7 +58,7 @@ def _cut(rows: Int64, lengths: Int64, batch_size: int, batch_tokens: int) -> lis
 
 
 def collate(store: Store, rows: Int64) -> Batch:
-    """These rows of the store as one padded batch: T is the length of the longest of them."""
+    """The rows with these indices as one padded batch; T is the length of the longest one."""
     inputs, lengths = _padded(store.inputs, rows, PAD_ID)
     targets, target_lengths = _targets(store, rows)
     return Batch(
@@ -71,7 +71,7 @@ def collate(store: Store, rows: Int64) -> Batch:
 
 
 def _targets(store: Store, rows: Int64) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """(B, …), None for targets a row; (B, T) or (B, S) and their lengths (B,) for ragged ones."""
+    """Targets and their lengths: (B, …) and None for one target per row; (B, T) or (B, S) and (B,) for ragged ones."""
     match store.targets:
         case None:
             return None, None
@@ -83,7 +83,7 @@ def _targets(store: Store, rows: Int64) -> tuple[torch.Tensor | None, torch.Tens
 
 
 def _padded(ragged: Ragged, rows: Int64, fill: int) -> tuple[AnyArray, Int64]:
-    """(B, T) or (B, T, F) with `fill` after each row's end, and the rows' lengths (B,)."""
+    """The rows with these indices, padded with `fill`: (B, T) or (B, T, F), and their lengths (B,)."""
     starts = ragged.offsets[rows]
     lengths = ragged.offsets[rows + 1] - starts
     steps = np.arange(int(lengths.max()))
@@ -95,15 +95,15 @@ def _padded(ragged: Ragged, rows: Int64, fill: int) -> tuple[AnyArray, Int64]:
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """A store keeps integers in 32 bits, torch takes them in 64; floats stay as they are."""
+    """The type for torch: int64 for the integers of a store, which have 32 bits; floats keep theirs."""
     return np.dtype(np.int64) if dtype.kind == "i" else dtype
 
 
 def batches_from(store: Store, device: torch.device) -> Callable[[Int64], Batch]:
-    """A function from row numbers of the store to a batch on `device`.
+    """A function from row indices of the store to a batch on `device`.
 
-    For a GPU with room for them the inputs go over once; a batch is then cut out there, and only its rows' places
-    travel. The host never waits.
+    If the GPU has enough memory, all inputs are copied to it once; then only the positions of a batch's rows are sent.
+    The host never waits for the device.
     """
     if device.type == "cpu":
         return partial(collate, store)
@@ -114,7 +114,7 @@ def batches_from(store: Store, device: torch.device) -> Callable[[Int64], Batch]
 
 
 def collate_on_device(store: Store, values: torch.Tensor, rows: Int64) -> Batch:
-    """`collate`, from the store's inputs (sum T,) or (sum T, F) on a device, in its memory."""
+    """`collate` on a device that already holds the store's inputs, `values` (sum T,) or (sum T, F)."""
     starts = store.inputs.offsets[rows]
     lengths = torch.from_numpy(store.inputs.offsets[rows + 1] - starts)
     start, length = _sent(torch.stack((torch.from_numpy(starts), lengths)), values.device)
@@ -136,5 +136,5 @@ def collate_on_device(store: Store, values: torch.Tensor, rows: Int64) -> Batch:
 
 
 def _sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On `device`, without the host waiting for it."""
+    """The tensor on `device`. The host does not wait for the copy."""
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

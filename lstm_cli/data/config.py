@@ -24,24 +24,24 @@ class DataConfig(Config):
     )
     dev: str | list[str] | float = Field(
         default=0.1,
-        description="rows by which the best epoch is chosen: the same kinds of source, or a fraction cut from train "
-        "(stratified by label, seeded; all copies of a text go to the same side)",
+        description="rows that choose the best epoch: sources as for train, or a fraction cut from train (stratified "
+        "by label, seeded; all copies of a text go to the same side)",
     )
     test: str | list[str] | float | None = Field(
         default=None,
-        description="rows for the final score: the same kinds of source, a fraction cut from train before dev is, "
-        "or fold:3/10, the third of ten folds of train, whatever the seed; null: none",
+        description="rows for the final score: sources as for train, a fraction cut from train before dev, or "
+        "fold:3/10, the third of ten folds of train, which do not depend on the seed; null: none",
     )
     unlabelled: str | list[str] | None = Field(
         default=None,
-        description="more text of the same kind, without labels, to pretrain on: the same kinds of source, or "
+        description="more text of the same kind, without labels, to pretrain on: sources as for train, or "
         "text files with one document a line; null: only the training rows",
     )
     text_column: str | list[str] = Field(
         default="text", description="column that holds the text; a list of columns is joined to one text"
     )
     label_column: str = Field(default="label", description="column that holds the label")
-    join: str = Field(default=" ", description="what is put between the texts of several text columns")
+    join: str = Field(default=" ", description="separator between the texts of several text columns")
     format: Format = Field(
         default="auto",
         description="csv, tsv, jsonl, parquet, text (one document a line, no labels), folder (one sub-folder "

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and are still there after a power cut."""
+"""Atomic writing: a file appears complete or not at all, and survives a power cut."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from lstm_cli.errors import StorageError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` whole: a reader sees the old content or the new. Raises StorageError where that fails."""
-    with whole(path) as file:
+    """Replace `path` atomically: a reader sees the old content or the new. Raises StorageError if that fails."""
+    with atomic_writer(path) as file:
         file.write(content)
 
 
 @contextmanager
-def whole(path: Path, encoding: str | None = None, errors: str | None = None) -> Iterator[IO[Any]]:
-    """A stream of bytes, or of text in `encoding`, that replaces `path` at the end of the block.
+def atomic_writer(path: Path, encoding: str | None = None, errors: str | None = None) -> Iterator[IO[Any]]:
+    """A stream of bytes, or of text if `encoding` is given, that replaces `path` at the end of the block.
 
-    Raises StorageError where that fails; `path` is then as it was.
+    Raises StorageError if that fails; `path` then keeps its old content.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     text: dict[str, Any] = {"encoding": encoding, "errors": errors, "newline": ""} if encoding else {}
     try:
-        with naming(path):
+        with storage_errors(path):
             with temporary.open("w" if encoding else "wb", **text) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)  # closed before: Windows renames no open file
+            temporary.replace(path)  # the stream is closed: Windows does not rename an open file
             sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
@@ -40,15 +40,15 @@ def whole(path: Path, encoding: str | None = None, errors: str | None = None) ->
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to `path`. Raises StorageError where it cannot be written."""
-    with naming(path), path.open("a", encoding="utf-8", newline="") as file:
+    """Append a line to `path` and flush it to disk. Raises StorageError if it cannot be written."""
+    with storage_errors(path), path.open("a", encoding="utf-8", newline="") as file:
         file.write(f"{line}\n")
         file.flush()
         os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` as durable as the files, where the system opens folders: Windows does not."""
+    """Flush the names in `folder` to disk. Windows cannot open a folder, so there it does nothing."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -59,12 +59,12 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Turn the faults of writing, which may not know their file (a full disk, say), into one that does."""
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing, which may not name its file (as for a full disk), into a StorageError that does."""
     try:
         yield
     except OSError as fault:
         raise StorageError(
-            f"{path}: cannot be written: {fault.strerror or fault}; what was saved before is whole. "
-            f"Is the disk full, or the folder not yours?"
+            f"{path}: cannot be written: {fault.strerror or fault}; what was saved before is intact. "
+            f"Is the disk full, or the folder write-protected?"
         ) from None

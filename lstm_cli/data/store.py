@@ -1,6 +1,6 @@
-"""Encoded rows as flat arrays, memory-mapped from a cache that is keyed by all that decides them.
+"""Encoded rows as flat arrays, memory-mapped from a cache on disk. The key of the cache is a hash of its inputs.
 
-A store of token ids costs four bytes a token on disk and almost nothing in memory, however many rows it has.
+A store of token ids takes four bytes per token on disk and almost no memory, for any number of rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from lstm_cli.arrays import AnyArray, Int64, Mask, Ragged
 from lstm_cli.batch import UNK_ID
-from lstm_cli.data.durable import naming
+from lstm_cli.data.durable import storage_errors
 
 _LAYOUT = "arrays.json"
 _TYPES = {name: np.dtype(name) for name in ("int32", "int64", "float32", "float64", "bool")}
@@ -30,9 +30,9 @@ _TYPES = {name: np.dtype(name) for name in ("int32", "int64", "float32", "float6
 class Store:
     """N encoded rows.
 
-    `inputs` are token ids (sum T,) int32 or dense features (sum T, F) float32, at least one step a row. `truncated`
-    (N,) says which rows were cut. `targets` are one a row (N, …), or ragged: one a step, or of a length of their
-    own; None where they are not known. `extras` are further values a row by name, (N, …).
+    `inputs` are token ids (sum T,) int32 or dense features (sum T, F) float32, with at least one step per row.
+    `truncated` (N,) marks the rows that were cut. `targets` are one per row (N, …), or ragged: one per step, or of
+    their own length. They are None if they are unknown. `extras` are further named values of each row, (N, …).
     """
 
     inputs: Ragged
@@ -45,16 +45,17 @@ class Store:
 
     @property
     def lengths(self) -> Int64:
-        """(N,) steps of each row."""
+        """(N,) number of steps of each row."""
         return self.inputs.lengths
 
     @property
     def num_steps(self) -> int:
-        """Steps of all rows together."""
+        """Total number of steps of all rows."""
         return len(self.inputs.values)
 
     @property
     def median_length(self) -> int:
+        """Median number of steps of a row."""
         return int(np.median(self.lengths))
 
     @property
@@ -65,13 +66,13 @@ class Store:
 
     @property
     def known_targets(self) -> AnyArray | Ragged:
-        """The targets. Raises ValueError where they are not known."""
+        """The targets. Raises ValueError if they are unknown."""
         if self.targets is None:
-            raise ValueError("these rows have no targets: they are rows to predict")
+            raise ValueError("these rows have no targets: they are for prediction")
         return self.targets
 
     def select(self, rows: Int64) -> Store:
-        """These rows, by their numbers, in this order, in memory."""
+        """The rows with these indices, in this order, in memory."""
         match self.targets:
             case None:
                 targets: AnyArray | Ragged | None = None
@@ -84,41 +85,41 @@ class Store:
 
 
 def cache_folder() -> Path:
-    """Where stores are cached: `$XDG_CACHE_HOME/lstmcls`, by default `~/.cache/lstmcls`. Safe to delete."""
+    """The folder of the cache: `$XDG_CACHE_HOME/lstmcls`, by default `~/.cache/lstmcls`. It is safe to delete."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lstmcls"
 
 
 def cache_key(inputs: Any) -> str:
-    """A name for a result that `inputs`, which JSON can hold, decide."""
+    """The cache key of a result: a hash of the `inputs` that decide it, given as JSON values."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def cached(key: str, chunks: Iterable[Store]) -> Store:
-    """The store of this key: all `chunks` in a row, written the first time and memory-mapped from then on."""
+    """The store with this key: the first time all `chunks` are written, later it is only memory-mapped."""
     folder = cache_folder() / key
     if (store := _open(folder)) is not None:
         return store
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{key[:16]}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{key[:16]}-", dir=folder.parent))
     try:
-        with naming(unfinished):
-            _write(unfinished, chunks)
-        shutil.rmtree(folder, ignore_errors=True)  # one that _open found damaged
+        with storage_errors(temporary):
+            _write(temporary, chunks)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         try:
-            unfinished.rename(folder)
+            temporary.rename(folder)
         except OSError:
-            if _open(folder) is None:  # not merely another process that was quicker
+            if _open(folder) is None:  # otherwise another process was faster
                 raise
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     store = _open(folder)
     assert store is not None
     return store
 
 
 def cached_bytes(key: str, compute: Callable[[], bytes]) -> bytes:
-    """What `compute` returned for this key the first time, in this process or another."""
+    """The bytes with this key: `compute` is called only the first time, in this process or another."""
     path = cache_folder() / f"{key}.bytes"
     try:
         content = path.read_bytes()
@@ -128,13 +129,13 @@ def cached_bytes(key: str, compute: Callable[[], bytes]) -> bytes:
         pass  # not computed yet
     computed = compute()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = path.with_name(f".{key[:16]}-{os.getpid()}")  # several trainings may start at once
+    temporary = path.with_name(f".{key[:16]}-{os.getpid()}")  # several processes may compute it at once
     try:
-        with naming(path):
-            unfinished.write_bytes(hashlib.sha256(computed).digest() + computed)
-            unfinished.replace(path)
+        with storage_errors(path):
+            temporary.write_bytes(hashlib.sha256(computed).digest() + computed)
+            temporary.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return computed
 
 
@@ -156,7 +157,7 @@ def _arrays(store: Store) -> dict[str, AnyArray]:
 
 
 def _write(folder: Path, chunks: Iterable[Store]) -> None:
-    """A file of bytes for each array, and last the layout: type, shape of an entry and bytes of each."""
+    """Write a file for each array, and last the layout: the type, entry shape and number of bytes of each array."""
     layout: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         files: dict[str, Any] = {}
@@ -168,12 +169,12 @@ def _write(folder: Path, chunks: Iterable[Store]) -> None:
                 if name not in files:
                     files[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
                     layout[name] = {"type": array.dtype.name, "entry": list(array.shape[1:])}
-                if name.endswith(".offsets"):  # they go on where those of the chunk before ended
+                if name.endswith(".offsets"):  # they continue those of the previous chunk
                     begin = num_steps.get(name)
                     array = array if begin is None else array[1:] + begin
                     num_steps[name] = int(array[-1]) if len(array) else num_steps[name]
                 files[name].write(np.ascontiguousarray(array).tobytes())
-        for file in files.values():  # a power cut must not leave the right size and zeros
+        for file in files.values():  # so that a power cut cannot leave a file of the right size full of zeros
             file.flush()
             os.fsync(file.fileno())
     for name, described in layout.items():
@@ -182,7 +183,7 @@ def _write(folder: Path, chunks: Iterable[Store]) -> None:
 
 
 def _open(folder: Path) -> Store | None:
-    """The store in `folder`, or None where there is none or it is not whole."""
+    """The store in `folder`, or None if there is none or it is incomplete."""
     try:
         layout = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
         arrays = {name: _mapped(folder / f"{name}.bin", described) for name, described in layout.items()}
@@ -203,7 +204,7 @@ def _open(folder: Path) -> Store | None:
 
 
 def _mapped(path: Path, described: Mapping[str, Any]) -> AnyArray:
-    """The array of a file. Raises ValueError where the file has another size than was written."""
+    """The memory-mapped array of a file. Raises ValueError if the file does not have the recorded size."""
     if path.stat().st_size != described["bytes"]:
         raise ValueError(f"{path}: cut short")
     dtype = _TYPES[described["type"]]

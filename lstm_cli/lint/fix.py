@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from lstm_cli.arrays import Mask
-from lstm_cli.data.durable import whole
+from lstm_cli.data.durable import atomic_writer
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, open_rows
 from lstm_cli.data.text import Text
@@ -105,7 +105,10 @@ def fix(config: DataConfig, out: Path, content: type[Content]) -> Fixed:
     plan = _plan(config)
     changes: Counter[str] = Counter()
     try:
-        with whole(out, config.encoding) as kept, whole(log_path(out), "utf-8", "backslashreplace") as log:
+        with (
+            atomic_writer(out, config.encoding) as kept,
+            atomic_writer(log_path(out), "utf-8", "backslashreplace") as log,
+        ):
             write = _writer(kept, out, config, plan.columns)
             for row, fate in zip(_train(config), plan.fates, strict=True):
                 record, changed = _record(row, config, plan)

@@ -1,4 +1,4 @@
-"""Counts in, frozen results out. NumPy alone computes; the tests hold every number to scikit-learn's within 1e-12."""
+"""Classification metrics in NumPy. The tests compare every number with scikit-learn, within 1e-12."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ METRICS = (
     LOG_LOSS,
     Metric("ece", "ECE", higher_is_better=False, format=".1%"),
 )
-"""Every metric that an epoch can be chosen by or a gate set on."""
+"""All metrics that `train.select_by` and `--fail-under` may name."""
 
 _ECE_BINS = 15
 _SIGNIFICANCE = 0.05
 _MOST_DRAWS = 5_000_000
-"""Counts of resampled cells that are held at once: 40 MB."""
+"""Maximum number of resampled counts in memory at a time: 40 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """One class against all others; a ratio without a denominator is 0."""
+    """The scores of one class against all others. A ratio with denominator 0 is 0."""
 
     precision: float
     recall: float
@@ -45,7 +45,7 @@ class ClassScores:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """All scores of N rows over C classes. `confusion` (C, C): true classes down, predicted classes across."""
+    """All scores of N rows over C classes. `confusion` (C, C) has true classes in rows, predicted ones in columns."""
 
     n: int
     accuracy: float
@@ -59,7 +59,7 @@ class Classification:
     confusion: Int64
 
     def scalars(self) -> dict[str, float]:
-        """Every single-number metric by name; `roc_auc` only where there is one."""
+        """Scores that are single numbers, by name. `roc_auc` is left out if it is undefined."""
         values = {name: getattr(self, name) for name in (metric.name for metric in METRICS)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -67,7 +67,7 @@ class Classification:
 def classification(targets: Int64, probs: Float64, label_names: Sequence[str]) -> Classification:
     """Score probabilities: (N,) class numbers, (N, C) rows that sum to 1, C names -> Classification.
 
-    A row's prediction is its most probable class, the first one where several are equal.
+    A row's prediction is its most probable class, the first one of several equals.
     """
     num_classes = len(label_names)
     confusion = confusion_counts(targets, probs.argmax(axis=1), num_classes)
@@ -78,7 +78,7 @@ def classification(targets: Int64, probs: Float64, label_names: Sequence[str]) -
         n=len(targets),
         accuracy=accuracy,
         macro_f1=float(f1.mean()),
-        micro_f1=accuracy,  # one label a row: every false positive is also a false negative
+        micro_f1=accuracy,  # with one label per row, every false positive is also a false negative
         weighted_f1=float((f1 * support).sum() / support.sum()),
         log_loss=_log_loss(targets, probs),
         ece=_ece(targets, probs),
@@ -92,19 +92,19 @@ def classification(targets: Int64, probs: Float64, label_names: Sequence[str]) -
 
 
 def confusion_counts(targets: Int64, predicted: Int64, num_classes: int) -> Int64:
-    """(N,), (N,) -> (C, C): rows are true classes, columns predicted ones."""
+    """The confusion matrix: (N,), (N,) -> (C, C), with true classes in rows, predicted ones in columns."""
     cells = np.bincount(targets * num_classes + predicted, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.int64)
 
 
 def accuracy_and_macro_f1(targets: Int64, predicted: Int64, num_classes: int) -> tuple[float, float]:
-    """The two scores that need no probabilities."""
+    """Accuracy and macro F1 of class numbers (N,), (N,)."""
     confusion = confusion_counts(targets, predicted, num_classes)
     return float(np.trace(confusion) / len(targets)), float(_precision_recall_f1(confusion)[2].mean())
 
 
 def _precision_recall_f1(confusion: Int64) -> tuple[Float64, Float64, Float64]:
-    """(…, C, C) -> three times (…, C)."""
+    """(…, C, C) -> precision, recall and F1, each (…, C)."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     predicted, actual = confusion.sum(axis=-2), confusion.sum(axis=-1)
     return (
@@ -115,20 +115,23 @@ def _precision_recall_f1(confusion: Int64) -> tuple[Float64, Float64, Float64]:
 
 
 def _log_loss(targets: Int64, probs: Float64) -> float:
-    """Mean −ln of the true class's probability, probabilities kept one machine epsilon away from 0 and 1."""
+    """Mean of −ln of the true class's probability; probabilities are clipped to [ε, 1 − ε], ε the machine epsilon."""
     eps = np.finfo(np.float64).eps
     return float(-np.log(np.clip(probs[np.arange(len(targets)), targets], eps, 1 - eps)).mean())
 
 
 def _ece(targets: Int64, probs: Float64) -> float:
     """Expected calibration error (Guo et al. 2017, eq. 3): |accuracy − confidence| of each bin of `reliability`,
-    weighted by its share of the rows."""
+    weighted by its fraction of the rows."""
     confidence, accuracy, count = reliability(targets, probs)
     return float((np.abs(accuracy - confidence) * count).sum() / len(targets))
 
 
 def reliability(targets: Int64, probs: Float64) -> tuple[Float64, Float64, Int64]:
-    """Mean confidence, accuracy and rows of each non-empty one of 15 equal bins of the top probability."""
+    """Mean confidence, accuracy and number of rows, (K,) each, of the K non-empty bins of the top probability.
+
+    There are 15 bins of equal width.
+    """
     confidence = probs.max(axis=1)
     right = probs.argmax(axis=1) == targets
     bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(int) - 1, 0, _ECE_BINS - 1)
@@ -142,13 +145,16 @@ def reliability(targets: Int64, probs: Float64) -> tuple[Float64, Float64, Int64
 
 
 def _roc_auc(positive: npt.NDArray[np.bool_], score: Float64) -> float | None:
-    """The share of (positive, negative) pairs that the score puts in order, ties counting half; None without both."""
+    """The fraction of (positive, negative) pairs that the score orders correctly, ties counting half.
+
+    None if there is no positive or no negative row.
+    """
     num_positive = int(positive.sum())
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
         return None
     _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(count) - (count - 1) / 2  # of equal scores: the mean of their ranks
+    ranks = np.cumsum(count) - (count - 1) / 2  # equal scores get the mean of their ranks
     rank_sum = float(ranks[inverse][positive].sum())
     return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
 
@@ -156,13 +162,12 @@ def _roc_auc(positive: npt.NDArray[np.bool_], score: Float64) -> float | None:
 def bootstrap_ci(
     targets: Int64, predicted: Int64, num_classes: int, seed: int = 0, samples: int = 1000
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals of accuracy and macro F1 under resampling of the rows (Efron 1979).
+    """95 % bootstrap percentile intervals of accuracy and macro F1 (Efron 1979).
 
-    Both depend on the confusion counts alone, so that a resample of N rows is one multinomial draw of its full
-    cells' counts.
+    Both depend on the confusion matrix alone, so a resample of N rows is one multinomial draw of its non-zero counts.
     """
     confusion = confusion_counts(targets, predicted, num_classes).ravel()
-    cells = np.flatnonzero(confusion)  # in the order of true classes: at most N of C²
+    cells = np.flatnonzero(confusion)  # the non-zero cells by true class: at most N of C²
     rng = np.random.default_rng(seed)
     step = max(1, _MOST_DRAWS // len(cells))
     scores = [
@@ -178,24 +183,23 @@ def bootstrap_ci(
 
 
 def _resampled_scores(draws: Int64, cells: Int64, num_classes: int) -> Float64:
-    """(S, K) counts of the confusion's K full cells -> (2, S): accuracy and macro F1 of each resample."""
+    """(S, K) counts of the K non-zero cells -> (2, S): accuracy and macro F1 of each resample."""
     actual, predicted = cells // num_classes, cells % num_classes
-    totals = np.zeros(
-        (len(draws), num_classes), np.int64
-    )  # of a class: its rows and its predictions together
+    totals = np.zeros((len(draws), num_classes), np.int64)  # of each class: its rows plus its predictions
     for classes in (actual, predicted):
         order = np.argsort(classes, kind="stable")
-        found, first = np.unique(classes[order], return_index=True)
-        totals[:, found] += np.add.reduceat(draws[:, order], first, axis=1)
+        present, first = np.unique(classes[order], return_index=True)
+        totals[:, present] += np.add.reduceat(draws[:, order], first, axis=1)
     right = actual == predicted
-    f1 = 2 * draws[:, right] / np.maximum(totals[:, actual[right]], 1)  # without a hit it is 0
+    f1 = 2 * draws[:, right] / np.maximum(totals[:, actual[right]], 1)  # 0 without a correct prediction
     return np.stack([draws[:, right].sum(axis=1) / draws[0].sum(), f1.sum(axis=1) / num_classes])
 
 
 def paired_verdict(targets: Int64, ours: Int64, theirs: Int64) -> tuple[str, float]:
-    """Which of two predictions of the same rows is right more often: ("beats" | "ties" | "loses to", p).
+    """Compare two predictions of the same rows, all (N,), by McNemar's exact test: ("beats" | "ties" | "loses to", p).
 
-    McNemar's exact test (1947): among the rows that only one got right, a fair coin decides which. p is two-sided.
+    The null hypothesis (McNemar 1947): in a row that only one of them predicts correctly, both are equally likely to be
+    that one. p is two-sided; the verdict is "ties" for p ≥ 0.05.
     """
     only_ours = int(((ours == targets) & (theirs != targets)).sum())
     only_theirs = int(((theirs == targets) & (ours != targets)).sum())
@@ -206,11 +210,11 @@ def paired_verdict(targets: Int64, ours: Int64, theirs: Int64) -> tuple[str, flo
 
 
 def _two_sided_binomial(smaller: int, n: int) -> float:
-    """P(a fair coin's n throws split at least as unevenly as smaller : n − smaller)."""
+    """The probability that n throws of a fair coin split at least as unevenly as smaller : n − smaller."""
     if 2 * smaller == n:
         return 1.0
     k = np.arange(smaller + 1)
-    # ln of n over k, built up term by term: ln C(n, k) = Σ ln(n − j) − ln(j + 1)
+    # the binomial coefficient, term by term: ln C(n, k) = Σ ln(n − j) − ln(j + 1)
     log_choose = np.concatenate([[0.0], np.cumsum(np.log(n - k[:-1]) - np.log(k[:-1] + 1))])
     largest = log_choose[-1]
     tail = largest - n * math.log(2) + math.log(float(np.exp(log_choose - largest).sum()))

@@ -1,4 +1,4 @@
-"""Scores by name: which way is better, and how a person reads them."""
+"""Metrics: their names, whether higher or lower is better, and how their scores are printed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`name` is the key in files and in `train.select_by`, `label` what a table calls it, `format` its format there.
+    """A metric: `name` is its key in files and in `train.select_by`; tables print its `label`, and scores in `format`.
 
-    `in_summary`: it is one of the scores that `--seeds` and `--folds` sum up.
+    The summaries of `--seeds` and `--folds` contain it if `in_summary` is set.
     """
 
     name: str
@@ -24,12 +24,13 @@ class Metric:
         return score > other if self.higher_is_better else score < other
 
     def show(self, score: float) -> str:
+        """The score as text."""
         return f"{score:{self.format}}"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedScores:
-    """Scores that are single numbers and nothing else, by the names of their metrics."""
+    """Scores that are all single numbers, by the names of their metrics."""
 
     values: Mapping[str, float]
 

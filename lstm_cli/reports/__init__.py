@@ -1,1 +1,1 @@
-"""What an evaluation leaves for people: pages and plots."""
+"""Reports of trainings and evaluations: metrics.json, report.md, plots and TensorBoard."""

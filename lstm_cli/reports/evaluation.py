@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: numbers for programs, a page for people, every mistake, and plots."""
+"""The files of an evaluation: metrics.json, report.md, predictions.jsonl, mistakes.jsonl and plots."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lstm_cli.tasks.report import Report, Table
 
 _MOST_MISTAKES = 10_000
 _ESCAPE = "backslashreplace"
-"""Half a surrogate pair, which JSON may spell and UTF-8 may not, is written as JSON spells it: \\ud800."""
+"""JSON can hold half a surrogate pair and UTF-8 cannot: it is written escaped, as in JSON: \\ud800."""
 
 
 def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[str, Any]:
     """Write metrics.json, report.md, predictions.jsonl, mistakes.jsonl, the task's files and plots/ into `folder`.
 
-    metrics.json is written last: where it is, the rest is there. Returns its content.
+    metrics.json is written last: if it exists, the other files do too. Returns its content.
     """
     report, compared = task.report(evaluation), comparisons(task, evaluation)
     metrics = _metrics(task, evaluation, report, compared)
@@ -45,7 +45,7 @@ def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[s
 def _metrics(
     task: Task, evaluation: Evaluation, report: Report, compared: Mapping[str, Comparison]
 ) -> dict[str, Any]:
-    """The content of metrics.json. The verdict is against the best baseline."""
+    """The content of metrics.json. The verdict compares the model with the best baseline."""
     notes = {baseline.name: baseline.note for baseline in evaluation.baselines}
     metrics: dict[str, Any] = {
         "split": evaluation.split,
@@ -63,7 +63,7 @@ def _metrics(
 
 
 def _best(task: Task, compared: Mapping[str, Comparison]) -> str | None:
-    """The best baseline by the task's first metric; of equals the first."""
+    """The name of the best baseline by the task's first metric; the first one of several equals."""
     metric = task.compared_by[0]
     best: str | None = None
     for name, one in compared.items():
@@ -73,7 +73,7 @@ def _best(task: Task, compared: Mapping[str, Comparison]) -> str | None:
 
 
 def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
-    """predictions.jsonl in row order and mistakes.jsonl, the most confident first. Returns the number of mistakes."""
+    """Write predictions.jsonl in row order and mistakes.jsonl, the most confident first. Returns how many mistakes."""
     predictions = folder / "predictions.jsonl"
     temporary = predictions.with_suffix(".tmp")
     num_mistakes = 0
@@ -110,7 +110,7 @@ def _page(
     compared: Mapping[str, Comparison],
     metrics: Mapping[str, Any],
 ) -> str:
-    """report.md, but for its last sentence."""
+    """The content of report.md without its last sentence."""
     scalars = evaluation.scores.scalars()
     labels = [metric.label for metric in task.compared_by]
     rows = [["this model", *(f"{scalars[metric.name]:.4f}" for metric in task.compared_by), ""]]

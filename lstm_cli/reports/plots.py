@@ -1,4 +1,4 @@
-"""Learning curves, confusion and reliability as PNG files, drawn without matplotlib's global state."""
+"""Learning curves, confusion matrices and reliability diagrams as PNG files, without matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lstm_cli.tasks.report import ConfusionPlot, Plot, ReliabilityPlot
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9772b", "#9a9a9a"
 _LONGEST_LABEL = 18
 _FONTS = (
-    "DejaVu Sans",  # matplotlib's own, always there
+    "DejaVu Sans",  # comes with matplotlib
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
     "WenQuanYi Zen Hei",
@@ -26,12 +26,12 @@ _FONTS = (
     "Noto Sans Devanagari",
     "Noto Sans Thai",
 )
-"""Tried in this order for every letter of a label."""
+"""The fonts for labels. The first one that has a letter draws it."""
 
 
 @contextmanager
 def _figure(path: Path, width: float, height: float, columns: int = 1) -> Iterator[Any]:
-    """Axes to draw on; the file is there, whole, when the block ends."""
+    """Axes to draw on; the complete file is written when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -60,7 +60,7 @@ def draw(plot: Plot, split: str, path: Path) -> None:
 
 
 def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, loss: str, path: Path) -> None:
-    """Train and dev loss, and the chosen dev metric, by epoch; the best epoch is marked. `loss` names the dev loss."""
+    """Draw train and dev loss and the dev `metric` by epoch, with the best epoch marked. `loss` names the dev loss."""
     epochs = [record["epoch"] for record in records]
     best = [record for record in records if record["best"]]
     with _figure(path, 9, 3.6, columns=2) as (left, right):
@@ -96,17 +96,17 @@ def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, loss: str
 
 
 def _drawable(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Fonts that are here, and the names as they can be drawn in them: shortened in the middle, and where no font
-    has a name's script, "class 3", counted from 0 in the order of confusion.csv."""
+    """The installed fonts, and the names as they are drawn. Long names are shortened in the middle. A name whose script
+    is in no font is drawn as "class 3", counted from 0 in the order of confusion.csv."""
     from matplotlib import font_manager
 
-    here = set(font_manager.get_font_names())
-    fonts = [font for font in _FONTS if font in here]
+    installed = set(font_manager.get_font_names())
+    fonts = [font for font in _FONTS if font in installed]
     paths = [font_manager.findfont(font_manager.FontProperties(family=[font])) for font in fonts]
     known = {code for path in paths for code in font_manager.get_font(path).get_charmap()}
     shown = []
     for i, name in enumerate(" ".join(name.split()) for name in names):
-        if len(name) > _LONGEST_LABEL:  # names of one family differ at their ends
+        if len(name) > _LONGEST_LABEL:  # similar names often differ at their ends
             half = _LONGEST_LABEL // 2
             name = f"{name[: half - 1]}…{name[-half:]}"
         shown.append(name if name and known.issuperset(map(ord, name)) else f"class {i}")
@@ -114,12 +114,12 @@ def _drawable(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _confusion(plot: ConfusionPlot, split: str, path: Path) -> None:
-    """The colour is the fraction of the true class, the numbers are rows."""
+    """Draw a confusion matrix: colours are fractions of the true class, numbers are rows."""
     counts, names = plot.counts, plot.names
     size = min(max(3.6, 1.6 + 0.55 * len(names)), 16)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     fonts, shown = _drawable(names)
-    style = {"fontfamily": fonts, "parse_math": False}  # a dollar sign in a label is no formula
+    style = {"fontfamily": fonts, "parse_math": False}  # a dollar sign in a label does not begin a formula
     with _figure(path, size + 0.8, size) as ax:
         ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         upright = max(map(len, shown)) <= 8 and len(names) <= 8
@@ -137,7 +137,7 @@ def _confusion(plot: ConfusionPlot, split: str, path: Path) -> None:
 
 
 def _reliability(plot: ReliabilityPlot, path: Path) -> None:
-    """Accuracy against stated confidence; a calibrated model lies on the diagonal. Areas are rows."""
+    """Draw accuracy against confidence. A calibrated model is on the diagonal. The area of a point shows its rows."""
     confidence, accuracy, count = plot.confidence, plot.accuracy, plot.count
     with _figure(path, 4.4, 4.4) as ax:
         ax.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1)

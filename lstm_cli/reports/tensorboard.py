@@ -1,4 +1,4 @@
-"""Curves of a training in TensorBoard's own format."""
+"""The curves of a training for TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lstm_cli.errors import LstmclsError
 
 
 class TensorBoard:
-    """Writes the epochs of one training."""
+    """Writes the scores of one training, epoch by epoch."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises LstmclsError where TensorBoard is not installed."""
+        """Raises LstmclsError if TensorBoard is not installed."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -1,9 +1,9 @@
-"""A checkpoint is a folder that is whole or ignored.
+"""Checkpoints: folders that are either complete or ignored.
 
-Every file goes bytes → temporary name beside its own → fsync → rename (`durable.py`); the manifest, with the SHA-256
-of all others, is written last, and a folder whose manifest does not match is no checkpoint. The new folder is made
-under another name and then takes the place of the old one, which stays as `.previous` until the next is whole. Weights
-are safetensors, all else is JSON: nothing in a checkpoint can run.
+Every file is written to a temporary name, flushed to disk and renamed (`durable.py`). The manifest, with the SHA-256 of
+all other files, is written last; a folder that does not match its manifest is not a checkpoint. A new checkpoint is
+written as `.new` and then replaces the old one, which stays as `.previous`. Weights are safetensors, all else is JSON:
+nothing in a checkpoint can be executed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lstm_cli.data.durable import naming, sync_folder, write_file
+from lstm_cli.data.durable import storage_errors, sync_folder, write_file
 from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
 from lstm_cli.nn.model import Model
 from lstm_cli.tasks import load_task
@@ -42,17 +42,17 @@ _NAME = re.compile(r"[a-z_]{1,40}\.(json|safetensors)")
 _MAX_JSON_BYTES = {"tokenizer.json": 2**27, "labels.json": 2**24}
 _MAX_OTHER_JSON_BYTES = 2**20
 _JSON_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
-"""What reading a wrong JSON file raises."""
+"""The exceptions that a wrong JSON file can raise."""
 _OLD_NAMES = {"position": "num_batches", "tokens": "num_tokens", "positions": "num_padded_tokens"}
-"""What version 0.1 called three numbers of a training's progress."""
+"""The names of version 0.1 for three fields of `Progress`."""
 _MAX_HEADER_BYTES = 2**20  # of safetensors: a model of ten layers takes 10 kB
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that is whole: what it was saved with and its files' contents.
+    """A complete checkpoint: `about` has its epoch and step, `files` the contents of its files by name.
 
-    `passed_over` says what was wrong with a newer one of the same name, where there was one.
+    `passed_over` says what was wrong with a newer checkpoint of the same name that could not be used, if there is one.
     """
 
     folder: Path
@@ -71,14 +71,14 @@ class Checkpoint:
         return hashlib.sha256(self.files[_MODEL]).hexdigest()
 
     def names(self) -> list[str]:
-        """The names of the weights. Raises CheckpointError where they cannot be read."""
+        """The names of the weights. Raises CheckpointError if they cannot be read."""
         try:
             return list(_tensors(self.files[_MODEL]))
         except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(f"{self.folder / _MODEL}: cannot be read ({str(fault)[:500]})") from None
 
     def load(self, device: torch.device) -> tuple[Task, Model]:
-        """The task and its model with the saved weights, in eval mode. Raises CheckpointError where they do not fit."""
+        """The task and its model with the saved weights, in eval mode. Raises CheckpointError if they do not match."""
         try:
             task = load_task(self.files)
         except CheckpointError as fault:
@@ -88,32 +88,32 @@ class Checkpoint:
         return task, model
 
     def model_of(self, task: Trainable) -> Model:
-        """The task's model with the saved weights. Raises CheckpointError where they do not fit."""
+        """The task's model with the saved weights. Raises CheckpointError if they do not match."""
         try:
-            # on the meta device, so that no memory is taken before the weights are known to fit
-            with torch.device("meta"), _NothingDrawn():
+            # on the meta device, so that no memory is allocated before the weights are known to match
+            with torch.device("meta"), _SkipInitialisation():
                 model = task.build_model()
             weights = _tensors(self.files[_MODEL])
-            _refuse_strange(weights)
+            _check_weights(weights)
             model.load_state_dict(weights, assign=True)
         except (ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(
-                f"{self.folder / _MODEL}: does not fit its own config.json ({str(fault)[:500]})"
+                f"{self.folder / _MODEL}: does not match its own config.json ({str(fault)[:500]})"
             ) from None
         return model
 
     def restore(self, state: TrainState) -> None:
-        """Put a training where this one was saved. Raises CheckpointError where it is another model's."""
+        """Restore a training from this checkpoint. Raises CheckpointError if it belongs to another model."""
         self._put(state.restore)
 
     def go_back(self, state: TrainState) -> None:
-        """`restore` after steps that were not finite."""
+        """`restore` after steps with NaN or infinite values: also halves the learning rate."""
         self._put(state.go_back)
 
     def _put(self, receive: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]) -> None:
         try:
             tensors = _tensors(self.files[_TRAINING])
-            _refuse_strange({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
+            _check_weights({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
             numbers = json.loads(self.files[_NUMBERS])
             numbers["progress"] = {
                 _OLD_NAMES.get(name, name): value for name, value in numbers["progress"].items()
@@ -124,15 +124,15 @@ class Checkpoint:
             receive(tensors, numbers)
         except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(
-                f"{self.folder}: training cannot go on from its {_TRAINING} and {_NUMBERS} ({str(fault)[:500]})"
+                f"{self.folder}: cannot resume from its {_TRAINING} and {_NUMBERS} ({str(fault)[:500]})"
             ) from None
 
 
 def save(best: Path | None, last: Path, task: Trainable, state: TrainState) -> None:
-    """Write the model as it is scored now into `best`, for `eval` and `predict`, and all that a resumed training needs
-    into `last`. Raises NotFiniteError where a weight is not finite; nothing is written then."""
+    """Write the current model to `best`, for `eval` and `predict`, and everything that a resumed training needs to
+    `last`. Raises NotFiniteError, and writes nothing, if a weight is not finite."""
     progress = state.progress
-    # the epoch being trained, from 1; right after an epoch it is the one just finished
+    # epochs count from 1: the one in progress, or right after an epoch the finished one
     about = {"epoch": progress.epoch + (progress.num_batches > 0), "step": progress.step}
     model = {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}
     training = {
@@ -145,10 +145,12 @@ def save(best: Path | None, last: Path, task: Trainable, state: TrainState) -> N
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint of this name that is whole: the folder itself, else the newer one that was about to take its
-    place, else the one before it. Raises CheckpointError where there is none."""
+    """The first complete checkpoint of: the folder itself, a newer one that was to replace it, and the previous one.
+
+    Raises CheckpointError if there is none.
+    """
     faults: list[str] = []
-    for candidate in (folder, _unfinished(folder), _previous(folder)):
+    for candidate in (folder, _new(folder), _previous(folder)):
         if not candidate.exists():
             continue
         try:
@@ -161,11 +163,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def exists(folder: Path) -> bool:
-    """Whether anything was ever saved under this name, whole or not."""
-    return any(place.exists() for place in (folder, _unfinished(folder), _previous(folder)))
+    """Whether anything was ever saved under this name, complete or not."""
+    return any(place.exists() for place in (folder, _new(folder), _previous(folder)))
 
 
-def _unfinished(folder: Path) -> Path:
+def _new(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.new")
 
 
@@ -174,18 +176,18 @@ def _previous(folder: Path) -> Path:
 
 
 def _write(folder: Path, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
-    new, previous = _unfinished(folder), _previous(folder)
+    new, previous = _new(folder), _previous(folder)
     listed = {name: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for name, c in files.items()}
     manifest: dict[str, Any] = {"format": _FORMAT, **about, "files": listed}
     manifest["sha256"] = _digest_of(manifest)
-    with naming(folder):
+    with storage_errors(folder):
         shutil.rmtree(new, ignore_errors=True)
         try:
             new.mkdir(parents=True)
             for name, content in {**files, MANIFEST: json.dumps(manifest, indent=2).encode()}.items():
                 write_file(new / name, content)
         except (OSError, StorageError):
-            shutil.rmtree(new, ignore_errors=True)  # on a full disk it would be in the way of all that comes
+            shutil.rmtree(new, ignore_errors=True)  # it would take up space that a full disk does not have
             raise
         if folder.exists():
             shutil.rmtree(previous, ignore_errors=True)
@@ -207,7 +209,7 @@ def _read(folder: Path) -> Checkpoint:
                 f"{folder}: format {manifest['format']!r:.100}, this lstmcls reads {_FORMAT}"
             )
         if manifest.pop("sha256") != _digest_of(manifest):
-            raise CheckpointError(f"{folder / MANIFEST}: damaged: its SHA-256 is not its own")
+            raise CheckpointError(f"{folder / MANIFEST}: damaged: its content does not match its SHA-256")
         about = {"epoch": int(manifest["epoch"]), "step": int(manifest["step"])}
     except _JSON_FAULTS as fault:
         raise CheckpointError(f"{folder / MANIFEST}: damaged ({type(fault).__name__}: {fault})") from None
@@ -215,24 +217,26 @@ def _read(folder: Path) -> Checkpoint:
     for name, digest in listed.items():
         if not _NAME.fullmatch(name):
             raise CheckpointError(
-                f"{folder / MANIFEST}: names a file that is none of a checkpoint's: {name!r:.200}"
+                f"{folder / MANIFEST}: lists a file that does not belong in a checkpoint: {name!r:.200}"
             )
         files[name] = _content(folder / name)
         if hashlib.sha256(files[name]).hexdigest() != digest:
-            raise CheckpointError(f"{folder / name}: damaged: its SHA-256 is not the manifest's")
+            raise CheckpointError(
+                f"{folder / name}: damaged: its content does not match the SHA-256 in the manifest"
+            )
     if _MODEL not in files:
-        raise CheckpointError(f"{folder / MANIFEST}: names no {_MODEL}")
+        raise CheckpointError(f"{folder / MANIFEST}: does not list {_MODEL}")
     return Checkpoint(folder, about, files)
 
 
 def _content(path: Path) -> bytes:
-    """A file's bytes. Raises CheckpointError for a link, a pipe or a device, and for more than its kind can have."""
+    """The bytes of a file. Raises CheckpointError for a link, pipe or device, and for a JSON file that is too large."""
     try:
         state = path.lstat()
         if not stat.S_ISREG(state.st_mode):
-            raise CheckpointError(f"{path}: no regular file, and a checkpoint has no others")
+            raise CheckpointError(f"{path}: not a regular file; a checkpoint has only regular files")
         if path.suffix == ".json" and state.st_size > _MAX_JSON_BYTES.get(path.name, _MAX_OTHER_JSON_BYTES):
-            raise CheckpointError(f"{path}: {state.st_size} bytes, more than such a file ever has")
+            raise CheckpointError(f"{path}: {state.st_size} bytes is too large for such a file")
         return path.read_bytes()
     except OSError as fault:
         raise CheckpointError(f"{path}: cannot be read ({fault.strerror})") from None
@@ -241,11 +245,11 @@ def _content(path: Path) -> bytes:
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """Raises NotFiniteError: what is NaN once is never anything else again, so it must not replace what is not."""
+    """The tensors as safetensors. Raises NotFiniteError for NaN or infinite values: they must not replace good ones."""
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise NotFiniteError(
-            f"not saved: {broken[0]} holds NaN or infinite values; the checkpoint before is whole. "
+            f"not saved: {broken[0]} holds NaN or infinite values; the previous checkpoint is intact. "
             f"Try a lower train.learning_rate"
         )
     content: bytes = safetensors.torch.save(
@@ -255,22 +259,22 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def _tensors(content: bytes) -> dict[str, Tensor]:
-    """Raises KeyError, RuntimeError, ValueError or SafetensorError for what is not safetensors."""
+    """The tensors in safetensors bytes. Raises KeyError, RuntimeError, ValueError or SafetensorError for others."""
     if (header := int.from_bytes(content[:8], "little")) > _MAX_HEADER_BYTES:
         raise ValueError(f"its header claims {header} bytes")
     tensors: dict[str, Tensor] = safetensors.torch.load(content)
     return tensors
 
 
-def _refuse_strange(weights: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for a weight that is no finite 32-bit number."""
+def _check_weights(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if a weight is not float32 or not finite."""
     for name, value in weights.items():
         if value.dtype != torch.float32 or not value.isfinite().all():
-            raise ValueError(f"{name}: not all of it are finite numbers in float32")
+            raise ValueError(f"{name}: must be float32 and finite")
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """Leaves tensors undrawn: on the meta device there is nothing to draw, and torch imports for 1.1 s to do it."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Skip random initialisation: on the meta device it does nothing, and torch imports for 1.1 s to do it."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""The files of a run. No other file knows their names."""
+"""The files of a run: this module alone defines their names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lstm_cli.runs.group import RECORD, RunGroup
 _CONFIG = "config.yaml"
 LOCK = ".lock"
 _BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", LOCK, RECORD}
-"""What a start that failed on its data leaves behind: nothing worth an --overwrite."""
+"""All files of a run that failed on its data, before it trained. They may be replaced without --overwrite."""
 _PACKAGES = (
     "lstmcls",
     "torch",
@@ -38,53 +38,51 @@ _PACKAGES = (
 
 
 def holds_a_run(folder: Path) -> bool:
-    """Whether `folder` is a run's: it has a resolved config."""
+    """Whether `folder` is a run's folder: it has a resolved config."""
     return (folder / _CONFIG).is_file()
 
 
-def holds_more_than_a_start(folder: Path) -> bool:
-    """Whether `folder` has anything that a start which failed on its data does not leave behind."""
+def has_results(folder: Path) -> bool:
+    """Whether `folder` holds more than the files of a run that failed before it trained."""
     return any(
         file.name not in _BEFORE_TRAINING
-        and not file.match(".*.tmp")  # what a killed process was about to write
-        and (
-            file.is_symlink() or not holds_a_run(file) or holds_more_than_a_start(file)
-        )  # a group's first run
+        and not file.match(".*.tmp")  # the temporary file of a process that was killed
+        and (file.is_symlink() or not holds_a_run(file) or has_results(file))  # the first run of a group
         for file in folder.iterdir()
     )
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The folder of one training and of all that is made from it."""
+    """The folder of one training with its checkpoints, logs, scores and plots."""
 
     path: Path
 
     @classmethod
     def create(cls, path: Path, config: str, *, overwrite: bool) -> RunFolder:
-        """A new run with its resolved config, in a folder that `locked` has made.
+        """Begin a run with its resolved config, in a folder that `locked` has created.
 
-        Raises ConfigError where it holds anything already.
+        Raises ConfigError if the folder already holds results and `overwrite` is not set.
         """
         run = cls(path)
-        more_than_a_start = holds_more_than_a_start(path)
-        if more_than_a_start and not overwrite:
+        overwrites = has_results(path)
+        if overwrites and not overwrite:
             raise ConfigError(
-                f"{path}: the run's folder is not empty; try --resume to go on, --overwrite to begin again, "
+                f"{path}: the run's folder is not empty; try --resume to continue, --overwrite to start again, "
                 f"or --run another-folder"
             )
-        # what other runs began with is not for this one
-        if more_than_a_start or RunGroup.read(path) or (holds_a_run(path) and holds_a_run(run.pretraining)):
+        # nothing of an earlier run may remain, such as the runs of a group or a pretraining
+        if overwrites or RunGroup.read(path) or (holds_a_run(path) and holds_a_run(run.pretraining)):
             run._empty()
         write_file(run.config, config.encode())
         return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """A run that is there. Raises CheckpointError where there is none, or one that leads elsewhere, and ConfigError
-        where there are several.
+        """An existing run. Raises CheckpointError if there is none or if it contains a link, and ConfigError if the
+        folder holds several runs.
 
-        A run may come from another machine; a link in it could have files outside of it read, or written over.
+        A run may come from another machine, and a link in it could lead to files outside of it.
         """
         if not holds_a_run(path):
             raise CheckpointError(
@@ -93,14 +91,16 @@ class RunFolder:
         if group := RunGroup.read(path):
             raise ConfigError(
                 f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
-                f"to go on with all: {group.resume}"
+                f"to resume all of them: {group.resume}"
             )
         if link := link_in(path):
-            raise CheckpointError(f"{link}: a link in a run's folder; put what it leads to in its place")
+            raise CheckpointError(
+                f"{link}: a link in a run's folder; replace it with the file or folder that it points to"
+            )
         return cls(path)
 
     def _empty(self) -> None:
-        """Delete all but the lock; the config last, since without one a folder is no run's and is not deleted."""
+        """Delete all but the lock. The config goes last: a folder without one is not a run's and is never deleted."""
         files = [file for file in self.path.iterdir() if file.name != LOCK]
         for file in sorted(files, key=lambda file: file.name == _CONFIG):
             if file.is_dir() and not file.is_symlink():
@@ -110,7 +110,7 @@ class RunFolder:
 
     @property
     def pretraining(self) -> Path:
-        """The folder of the run that this one starts from, where it makes that itself."""
+        """The folder of the pretraining that this run makes itself (`init_from: pretrain`)."""
         return self.path / "pretrain"
 
     @property
@@ -152,27 +152,27 @@ class RunFolder:
         return self.path / "eval" / split
 
     def baseline(self, key: str) -> Path:
-        """Where the predictions of a fitted baseline are kept, by what they were made from: with those of the group."""
+        """The file of the baselines' predictions, by the key of their inputs. The runs of a group share it."""
         group = RunGroup.read(self.path.parent)
         shared = self.path.parent / "baselines"
-        # a link there is passed by, as links in a run's own folder are refused
+        # a link there is not followed, as links in a run's own folder are refused
         in_group = group is not None and self.path.name in group.names and not shared.is_symlink()
         return (shared if in_group else self.path / "baselines") / f"{key}.json"
 
-    def write_environment(self, facts: Mapping[str, Any]) -> None:
-        """Versions, machine and git state beside `facts`; nothing of the environment's variables."""
+    def write_environment(self, metadata: Mapping[str, Any]) -> None:
+        """Write versions, machine, git state and `metadata` to environment.json; no environment variables."""
         content = {
             "versions": {"python": platform.python_version(), **_versions()},
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
             "git": _git_state(),
             "command": sys.argv,
-            **facts,
+            **metadata,
         }
         write_file(self.environment, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_environment(self) -> dict[str, Any]:
-        """What `write_environment` wrote, or {} where it cannot be read."""
+        """The content of environment.json, or {} if it cannot be read."""
         try:
             content = json.loads(self.environment.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -180,16 +180,16 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def dev_seed(self, seed: int) -> int:
-        """By which seed the dev rows were cut from train: the run's own, unless it started from a pretraining."""
-        found = self.read_environment().get("dev_seed")
-        return found if type(found) is int else seed
+        """The seed by which dev was cut from train: the run's own, or that of the pretraining it started from."""
+        dev_seed = self.read_environment().get("dev_seed")
+        return dev_seed if type(dev_seed) is int else seed
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """Append one epoch to metrics.jsonl."""
+        """Append the record of one epoch to metrics.jsonl."""
         append_line(self.metrics, json.dumps(line))
 
     def records(self) -> list[dict[str, Any]]:
-        """The epochs recorded so far, up to a line that no epoch has written whole."""
+        """The records of the epochs so far, up to the first incomplete line."""
         if not self.metrics.exists():
             return []
         records = []
@@ -204,18 +204,18 @@ class RunFolder:
         return records
 
     def seconds(self) -> float:
-        """What the recorded epochs took, scoring on dev and a pretraining of its own included."""
+        """Duration of the recorded epochs in seconds, with scoring on dev and the run's own pretraining."""
         names = ("seconds", "dev_seconds")
         own = sum(float(epoch.get(name, 0.0)) for epoch in self.records() for name in names)
         return own + (RunFolder(self.pretraining).seconds() if holds_a_run(self.pretraining) else 0.0)
 
     def keep_records(self, num_epochs: int) -> None:
-        """Forget the epochs after the first `num_epochs`: a resumed run will record them again."""
+        """Delete the records after the first `num_epochs` epochs: a resumed run writes them again."""
         kept = [json.dumps(line) + "\n" for line in self.records() if line["epoch"] <= num_epochs]
         write_file(self.metrics, "".join(kept).encode())
 
     def write_log(self, message: str) -> None:
-        """Append one line, with the time of day, to log.txt."""
+        """Append one line with date and time to log.txt."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
 
@@ -229,7 +229,7 @@ def _is_epoch(record: Any) -> bool:
 
 
 def link_in(path: Path) -> Path | None:
-    """The first symbolic link below `path`."""
+    """The first symbolic link below `path`, or None."""
     below = (Path(folder) / name for folder, *names in os.walk(path) for name in itertools.chain(*names))
     return next((place for place in below if place.is_symlink()), None)
 
@@ -245,8 +245,8 @@ def _versions() -> dict[str, str]:
 
 
 def _git_state() -> str | None:
-    """The commit of the folder that the command runs in, with `+changes` where files differ; None outside of git."""
-    # a repository's own settings may name programs: its file monitor, hooks, filters, a transport for missing objects
+    """The git commit of the working folder, with `+changes` if files differ from it; None outside of git."""
+    # a repository's settings may run programs: a file monitor, hooks, filters, a transport for missing objects
     off = {"core.fsmonitor": "false", "core.hooksPath": os.devnull}
     filters = _git(off, "config", "-z", "--name-only", "--get-regexp", r"^filter\.") or ""
     off |= dict.fromkeys(filters.split("\0")[:-1], "")
@@ -258,7 +258,7 @@ def _git_state() -> str | None:
 
 
 def _git(settings: Mapping[str, str], *arguments: str) -> str | None:
-    """What git says with these settings over its own; None where it fails."""
+    """The output of git with these settings in force; None if it fails."""
     variables = {"GIT_ALLOW_PROTOCOL": "none", "GIT_CONFIG_COUNT": str(len(settings))}
     for number, (name, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}

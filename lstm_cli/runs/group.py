@@ -1,4 +1,4 @@
-"""The folder of several runs of one config: which they are, and the files that are made of them all."""
+"""The folder of several runs of one config: their names, and the files that summarise them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN_MEMBERS = 10
 
 @dataclass(frozen=True, slots=True)
 class RunGroup:
-    """The runs `names` in folders below `path`; `by` is the option of `lstmcls train` that makes them."""
+    """Runs in the folders `names` below `path`, made by `lstmcls train --seeds` or `--folds`."""
 
     path: Path
     by: Literal["seeds", "folds"]
@@ -23,7 +23,7 @@ class RunGroup:
 
     @classmethod
     def read(cls, path: Path) -> RunGroup | None:
-        """The group in the folder `path`, or None where there is none."""
+        """The group in the folder `path`, or None."""
         try:
             content = json.loads((path / RECORD).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -34,7 +34,7 @@ class RunGroup:
         return None
 
     def write(self) -> None:
-        """Make the folder this group's, before its first run begins."""
+        """Record the group in its folder, before its first run begins."""
         content = {"by": self.by, "members": self.names}
         write_file(self.path / RECORD, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -45,11 +45,11 @@ class RunGroup:
 
     @property
     def resume(self) -> str:
-        """The command that trains what is left to train."""
+        """The command that resumes the group."""
         return f"lstmcls train {self.path} {self.option} --resume"
 
     def choices(self) -> str:
-        """The members' folders, for a person to choose one from."""
+        """The folders of the runs as one line; a long list is shortened."""
         shown = ", ".join(str(self.path / name) for name in self.names[:_SHOWN_MEMBERS])
         return shown + (", …" if len(self.names) > _SHOWN_MEMBERS else "")
 

@@ -1,4 +1,4 @@
-"""Locks between processes: one trains in a folder, one writes an output. A process that dies leaves none behind."""
+"""Locks between processes: one process per run folder and per output file. They end with their process."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from lstm_cli.data.durable import naming
+from lstm_cli.data.durable import storage_errors
 from lstm_cli.errors import ConfigError, LstmclsError
-from lstm_cli.runs.folder import LOCK, holds_a_run, holds_more_than_a_start, link_in
+from lstm_cli.runs.folder import LOCK, has_results, holds_a_run, link_in
 
 _NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder, and inside be the only process that trains in it.
+    """Create the folder; inside the block no other process can train in it.
 
-    Raises LstmclsError where another one trains there, ConfigError where the folder cannot be made or is no run's.
+    Raises LstmclsError if another process trains in it, ConfigError if it cannot be created or is not a run's folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ConfigError(
-            f"{folder}: a file stands where the run's folder should be; try --run another-folder"
+            f"{folder}: is a file, and the run needs a folder of that name; try --run another-folder"
         ) from None
-    if holds_more_than_a_start(folder) and not holds_a_run(folder):
+    if has_results(folder) and not holds_a_run(folder):
         raise ConfigError(
-            f"{folder}: not empty and not a run's folder, nothing is touched; try --run another-folder"
+            f"{folder}: not empty and not a run's folder, so nothing was changed; try --run another-folder"
         )
     if link := link_in(folder):
-        raise ConfigError(f"{link}: a link in the run's folder; take it out, or try --run another-folder")
+        raise ConfigError(f"{link}: a link in the run's folder; remove it, or try --run another-folder")
     path = folder / LOCK
-    holder = _holder(path)  # before: some releases of filelock empty the file when they open it
+    holder = _holder(path)  # read first: some releases of filelock empty the file when they open it
     with _held(path) as lock:
         if lock is None:
             raise LstmclsError(
@@ -48,40 +48,41 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def sole_writer(path: Path, output: Path) -> Iterator[None]:
-    """Inside be the only process that writes `output`, by the lock file `path`, which is gone afterwards.
+    """Inside the block no other process can write `output`. The lock file `path` is deleted afterwards.
 
-    Raises LstmclsError where another one writes it.
+    Raises LstmclsError if another process writes it.
     """
     with _held(path) as lock:
         if lock is None:
-            raise LstmclsError(f"{output}: another process is writing it; wait for it, or try another -o")
+            raise LstmclsError(
+                f"{output}: another process is writing it; wait for that process, or try another -o"
+            )
         try:
             yield
         finally:
-            # Under the lock, since afterwards the file may be another process's. Windows deletes no open file:
-            # there the release does it.
+            # Delete it under the lock: afterwards it may belong to another process. Windows does not delete an open
+            # file; there the release deletes it.
             with suppress(OSError):
                 path.unlink()
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[FileLock | None]:
-    """The lock, or None where another process holds it. A link at `path` is refused, not followed.
+    """The lock, or None if another process holds it. A link at `path` is refused, not followed.
 
-    Raises FileNotFoundError where its folder is not there, StorageError where the file cannot be made.
+    Raises FileNotFoundError if its folder does not exist, StorageError if the file cannot be written.
     """
-    path.parent.stat()  # filelock would make a folder that is not there
+    path.parent.stat()  # filelock would create a missing folder
     lock = FileLock(path)
     is_ours = True
     try:
-        with naming(path):
+        with storage_errors(path):
             try:
                 lock.acquire(blocking=False)
-                if not isinstance(
-                    lock, SoftFileLock
-                ):  # where a system has no locks, filelock writes a record itself
+                # without locks in the system, filelock keeps its own record in the file
+                if not isinstance(lock, SoftFileLock):
                     _sign(path)
-            except Timeout:  # an OSError too, but no fault of the disk
+            except Timeout:  # Timeout is an OSError, but not an error of the disk
                 is_ours = False
         yield lock if is_ours else None
     finally:
@@ -89,10 +90,10 @@ def _held(path: Path) -> Iterator[FileLock | None]:
 
 
 def _sign(path: Path) -> None:
-    """Write down which process holds the lock."""
+    """Write the number of this process into the lock file."""
     handle = os.open(path, os.O_WRONLY | _NO_FOLLOW)
     try:
-        # Windows lets nobody touch the first byte, which is locked
+        # Windows locks the first byte, so it cannot be written
         os.lseek(handle, 1, os.SEEK_SET)
         os.ftruncate(handle, 1 + os.write(handle, f"process {os.getpid()}\n".encode("ascii")))
     finally:
@@ -100,7 +101,7 @@ def _sign(path: Path) -> None:
 
 
 def _holder(path: Path) -> str:
-    """The number of the process that `_sign` wrote down, or "unknown"."""
+    """The process number that `_sign` wrote, or "unknown"."""
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(1)

@@ -1,4 +1,4 @@
-"""What a training starts from: random weights, a run of `lstmcls pretrain`, or its own last checkpoint."""
+"""The starting point of a training: random weights, a run of `lstmcls pretrain`, or its own last checkpoint."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _KEY = "task.encoder.init_from"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a training starts, in one value; by itself it is a fresh start.
+    """The starting point of a training. The default values mean random weights.
 
-    `dev_seed` decides the dev rows that are cut from train. Of a pretraining there are its `tokenizer`, its `weights`
-    by their names in the model, and in `pretrained` the names of all parameters that came from it; `checkpoint` is
-    that of a training to resume.
+    `dev_seed` decides which dev rows are cut from train. After a pretraining, `tokenizer` is its tokenizer, `weights`
+    its weights by their names in the model, and `pretrained` the names of all pretrained parameters. `checkpoint` is
+    the one to resume from.
     """
 
     dev_seed: int
@@ -43,32 +43,34 @@ class Origin:
         return self.checkpoint is not None
 
     def learned_task(self, device: torch.device) -> Task | None:
-        """The task of the training that is resumed, if one is."""
+        """The fitted task of a resumed training, else None."""
         return self.checkpoint.load(device)[0] if self.checkpoint else None
 
     def metadata(self) -> dict[str, Any]:
-        """What environment.json says of it."""
+        """The origin's entries in environment.json."""
         pretraining = {"pretrained": self.pretraining.metadata()} if self.pretraining else {}
         return {"dev_seed": self.dev_seed, **pretraining}
 
     def resumed(self, run: RunFolder, config: TaskConfig) -> Origin:
-        """The same start, resumed from the run's last checkpoint.
+        """This origin with the run's last checkpoint to resume from.
 
-        Raises CheckpointError where there is none, ConfigError where the run began with another pretraining.
+        Raises CheckpointError if there is none, ConfigError if the run began with another pretraining.
         """
         if self.pretraining:
             self.pretraining.refuse_another(run)
         checkpoint = load_checkpoint(run.last)
         reader = config.text()
         pretrained = self.pretrained
-        if config.init_from and reader:  # also where the pretraining was the run's own, and is gone
+        if (
+            config.init_from and reader
+        ):  # also if the run made the pretraining itself and it was deleted since
             pretrained = _pretrained_names(checkpoint.names(), reader.encoder.num_pretrained_layers)
         return replace(self, checkpoint=checkpoint, pretrained=pretrained)
 
 
 @dataclass(frozen=True, slots=True)
 class Pretraining:
-    """A run of `lstmcls pretrain` that a training starts from; `train_digest` is that of the training rows it read."""
+    """A run of `lstmcls pretrain` to start from; `train_digest` is the SHA-256 of the training rows that it read."""
 
     path: str
     checkpoint: str
@@ -77,21 +79,21 @@ class Pretraining:
     train_digest: str | None
 
     def metadata(self) -> dict[str, Any]:
-        """What a run that starts from it should remember."""
+        """The entry in environment.json of a run that starts from it."""
         return {"run": self.path, "checkpoint": self.checkpoint}
 
     def announce(self, splits: Splits[Any], say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        """Say what is taken from it, and warn where it may have read dev rows."""
-        cut = "" if splits.dev.selected is None else f"; dev is cut from train by its seed, {self.dev_seed}"
+        """Print what is loaded from it, and warn if it may have read dev or test rows."""
+        cut = "" if splits.dev.selected is None else f"; dev is cut from train with its seed, {self.dev_seed}"
         say(f"starting from {self.path} ({self.num_weights} tensors){cut}")
         if splits.train.digest() != self.train_digest:
             warn(
-                f"{_KEY}: {self.path} was pretrained on other training rows, so it may have read the text of dev or "
-                f"test rows and their scores may be too good; pretrain again with this data section"
+                f"{_KEY}: {self.path} was pretrained on other training rows, so it may have read dev or test rows and "
+                f"the scores may be too high; pretrain again with this data section"
             )
 
     def refuse_another(self, run: RunFolder) -> None:
-        """Raise ConfigError where the run began with another pretraining than this."""
+        """Raise ConfigError if the run began with another pretraining."""
         before = run.read_environment().get("pretrained")
         if before is None or before.get("checkpoint") != self.checkpoint:
             raise ConfigError(
@@ -101,11 +103,10 @@ class Pretraining:
 
 
 def named_origin(config: TaskConfig, seed: int, folder: Path | None = None) -> Origin:
-    """A start from the pretraining in `folder`, or in that which `task.encoder.init_from` names.
+    """The origin for the pretraining in `folder`, or in the folder that `task.encoder.init_from` names.
 
-    Where neither names one it is a fresh start with `seed`.
-
-    Raises CheckpointError where it is no whole pretraining, ConfigError with all in which it differs from `config`.
+    If neither is given, it is random weights and `seed`. Raises CheckpointError if the folder holds no complete
+    pretraining, ConfigError with all keys in which it differs from `config`.
     """
     reader = config.text()
     if folder is None and config.init_from not in (None, "pretrain"):
@@ -114,8 +115,8 @@ def named_origin(config: TaskConfig, seed: int, folder: Path | None = None) -> O
         return Origin(dev_seed=seed)
     if not holds_a_run(folder):
         raise CheckpointError(
-            f"{_KEY}: {folder}: no run here; lstmcls pretrain CONFIG makes one, and says where; with {_KEY}=pretrain "
-            f"train makes its own"
+            f"{_KEY}: {folder}: no run here; lstmcls pretrain CONFIG makes one and prints its folder; with "
+            f"{_KEY}=pretrain, train makes its own"
         )
     try:
         run = RunFolder.open(folder)
@@ -125,7 +126,7 @@ def named_origin(config: TaskConfig, seed: int, folder: Path | None = None) -> O
     except CheckpointError as fault:
         raise CheckpointError(f"{_KEY}: {fault}") from None
     if differences := list(_differences(task.config, reader)):
-        raise ConfigError([f"{_KEY}: {folder} cannot be started from: {one}" for one in differences])
+        raise ConfigError([f"{_KEY}: {folder} does not fit this config: {one}" for one in differences])
     weights = {name: value for name, value in all_weights.items() if name.startswith("encoder.")}
     train = run.read_environment().get("data", {}).get("train", {})
     pretraining = Pretraining(str(folder), saved.digest, len(weights), run.dev_seed(0), train.get("sha256"))
@@ -133,7 +134,7 @@ def named_origin(config: TaskConfig, seed: int, folder: Path | None = None) -> O
 
 
 def load_pretraining(saved: Checkpoint) -> Pretrain:
-    """The task of a pretraining, without its frequencies. Raises CheckpointError where it is none."""
+    """The task of a pretraining, without its token frequencies. Raises CheckpointError if it is something else."""
     try:
         return Pretrain.load(saved.files)
     except CheckpointError as fault:
@@ -147,7 +148,7 @@ def _pretrained_names(names: Collection[str], num_layers: int) -> tuple[str, ...
 
 
 def _differences(learned: TextReader, config: TextReader) -> Iterator[str]:
-    """All that must be the same and is not."""
+    """A message for each key that must be equal and is not."""
     then, now = learned.tokenizer.model_dump(), config.tokenizer.model_dump()
     for name in dict.fromkeys([*then, *now]):
         if then.get(name) != now.get(name):

@@ -1,9 +1,9 @@
-"""A file that takes long to write: it appears when it is complete, and an interrupted one can be resumed.
+"""An output file that takes long to write. It appears when it is complete, and an interrupted one can be resumed.
 
-OUT is written as `.OUT.part` in the same folder. Whenever a window of rows is complete and on the disk, the record
-`.OUT.part.json` is replaced by one that holds how far that is and the inputs of the rows. To resume, the inputs must be
-the same; the part is cut to the length in its record and the next row follows. So no row that was written is parsed
-again, and a crash at any moment costs the rows of one window.
+OUT is first written as `.OUT.part` in the same folder. After every window of rows, the part is flushed to disk and the
+record `.OUT.part.json` is replaced. It holds the number of rows and bytes so far, and the inputs that decide the
+content. To resume, the inputs must be equal; the part is then cut to the recorded bytes and the next row follows. So no
+written row has to be parsed again, and a crash costs at most the rows of one window.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from lstm_cli.data.durable import naming, write_file
+from lstm_cli.data.durable import storage_errors, write_file
 from lstm_cli.data.rows import Row
 from lstm_cli.errors import ConfigError, Interrupted, LstmclsError, StorageError
 from lstm_cli.runs.lock import sole_writer
 
+_INPUTS = "made_from"
+"""The key of the inputs in a record. Version 0.1 chose it, and its records can still be resumed."""
+
 
 @dataclass(slots=True)
 class Done:
-    """What is written so far: complete rows and their bytes, a table's columns, the rows that could not be read."""
+    """What is written so far: rows, bytes, the columns of a table, and how many rows could not be read."""
 
     rows: int = 0
     bytes: int = 0
@@ -34,7 +37,7 @@ class Done:
     first_error: str | None = None
 
     def count(self, row: Row[Any]) -> None:
-        """One more row is written."""
+        """Count one written row."""
         self.rows += 1
         if row.error is not None:
             self.num_errors += 1
@@ -42,8 +45,8 @@ class Done:
 
 
 @dataclass(slots=True)
-class Unfinished:
-    """A stream being written to; its writer counts in `done`. Without a record it cannot be resumed."""
+class PartialOutput:
+    """An output while it is written. The writer counts its rows in `done`. Without a record it cannot be resumed."""
 
     stream: TextIO
     done: Done = field(default_factory=Done)
@@ -51,54 +54,56 @@ class Unfinished:
     record: Path | None = None
 
     def keep(self) -> None:
-        """Put all that is written so far on the disk, and record it. Does nothing without a record."""
+        """Flush everything written so far to disk and update the record; without a record do nothing."""
         if self.record is None:
             return
-        with naming(self.record.with_suffix("")):
+        with storage_errors(self.record.with_suffix("")):
             self.stream.flush()
             os.fsync(self.stream.fileno())
         self.done.bytes = os.fstat(self.stream.fileno()).st_size
-        content = {"made_from": self.inputs, "done": dataclasses.asdict(self.done)}
+        content = {_INPUTS: self.inputs, "done": dataclasses.asdict(self.done)}
         write_file(self.record, json.dumps(content, ensure_ascii=False, indent=2).encode())
 
 
 @contextmanager
-def unfinished(output: Path, inputs: Mapping[str, Any] | None, *, resume: bool) -> Iterator[Unfinished]:
-    """The part of `output`, which becomes `output` at the end of the block; with `resume`, after the rows recorded.
+def partial_output(
+    output: Path, inputs: Mapping[str, Any] | None, *, resume: bool
+) -> Iterator[PartialOutput]:
+    """A part file that becomes `output` at the end of the block; with `resume` it continues after the recorded rows.
 
-    `inputs` decide the content and are JSON values, or None where they cannot be read again. A fault in the input
-    removes the part; a crash, a signal or a full disk leaves it where rows of it are recorded.
+    `inputs` is everything that decides the content, as JSON values, or None if the input cannot be read again. After an
+    error in the input the part is deleted. After a crash, a signal or a full disk it stays if it has a record.
 
-    Raises ConfigError where the recorded rows have other inputs, LstmclsError where another process writes the file.
+    Raises ConfigError if the recorded inputs differ, LstmclsError if another process writes the file.
     """
     part = output.with_name(f".{output.name}.part")
     record = output.with_name(f"{part.name}.json")
     with sole_writer(output.with_name(f"{part.name}.lock"), output):
-        kept = _read(record, part, inputs, output) if resume else None
-        if kept is None:
-            record.unlink(missing_ok=True)  # first: it must never speak of another part
+        done = _read(record, part, inputs, output) if resume else None
+        if done is None:
+            record.unlink(missing_ok=True)  # first: it must never describe another part
         try:
             with part.open("a", encoding="utf-8", newline="") as stream:
-                target = Unfinished(stream, kept or Done(), inputs, None if inputs is None else record)
+                target = PartialOutput(stream, done or Done(), inputs, None if inputs is None else record)
                 stream.truncate(target.done.bytes)
                 yield target
                 stream.flush()
                 os.fsync(stream.fileno())
         except BaseException as fault:
-            in_vain = isinstance(fault, LstmclsError) and not isinstance(fault, Interrupted | StorageError)
-            if in_vain or not record.exists():
+            is_final = isinstance(fault, LstmclsError) and not isinstance(fault, Interrupted | StorageError)
+            if is_final or not record.exists():
                 record.unlink(missing_ok=True)
                 part.unlink(missing_ok=True)
             raise
-        part.replace(output)  # both closed: Windows renames no open file
-        record.unlink(missing_ok=True)  # last: alone it is ignored, without it all that is written would be
+        part.replace(output)  # the part is closed: Windows does not rename an open file
+        record.unlink(missing_ok=True)  # last: a part without its record would be lost
 
 
 def _read(record: Path, part: Path, inputs: Mapping[str, Any] | None, output: Path) -> Done | None:
-    """What is recorded, or None where there is no complete record or the part is shorter than it says."""
+    """The progress to resume from; None if the record is damaged or missing, or the part is shorter than it says."""
     try:
         content = json.loads(record.read_bytes())
-        before, done = dict(content["made_from"]), Done(**content["done"])
+        before, done = dict(content[_INPUTS]), Done(**content["done"])
         if part.stat().st_size < done.bytes:
             return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -111,7 +116,7 @@ def _read(record: Path, part: Path, inputs: Mapping[str, Any] | None, output: Pa
     ]
     if changes:
         raise ConfigError(
-            f"{output}: its unfinished part ({record.stem}) has other inputs, so it cannot be resumed:\n"
+            f"{output}: the saved part ({record.stem}) was written with other inputs, so it cannot be resumed:\n"
             + "\n".join(changes)
             + "\ntry without --resume, which starts again, or another -o"
         )

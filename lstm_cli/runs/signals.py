@@ -1,8 +1,8 @@
-"""SIGINT, SIGTERM and SIGHUP: after the first, the process saves its work and ends; after a second, it ends at once.
+"""SIGINT, SIGTERM and SIGHUP: after the first signal the process saves and ends; after the second it ends at once.
 
-Python runs a handler only between two of its own instructions, and a tokenizer's library may compute for minutes
-without returning to them. So a separate thread receives the signals too, and ends the process where the handler's
-exception does not. It receives them through a socket: on Windows a wait with a timeout is possible on sockets only.
+Python runs a signal handler only between two of its own instructions, and a call into a tokenizer's library may take
+minutes. So a separate thread reads the signals too, and ends the process if the handler's exception does not. The
+interpreter notifies it through a socket: on Windows nothing else can be waited for with a timeout.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import NoReturn
 from lstm_cli.errors import Interrupted
 
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
-"""What a terminal that closes sends; None where there is no such signal, as on Windows."""
+"""The signal of a terminal that closes; None on systems without it, such as Windows."""
 _SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([] if _HANGUP is None else [_HANGUP]))
 _GRACE_SECONDS = 4.0
-"""How long a library may take to notice an exception before the process ends without it."""
+"""How long the main thread may take to react to a signal before the process is ended."""
 
 
 @dataclass(slots=True)
 class StopRequest:
-    """`signal_number` is set once somebody has asked to stop."""
+    """`signal_number` is set after a signal."""
 
     signal_number: int | None = None
 
@@ -38,10 +38,10 @@ _noting: StopRequest | None = None
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, a signal raises Interrupted in the main thread, unless `stop_requests` notes it."""
+    """Inside the block a signal raises Interrupted in the main thread, unless `stop_requests` handles it."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    # `nohup` asks that a hang-up be ignored
+    # under `nohup` SIGHUP is ignored, and stays so
     numbers = [n for n in _SIGNALS if n != _HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
     handlers = {number: signal.signal(number, _raise) for number in numbers}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -60,11 +60,11 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside, a first signal is only noted and announced. At the end of the block it is raised as Interrupted."""
+    """Inside the block the first signal is only noted and announced; at the end of the block it raises Interrupted."""
     global _noting
     request = StopRequest()
 
-    def note(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the form signal asks for
+    def note(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
         if request.signal_number is None:
             request.signal_number = signal_number
             announce()
@@ -78,7 +78,7 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
             signal.signal(number, handler)
         _noting = None
     if request.signal_number is not None:
-        raise Interrupted(request.signal_number, "stopped; the step at hand is done")
+        raise Interrupted(request.signal_number, "stopped after the step in progress was finished")
 
 
 def _is_ours(number: int) -> bool:
@@ -90,7 +90,7 @@ def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: AR
 
 
 def _watch(reader: socket.socket) -> None:
-    """End the process at a second signal, or when nothing reacted to the first. Returns when the socket is closed."""
+    """Run until the socket is closed: end the process at a second signal, or if nothing has reacted to the first."""
     asked: int | None = None
     while True:
         reader.settimeout(None if asked is None or _noting else _GRACE_SECONDS)
@@ -102,12 +102,12 @@ def _watch(reader: socket.socket) -> None:
         if not numbers:
             return
         for number in numbers:
-            # a terminal that closes may say so twice, and systemd sends it along with SIGTERM: that is no impatience
+            # a closing terminal may send SIGHUP twice, and systemd sends it with SIGTERM: it is not a second request
             if asked is not None and number != _HANGUP:
                 _leave(number)
             asked = asked or number
 
 
 def _leave(signal_number: int) -> NoReturn:
-    os.write(2, b"stopped at once; what was saved before is whole\n")
+    os.write(2, b"stopped at once; what was saved before is intact\n")
     os._exit(Interrupted(signal_number, "").exit_code)

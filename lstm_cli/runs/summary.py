@@ -1,4 +1,4 @@
-"""Several runs of one config in numbers: mean, standard deviation, lowest and highest of every score."""
+"""Summary of several runs of one config: mean, standard deviation, minimum and maximum of every score."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def summarize(
     scored: Sequence[Mapping[str, Any]],
     seconds: Sequence[float],
 ) -> dict[str, Any]:
-    """The content of summary.json: `scored` is each member's metrics.json, `seconds` what each has trained."""
+    """The content of summary.json. `scored` are the runs' metrics.json, `seconds` the durations of their training."""
     verdicts = [one["verdict"] for one in scored]
     names = [metric.name for metric in metrics if metric.in_summary]
     return {
@@ -45,22 +45,22 @@ def summarize(
 
 
 def _spreads(names: Sequence[str], scored: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Every score that all of them have; the standard deviation is a sample's (n - 1)."""
-    found = {}
+    """The spread of every score that all runs have; `sd` is the sample standard deviation (n - 1)."""
+    spreads = {}
     for name in names:
         values = [one[name] for one in scored if name in one]
         if len(values) == len(scored):
-            found[name] = {
+            spreads[name] = {
                 "mean": statistics.fmean(values),
                 "sd": statistics.stdev(values),
                 "min": min(values),
                 "max": max(values),
             }
-    return found
+    return spreads
 
 
 def table(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: the scores, then those of each baseline."""
+    """Columns and rows of the table: the model's scores, then those of each baseline."""
     labels = {metric.name: metric.label for metric in metrics}
     rows = [_row(labels[name], spread) for name, spread in summary["scores"].items()]
     for baseline, spreads in summary["baselines"].items():
@@ -87,24 +87,24 @@ def title(summary: Mapping[str, Any]) -> str:
 
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
-    """What the numbers say, a sentence each."""
-    said = []
+    """The results in sentences."""
+    sentences = []
     verdicts = summary["verdicts"]
     if any(verdicts.values()):
-        said.append(
+        sentences.append(
             f"of {len(summary['members'])} runs {verdicts['beats']} beat the best baseline, {verdicts['ties']} tie, "
             f"{verdicts['loses to']} lose"
         )
     if pooled := summary.get("out_of_fold"):
-        said.append(
-            f"each of {pooled['n']:,} rows scored by the run that did not learn from it: accuracy "
+        sentences.append(
+            f"{pooled['n']:,} rows, each predicted by the run that did not train on it: accuracy "
             f"{pooled['accuracy']:.4f}, macro F1 {pooled['macro_f1']:.4f}, log loss {pooled['log_loss']:.4f}"
         )
     if left_out := summary.get("rows_in_no_fold"):
-        said.append(
-            f"{left_out:,} rows are in no fold: without them some training would not know their label at all"
+        sentences.append(
+            f"{left_out:,} rows are in no fold: without them some run would have no training row of their label"
         )
-    return said
+    return sentences
 
 
 def page(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
@@ -119,7 +119,7 @@ def page(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
         *_markdown(columns, rows),
         "",
         *(f"- {sentence}" for sentence in conclusions(summary)),
-        f"- {summary['seconds']:,.0f} s of training in all",
+        f"- {summary['seconds']:,.0f} s of training in total",
         "",
         *_markdown(
             ["", *(names[key] for key in measured)],

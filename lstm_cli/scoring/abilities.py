@@ -1,4 +1,4 @@
-"""What only some tasks can do. This is the one place that asks a task for it."""
+"""Abilities that only some tasks have. No other module tests for them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from lstm_cli.tasks.base import Calibrated, Trainable, Verifiable
 
 
 def calibrated(task: Trainable) -> Calibrated | None:
-    """The task as one that calibrates its outputs on the dev rows, or None."""
+    """The task if it calibrates its outputs on the dev rows, else None."""
     ability: object = task
     return ability if isinstance(ability, Calibrated) else None
 
 
 def verifiable(task: Trainable) -> Verifiable | None:
-    """The task as one whose answers can be computed in another way, or None."""
+    """The task if its outputs can be computed in a second way, else None."""
     ability: object = task
     return ability if isinstance(ability, Verifiable) else None

@@ -1,4 +1,4 @@
-"""A task's baselines, fitted once for the same rows and kept as a file of the run."""
+"""The baselines of a task: fitted once for the same rows and saved in the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lstm_cli.data.sources import Rows
 from lstm_cli.tasks.base import Baseline, Comparison, Evaluation, Task
 
 FORMAT = 2
-"""Increased whenever a baseline would predict otherwise, so that no old file is read."""
+"""Increased whenever a baseline would predict differently, so that no old file is read."""
 
 
 def with_baselines(
@@ -27,19 +27,19 @@ def with_baselines(
     path: Path,
     say: Callable[[str], None],
 ) -> Evaluation:
-    """The evaluation with the task's baselines, fitted on `train`; they are read from `path` where it holds them."""
-    kept = _kept(path)
-    if kept is None or not _fit(kept, task, evaluation):
+    """The evaluation with the task's baselines, read from `path`, or fitted on `train` and saved there."""
+    saved = _read(path)
+    if saved is None or not _match(saved, task, evaluation):
         say("fitting the baselines on the same training rows (--no-baselines skips this) …")
-        kept = task.baselines(train, rows)
-        lines = [{"name": one.name, "predicted": _listed(one), "note": one.note} for one in kept]
+        saved = task.baselines(train, rows)
+        lines = [{"name": one.name, "predicted": _listed(one), "note": one.note} for one in saved]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, json.dumps(lines).encode())
-    return replace(evaluation, baselines=tuple(kept))
+    return replace(evaluation, baselines=tuple(saved))
 
 
 def comparisons(task: Task, evaluation: Evaluation) -> dict[str, Comparison]:
-    """The model against each baseline, by the baseline's name."""
+    """The comparison of the model with each baseline, by the baseline's name."""
     return {one.name: task.compare(evaluation.outputs, one, evaluation.store) for one in evaluation.baselines}
 
 
@@ -48,8 +48,8 @@ def _listed(baseline: Baseline) -> list[Any]:
     return [row.tolist() for row in predicted] if isinstance(predicted, Ragged) else predicted.tolist()
 
 
-def _kept(path: Path) -> list[Baseline] | None:
-    """The baselines in the file, or None where it is not one of theirs."""
+def _read(path: Path) -> list[Baseline] | None:
+    """The baselines in the file, or None if it cannot be read as such."""
     try:
         return [
             Baseline(str(one["name"]), _predicted(one["predicted"]), str(one["note"]))
@@ -65,8 +65,8 @@ def _predicted(values: list[Any]) -> Any:
     return np.array(values)
 
 
-def _fit(baselines: list[Baseline], task: Task, evaluation: Evaluation) -> bool:
-    """Whether these are predictions of the rows that were scored."""
+def _match(baselines: list[Baseline], task: Task, evaluation: Evaluation) -> bool:
+    """Whether the baselines have predictions for the scored rows."""
     try:
         comparisons(task, replace(evaluation, baselines=baselines))
     except (ValueError, TypeError, IndexError):

@@ -1,4 +1,4 @@
-"""How good a model is on rows whose targets are known."""
+"""Scores of a model on rows with known targets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lstm_cli.tasks.base import Evaluation, Outputs, Task
 def evaluate(
     model: nn.Module, task: Task, rows: Rows[Any], split: str, checkpoint: str, runtime: Runtime
 ) -> Evaluation:
-    """Score every row. Raises NotFiniteError where an output is not finite, DataError where a row cannot be used."""
+    """Score all rows. Raises NotFiniteError if an output is not finite, DataError if a row cannot be used."""
     ability = calibrated(task)
     store = task.encode(rows)
     outputs = predict_store(model, task, store, runtime)
@@ -31,7 +31,7 @@ def evaluate(
 
 
 def refuse_not_finite(outputs: Outputs) -> None:
-    """Raise NotFiniteError where one of the outputs is not finite."""
+    """Raise NotFiniteError if an output is NaN or infinite."""
     values = outputs.values if isinstance(outputs, Ragged) else outputs
     if not np.isfinite(values).all():
         raise NotFiniteError(

@@ -1,4 +1,4 @@
-"""From rows to outputs in the order of the rows; inside, rows of near-equal length are computed together."""
+"""The outputs of a model in the order of the rows. Rows of similar length are computed in one batch."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ OutputsOf = Callable[[nn.Module, Batch], BatchOutputs]
 
 _BATCH_ROWS = 256
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 32_768}
-"""On a CPU larger batches are no faster and their memory comes and goes by the page; a GPU wants more at a time (that
-it does, and how many, is read and not measured)."""
+"""Padded tokens in a batch. On a CPU larger batches are no faster, and their memory is allocated and freed each time.
+The numbers for GPUs are from the literature, not measured."""
 _FIRST_WINDOW_ROWS = 256
 _WINDOW_ROWS = 8_192
 _WINDOW_SIZE = 16 * 2**20
-"""Rows, and characters or numbers in them. A window is sorted by length as a whole, and is all of an input that is held
-at a time. The first one is small, so that the first outputs come soon, and each is twice as large as the one before."""
+"""Limits of a window, in rows and in the size of their content (characters or numbers). Only one window of the input is
+in memory. Its rows are sorted by length. The first window is small, so that outputs appear soon; each next window has
+twice as many rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowOutput:
-    """What the model said of one row; `output` is None where the row could not be read (`row.error`)."""
+    """The model's output for one row; `output` is None if the row could not be read (`row.error`)."""
 
     row: Row[Any]
     output: AnyArray | None
@@ -42,14 +43,14 @@ class RowOutput:
 
 @dataclass(slots=True, eq=False)
 class CollectedOutputs:
-    """Outputs of `num_rows` rows, which come a batch at a time and in any order."""
+    """Collects the outputs of `num_rows` rows from batches in any order."""
 
     num_rows: int
     _array: Float64 | None = None
     _rows: dict[int, AnyArray] = field(default_factory=dict)
 
     def add(self, rows: Int64, values: BatchOutputs) -> None:
-        """The outputs of these rows, by their numbers (B,)."""
+        """Add the outputs of the rows with these indices (B,)."""
         if isinstance(values, Tensor):
             if self._array is None:
                 self._array = np.empty((self.num_rows, *values.shape[1:]))
@@ -65,9 +66,9 @@ class CollectedOutputs:
 
 
 def predict_store(model: nn.Module, task: Trainable, store: Store, runtime: Runtime) -> Outputs:
-    """(N, …) or ragged outputs of every row of the store, in its order, in fp32 and with dropout off.
+    """Outputs of every row of the store, (N, …) or ragged, in its order, in fp32 and without dropout.
 
-    The model is left in the mode (train or eval) that it came in.
+    The model keeps its mode (train or eval).
     """
     *_, (_, collected) = predict_batches(model, task.outputs, store, runtime)
     return collected.outputs()
@@ -77,10 +78,9 @@ def predict_store(model: nn.Module, task: Trainable, store: Store, runtime: Runt
 def predict_batches(
     model: nn.Module, outputs_of: OutputsOf, store: Store, runtime: Runtime
 ) -> Iterator[tuple[int, CollectedOutputs]]:
-    """`predict_store`, a batch at a time: after each one, how many rows are done and the outputs so far, by a task's
-    `outputs` or `uncalibrated`.
+    """`predict_store` batch by batch: yields the number of finished rows and the outputs so far after each batch.
 
-    It can be left between two batches.
+    `outputs_of` is a task's `outputs` or `uncalibrated`. The caller may stop after any batch.
     """
     was_training = model.training
     model.eval()
@@ -98,7 +98,7 @@ def predict_batches(
 def predict_rows(
     model: nn.Module, task: Task, rows: Iterable[Row[Any]], runtime: Runtime
 ) -> Iterator[RowOutput]:
-    """One output for every row in, in the order they come, in memory that does not grow with their number."""
+    """One output for each row, in the order of the rows, in constant memory."""
     for window in predict_windows(model, task, rows, runtime):
         yield from window
 
@@ -106,10 +106,10 @@ def predict_rows(
 def predict_windows(
     model: nn.Module, task: Task, rows: Iterable[Row[Any]], runtime: Runtime, skip: int = 0
 ) -> Iterator[list[RowOutput]]:
-    """`predict_rows`, a window at a time, without the first windows that hold `skip` rows together: they are only read.
+    """`predict_rows` window by window. The first windows, with `skip` rows in total, are read but not predicted.
 
-    What meets in a batch is decided by the window, so that the rows after those skipped get the same bytes as if none
-    had been. Raises ValueError where no window ends after `skip` rows.
+    A batch never crosses a window, so the rows after the skipped ones get exactly the same outputs as without skipping.
+    Raises ValueError if no window ends after `skip` rows.
     """
     passed = 0
     for window in _windows(rows):

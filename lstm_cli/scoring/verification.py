@@ -1,7 +1,7 @@
-"""Whether a trained model answers the same in any batch and on any path, and as the NumPy reference does.
+"""Checks that a model's outputs do not depend on the batch or the implementation, and agree with the NumPy reference.
 
-Every check compares outputs that were computed in two ways, in fp32. On one machine the two differ by about 1e-7, which
-is rounding: sums are taken in another order. 1e-5 is what is promised.
+Every check compares outputs that were computed in two ways, in fp32. On one machine they differ by about 1e-7, because
+sums are rounded in another order. The promised tolerance is 1e-5.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ TOLERANCE = 1e-5
 _MOST_STEPS = 8_000
 _REFERENCE_ROWS = 6
 _REFERENCE_STEPS = 400
-"""With 128 units in two directions all checks take 1.0 s on one core, 0.1 s of it the reference in NumPy."""
+"""With 128 units in two directions all checks take 1.0 s on one core, of which the NumPy reference takes 0.1 s."""
 _PATHS: tuple[LayerPath, ...] = ("packed", "split")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was compared, and the result. `difference` is the largest of any output, where there is one."""
+    """The result of a check. `compared` says on what; `difference` is the largest one of any output, or None."""
 
     name: str
     compared: str
@@ -49,9 +49,9 @@ Run = Callable[..., Outputs]
 
 
 def checks(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runtime) -> Iterator[Check]:
-    """Every promise about a model's answers, checked on these rows, of which some may be left out to save time.
+    """Run every check of a model's outputs on these rows, or on the first of them if there are many.
 
-    The model must be in eval mode; it and the number of threads are left as they were.
+    The model must be in eval mode. The model and the number of threads are not changed.
     """
     store = _within(task.encode_window(rows), _MOST_STEPS)
     given = predicted(task, model, rows[: len(store)], runtime)
@@ -65,10 +65,10 @@ def checks(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runt
     order = np.random.default_rng(0).permutation(len(store))
     yield compare("order", f"{num} shuffled, by 7", [_select(given, order)], [run(store.select(order), 7)])
     if ability:
-        strangers = _among_strangers(run, store, ability)
-        yield compare("neighbours", f"{num} beside random rows", [given], [strangers])
+        mixed = _among_random_rows(run, store, ability)
+        yield compare("neighbours", f"{num} in batches with random rows", [given], [mixed])
         padded = [run(store, 7, padding) for padding in (1, 40)]
-        yield compare("padding", f"{num}, 1 and 40 steps more", [given] * 2, padded)
+        yield compare("padding", f"{num}, 1 and 40 steps longer", [given] * 2, padded)
     yield _threads(lambda: run(store, 7), given, runtime)
     if ability:
         yield _paths(lambda: run(store, 7), given, model, ability)
@@ -76,7 +76,7 @@ def checks(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runt
 
 
 def predicted(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runtime) -> Outputs:
-    """The outputs of these rows, as `lstmcls predict` computes them."""
+    """The outputs of these rows, computed as `lstmcls predict` does."""
     outputs = [row.output for row in predict_rows(model, task, rows, runtime) if row.output is not None]
     return np.stack(outputs) if len({output.shape for output in outputs}) == 1 else Ragged.pack(outputs)
 
@@ -84,7 +84,7 @@ def predicted(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: R
 def compare(
     name: str, compared: str, given: Sequence[Outputs], again: Sequence[Outputs], tolerance: float = TOLERANCE
 ) -> Check:
-    """ok where no output differs by more than `tolerance` and all are finite."""
+    """The check of two sequences of outputs: ok if none differs by more than `tolerance` and all are finite."""
     difference = float(np.max([_difference(one, other) for one, other in zip(given, again, strict=True)]))
     if difference <= tolerance:
         return Check(name, compared, "ok", difference)
@@ -103,9 +103,9 @@ def _select(outputs: Outputs, rows: Int64) -> Outputs:
     return outputs.select(rows) if isinstance(outputs, Ragged) else outputs[rows]
 
 
-def _within(store: Store, most: int) -> Store:
-    """The first rows, as many as have `most` steps together, but at least one."""
-    num_rows = int(np.searchsorted(np.cumsum(store.lengths), most, side="right"))
+def _within(store: Store, max_steps: int) -> Store:
+    """The first rows that have at most `max_steps` steps in total, but at least one row."""
+    num_rows = int(np.searchsorted(np.cumsum(store.lengths), max_steps, side="right"))
     return store.select(np.arange(max(1, num_rows)))
 
 
@@ -119,7 +119,7 @@ def _outputs(
     padding: int,
     ability: Verifiable | None,
 ) -> Outputs:
-    """In batches of `size`, in the order of the store; `padding` steps of random inputs follow each row."""
+    """Outputs in the order of the store, in batches of `size` rows, padded with `padding` steps of random inputs."""
     collected = CollectedOutputs(len(store))
     for start in range(0, len(store), size):
         rows = np.arange(start, min(start + size, len(store)))
@@ -139,8 +139,8 @@ def _padded(batch: Batch, padding: int, ability: Verifiable) -> Batch:
     return replace(batch, inputs=inputs)
 
 
-def _among_strangers(run: Run, store: Store, ability: Verifiable) -> Outputs:
-    """Each row beside one of random inputs and of random length, eight in a batch."""
+def _among_random_rows(run: Run, store: Store, ability: Verifiable) -> Outputs:
+    """Outputs in batches of eight, in which a random row of random length follows each row."""
     rng = np.random.default_rng(1)
     longest = int(store.lengths.max())
     twice = store.select(np.repeat(np.arange(len(store)), 2))
@@ -178,7 +178,7 @@ def _paths(run: Callable[[], Outputs], given: Outputs, model: nn.Module, ability
 
 
 def _reference(model: nn.Module, store: Store, ability: Verifiable, run: Run) -> Check:
-    """The weights as they are, in NumPy and float64, a step at a time."""
+    """Compare with the NumPy reference, which computes in float64, one step at a time."""
     by_length = np.argsort(store.lengths, kind="stable")
     chosen = np.unique(np.linspace(0, len(by_length) - 1, _REFERENCE_ROWS).astype(int))
     few = store.select(by_length[chosen])

@@ -1,4 +1,4 @@
-"""The list of tasks. To add one: write its file, and name its config in `TASKS`."""
+"""The list of tasks. To add a task, write its file and add its config to `TASKS`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from lstm_cli.tasks.base import Task, TaskConfig
 from lstm_cli.tasks.classify import ClassifyConfig
 
 TASKS: list[type[TaskConfig]] = [ClassifyConfig]
-"""The first one is meant where `task.kind` is not given."""
+"""The configs of all kinds of task. The first one is the default of `task.kind`."""
 
 
 def kind_of(task: type[TaskConfig]) -> str:
-    """The `task.kind` that names this config."""
+    """The value of `task.kind` that selects this config."""
     return str(get_args(task.model_fields["kind"].annotation)[0])
 
 
 def load_task(files: Mapping[str, bytes]) -> Task:
-    """The task whose `files` these are. Raises CheckpointError where they are not a task's."""
+    """Load a task from the `files` of a checkpoint. Raises CheckpointError if they do not hold a known task."""
     try:
         kind = json.loads(files["config.json"])["kind"]
     except (KeyError, ValueError, TypeError, RecursionError) as fault:
-        raise CheckpointError(f"config.json: does not say what task this is ({fault})") from None
+        raise CheckpointError(f"config.json: does not name the kind of task ({fault})") from None
     if kind == "pretrain":
         raise CheckpointError(
-            "config.json: language models of `lstmcls pretrain`, and no task; train one from them with "
-            "--set task.encoder.init_from=THIS_RUN"
+            "config.json: a language model of `lstmcls pretrain`, which cannot be evaluated or predict; start a "
+            "training from it with --set task.encoder.init_from=THIS_RUN"
         )
     kinds = {kind_of(task): task for task in TASKS}
     if not isinstance(kind, str) or kind not in kinds:
@@ -37,5 +37,5 @@ def load_task(files: Mapping[str, bytes]) -> Task:
         return kinds[kind].load(files)
     except (KeyError, ValueError, TypeError, RecursionError) as fault:
         raise CheckpointError(
-            f"{', '.join(files)}: do not make a task of kind {kind} ({str(fault)[:500]})"
+            f"{', '.join(files)}: cannot be loaded as a task of kind {kind} ({str(fault)[:500]})"
         ) from None

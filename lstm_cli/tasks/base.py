@@ -1,7 +1,7 @@
-"""What training, scoring, reports and commands ask of a task. A task is one file beside this one.
+"""The protocols of a task, as training, scoring, reports and commands use it. Each task is one file in this package.
 
-`Trainable` is all that the training loop needs; a `Task` can also be evaluated and predict. What only some tasks can do
-(`Calibrated`, `Verifiable`) is a protocol of its own, which `scoring.abilities` asks for.
+`Trainable` is all that the training loop needs. A `Task` can also be evaluated and predict. Abilities that only some
+tasks have are protocols of their own, `Calibrated` and `Verifiable`; `scoring.abilities` tests for them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from lstm_cli.tasks.report import Report
 from lstm_cli.tasks.text import EncoderConfig
 
 Outputs = Float64 | Ragged
-"""What a model says of each of N rows: (N, …), or ragged where a row's output has a length of its own."""
+"""The outputs of a model for N rows: (N, …), or ragged if each row's output has its own length."""
 
 BatchOutputs = Tensor | list[Tensor]
-"""The same of B rows, in float64 on the CPU: (B, …), or a list of B tensors of their own length."""
+"""The outputs for the B rows of a batch, in float64 on the CPU: (B, …), or a list of B tensors if ragged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """`total` is summed over what the batch is scored on, `count` says how much that is: total / count is the mean.
+    """The loss of a batch: `total` is the sum, `count` the number of summed terms, so that total / count is the mean.
 
-    A batch may count rows, steps, or nothing at all.
+    A task may count rows or time steps. A batch may also count 0.
     """
 
     total: Tensor
@@ -45,16 +45,16 @@ class Loss:
 
 
 class Scores(Protocol):
-    """The frozen result of scoring a split."""
+    """All scores of a split."""
 
     def scalars(self) -> dict[str, float]:
-        """Every single-number score by the name of its metric; one that these rows do not allow is left out."""
+        """Scores that are single numbers, by the name of the metric. What these rows do not allow is left out."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """What `lstmcls predict` was asked to write of each row: the `top_k` best answers, the probability of every one."""
+    """Options of `lstmcls predict`: write the `top_k` best answers, and the probability of every answer."""
 
     top_k: int = 1
     probs: bool = False
@@ -62,7 +62,7 @@ class PredictOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """A simple method's predictions of the same rows, (N, …) or ragged; `note` says how it was fitted."""
+    """The predictions of a simple method for the same rows, (N, …) or ragged; `note` says how it was fitted."""
 
     name: str
     predicted: AnyArray | Ragged
@@ -71,8 +71,10 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A baseline's `scores`, and how the model compares with it: "beats", "ties" or "loses to", with the p-value of
-    a paired `test` on the same rows."""
+    """The model compared with a baseline: the baseline's `scores`, and a paired `test` on the same rows.
+
+    `verdict` is "beats", "ties" or "loses to", from the model's side. `p` is the p-value of the test.
+    """
 
     scores: dict[str, float]
     verdict: str
@@ -82,7 +84,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A scored row as a line of predictions.jsonl; `mistake` is the confidence of a wrong answer, else None."""
+    """A scored row as a line of predictions.jsonl; `mistake` is the confidence if the answer is wrong, else None."""
 
     line: dict[str, Any]
     mistake: float | None
@@ -90,9 +92,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """A scored split: its rows, encoded and as they were read, the model's outputs, and what they are compared with.
+    """A scored split: its rows, the encoded rows, the model's outputs and scores, and the baselines.
 
-    `components` are the scores of what the model is made of, each by itself and before it was calibrated on dev.
+    `components` are the scores of each component of the model alone, without calibration.
     """
 
     split: str
@@ -106,14 +108,14 @@ class Evaluation:
 
 
 class Origin(Protocol):
-    """What a training starts from: a vocabulary that was learned before is kept."""
+    """The starting point of a training. Its tokenizer, if there is one, is used instead of a new one."""
 
     @property
     def tokenizer(self) -> TextTokenizer | None: ...
 
 
 class TextReader(Protocol):
-    """The keys of a task's section that a language model of its text needs."""
+    """The config keys of a task that pretraining needs."""
 
     @property
     def tokenizer(self) -> TokenizerConfig: ...
@@ -125,175 +127,179 @@ class TextReader(Protocol):
 
 
 class TaskConfig(Config):
-    """The `task:` section of one kind of task. A kind derives its own, with the three class variables set."""
+    """The `task:` section. Each kind of task has its own subclass, which sets the three class variables."""
 
     content: ClassVar[type[Content]]
-    """The class of the contents that it reads."""
+    """The class of the content of its rows."""
     metrics: ClassVar[tuple[Metric, ...]]
-    """What `train.select_by` and `--fail-under` may name."""
+    """The metrics that `train.select_by` and `--fail-under` may name."""
     select_by: ClassVar[str]
-    """The metric that chooses the best epoch where `train.select_by` is not given."""
+    """The default of `train.select_by`."""
 
     kind: str
 
     def fit(self, rows: Rows[Any], origin: Origin | None = None) -> Task:
-        """Learn the task from the training rows, and from nothing else. Raises DataError."""
+        """Fit the task on the training rows, and on nothing else. Raises DataError if they cannot be used."""
         raise NotImplementedError
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Task:
-        """The task whose `files` these are. Raises KeyError, ValueError or TypeError where they are not."""
+        """Load the task from `Trainable.files`. Raises KeyError, ValueError or TypeError if they are something else."""
         raise NotImplementedError
 
     def check_targets(self, train: Rows[Any], scored: Iterable[Row[Any]]) -> None:
-        """Raise DataError where a target of the `scored` rows cannot be learned from `train`: before hours of work."""
+        """Raise DataError if a target of the `scored` rows is not in `train`. It runs before a long pretraining."""
 
     def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """(key below `task`, message) for keys that are each right and contradict each other."""
+        """(path of the key below `task`, message) for each key that contradicts another one."""
         return iter(())
 
     def quick(self) -> Self:
-        """The same, without what takes long to learn and refuses no rows: for `lstmcls check`."""
+        """The config for `lstmcls check`, without parts that take long to fit and never refuse a row."""
         return self
 
     def text(self) -> TextReader | None:
-        """What a language model of its text needs, or None where it reads no text."""
+        """The config keys for pretraining, or None if the task does not read text."""
         return None
 
     @property
     def init_from(self) -> str | None:
-        """What the weights start from, if not from chance."""
+        """The value of `init_from`, or None for random weights."""
         return None
 
     def out_of_fold(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """A line of predictions.jsonl as one of out-of-fold.jsonl."""
+        """The keys of out-of-fold.jsonl for a line of predictions.jsonl."""
         return {name: value for name, value in answer.items() if name != "row"}
 
     def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
-        """The scores of lines of predictions.jsonl, those of all folds together; {} where the lines do not tell."""
+        """The scores of the predictions.jsonl of all folds together; {} if the lines do not suffice."""
         return {}
 
 
 class Trainable(Protocol):
-    """Something that a model can be trained for. `describe` and `warnings` have defaults for a class that derives."""
+    """A task that a model can be trained on. `describe` and `warnings` have defaults for subclasses."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Every metric that `score` may give."""
+        """All metrics that `score` may compute."""
         ...
 
     @property
     def loss_metric(self) -> Metric:
-        """The dev loss, which is compared with the training loss."""
+        """The metric that is the dev loss. It is shown next to the training loss."""
         ...
 
     def describe(self) -> str | None:
-        """A sentence about what was learned beyond the model that the table of stages shows, if anything."""
+        """A sentence about learned parts that the table of the model does not show, or None."""
         return None
 
     def build_model(self) -> Model:
-        """A freshly initialised model. It draws from torch's global generator."""
+        """A newly initialised model. Its weights come from torch's global random generator."""
         ...
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """The training loss of a batch. The loop never learns a forward signature."""
+        """The training loss of a batch. The task calls the model, so that the loop need not know its arguments."""
         ...
 
     def outputs(self, model: nn.Module, batch: Batch) -> BatchOutputs:
-        """What the model says of each row of the batch."""
+        """The model's outputs for the rows of the batch."""
         ...
 
     def score(self, outputs: Outputs, store: Store) -> Scores:
-        """Outputs of every row against the store's targets."""
+        """The scores of the outputs of all rows against the store's targets."""
         ...
 
     def warnings(self, scores: Scores) -> list[str]:  # noqa: ARG002
-        """What a person should know about these dev scores, in whole sentences."""
+        """Warnings about these dev scores, in sentences."""
         return []
 
     def files(self) -> dict[str, bytes]:
-        """All that is needed to load this task again, as files of a checkpoint."""
+        """Everything that is needed to load this task again, as files of a checkpoint."""
         ...
 
 
 class Task(Trainable, Protocol):
-    """A learned task: what it knows, such as vocabulary and labels, is learned from the training rows only."""
+    """A fitted task. What it has learned, such as vocabulary and labels, comes from the training rows only."""
 
     @property
     def compared_by(self) -> tuple[Metric, ...]:
-        """The metrics in the table of the model and its baselines; the first one ranks the baselines."""
+        """The metrics that compare the model with its baselines; the first one ranks the baselines."""
         ...
 
     def encode(self, rows: Rows[Any], scored: bool = True) -> Store:
-        """All rows with their targets, cached on disk by all that decides them; not `scored`, without what only
-        scoring needs. Raises DataError."""
+        """Encode all rows with their targets. The result is cached on disk.
+
+        If they are not `scored`, whatever only scoring needs is left out. Raises DataError if a row cannot be used.
+        """
         ...
 
     def encode_window(self, rows: Sequence[Row[Any]]) -> Store:
-        """A few rows, without their targets."""
+        """Encode a few rows without targets."""
         ...
 
     def accept(self, options: PredictOptions) -> None:
-        """Raise ConfigError where an option means nothing to this task."""
+        """Raise ConfigError if this task does not support an option."""
         ...
 
     def prediction(self, row: Row[Any], output: Any, options: PredictOptions) -> Mapping[str, Any]:
-        """One row's output as the keys of a prediction."""
+        """The keys of a prediction for one row's output."""
         ...
 
     def answer(self, output: Any, target: Any) -> Answer:
-        """One row's output beside its target."""
+        """One row's output together with its target."""
         ...
 
     def baselines(self, train: Rows[Any], rows: Rows[Any]) -> list[Baseline]:
-        """What simple methods, fitted on `train`, predict for `rows`."""
+        """Fit simple methods on `train` and predict `rows` with them."""
         ...
 
     def compare(self, outputs: Outputs, baseline: Baseline, store: Store) -> Comparison:
-        """The model against a baseline. Raises ValueError where `baseline` holds no predictions of these rows."""
+        """Compare the model with a baseline. Raises ValueError if `baseline` has no predictions for these rows."""
         ...
 
     def report(self, evaluation: Evaluation) -> Report:
-        """What report.md, metrics.json and the plots say of this evaluation."""
+        """The report of this evaluation."""
         ...
 
 
 @runtime_checkable
 class Calibrated(Protocol):
-    """A task that adjusts its outputs on the dev rows."""
+    """A task that calibrates its outputs on the dev rows."""
 
     def uncalibrated(self, model: nn.Module, batch: Batch) -> BatchOutputs:
-        """`outputs` as they are before `calibrate`."""
+        """The outputs without calibration."""
         ...
 
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Outputs:
-        """Fit the calibration on the uncalibrated outputs of the dev rows, keep it in the model, and return the
-        calibrated outputs."""
+        """Fit the calibration on the uncalibrated outputs of the dev rows and store it in the model.
+
+        Returns the calibrated outputs.
+        """
         ...
 
     def components(self, model: nn.Module, outputs: Outputs, store: Store) -> dict[str, Scores]:
-        """Scores of what the model is made of, each by itself and before it was calibrated."""
+        """The scores of each component of the model alone, without calibration."""
         ...
 
 
 @runtime_checkable
 class Verifiable(Protocol):
-    """A task whose answers `lstmcls verify` can compute in another way."""
+    """A task whose outputs `lstmcls verify` can compute in a second way."""
 
-    def made_up(self, rng: np.random.Generator) -> list[Row[Any]]:
-        """Rows of what the task knows, for a run whose own rows cannot be read; one of them is as short as can be."""
+    def synthetic_rows(self, rng: np.random.Generator) -> list[Row[Any]]:
+        """Random rows, for a run whose own rows cannot be read. The first one is as short as a row can be."""
         ...
 
     def random_inputs(self, rng: np.random.Generator, length: int) -> AnyArray:
-        """Inputs of `length` steps with any values that a model may meet."""
+        """Random valid inputs of `length` steps."""
         ...
 
     def layers(self, model: nn.Module) -> Recurrent:
-        """The model's recurrent layers, whose `path` may be set."""
+        """The model's recurrent layers. The caller may set their `path`."""
         ...
 
     def reference(self, model: nn.Module, store: Store) -> Float64:
-        """The outputs (N, …) again, in NumPy, one step at a time."""
+        """The outputs (N, …), computed by an independent implementation in NumPy, one step at a time."""
         ...
 
     def stored_outputs(self, lines: Sequence[Mapping[str, Any]]) -> Outputs:

@@ -1,4 +1,4 @@
-"""One label for every text: its config, its vocabulary and labels, its model, loss, scores and predictions."""
+"""Text classification with one label per text: config, vocabulary and labels, model, loss, scores and predictions."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _NGRAMS_FILE = "ngrams.safetensors"
 _NGRAM_LOGITS = "ngram_logits"
 _STORE_FORMAT = 3
 """Increased whenever the same rows and settings would be encoded differently, so that no old cache is read."""
-_MADE_UP_TEXTS, _MADE_UP_WORDS = 24, 60
+_SYNTHETIC_TEXTS, _SYNTHETIC_WORDS = 24, 60
 
 
 class ClassifyConfig(TaskConfig):
@@ -73,31 +73,34 @@ class ClassifyConfig(TaskConfig):
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     select_by: ClassVar[str] = MACRO_F1.name
 
-    kind: Literal["classify"] = Field("classify", description="what is learned; classify: one label a text")
-    tokenizer: TokenizerConfig = Field(WordConfig(kind="word"), description="text to tokens")
-    max_tokens: int = Field(400, ge=1, description="longer texts are cut to this many tokens")
+    kind: Literal["classify"] = Field("classify", description="kind of task; classify: one label per text")
+    tokenizer: TokenizerConfig = Field(WordConfig(kind="word"), description="how a text becomes tokens")
+    max_tokens: int = Field(400, ge=1, description="longer texts are cut to this number of tokens")
     truncation: Literal["head", "tail", "head+tail"] = Field(
-        "head+tail", description="which end of a long text is kept; head+tail keeps half from each"
+        "head+tail", description="which part of a long text is kept; head+tail: half from each end"
     )
-    encoder: EncoderConfig = Field(EncoderConfig(), description="tokens to states")
+    encoder: EncoderConfig = Field(EncoderConfig(), description="embedding and recurrent layers")
     pooling: PoolingKind = Field(
-        "final", description="states to one vector: final, final-all-layers, mean, max, mean+max or attention"
+        "final",
+        description="how the states of a text become one vector: final, final-all-layers, mean, max, mean+max or attention",
     )
-    dropout: float = Field(0.3, ge=0, lt=1, description="before the linear layer")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout rate before the output layer")
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: a rare class weighs as much in the loss as a common one"
+        "none", description="balanced: a rare class counts as much in the loss as a common one"
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="fraction of the target probability that is spread over all classes"
+    )
     adversarial: float = Field(
         0.0,
         ge=0,
-        description="train on every text also as it would mislead most: its embedding moved so far, in root mean "
-        "squares of its values (5 is a usual distance); 0: not; takes twice the time",
+        description="adversarial training: train on each text also with its embedding moved in the direction that "
+        "raises the loss most, by this many times its root mean square (5 is usual); 0: off; doubles the time",
     )
     features: Literal["none", "ngrams"] = Field(
         "none",
-        description="what stands beside the network; ngrams: word 1-3-grams and, where the training text is short, "
-        "character 2-5-grams with Naive-Bayes weights, blended with the network by the dev loss",
+        description="features that are combined with the network; ngrams: word 1-3-grams and, if the training text is "
+        "short, character 2-5-grams, with Naive-Bayes weights; the dev loss decides how much they count",
     )
 
     @field_validator("tokenizer", mode="before")
@@ -108,7 +111,8 @@ class ClassifyConfig(TaskConfig):
     def fit(self, rows: Rows[Text], origin: Origin | None = None) -> Classify:
         """Learn labels, vocabulary and n-grams from the training rows, and from nothing else.
 
-        The tokenizer of `origin` is kept, where it has one. Raises DataError where there are fewer than two labels.
+        If `origin` has a tokenizer, it is used instead of a new one. Raises DataError if there are fewer than two
+        labels.
         """
         labels = Labels.learn(rows)
         tokenizer = (origin.tokenizer if origin else None) or learn_tokenizer(self.tokenizer, rows)
@@ -141,17 +145,17 @@ class ClassifyConfig(TaskConfig):
         if self.encoder.dropout and self.encoder.num_layers == 1:
             yield (
                 ("encoder", "dropout"),
-                f"works between layers and there is one, got {self.encoder.dropout}; try task.encoder.num_layers: 2, "
-                f"or task.dropout",
+                f"is dropout between layers and there is only one layer, got {self.encoder.dropout}; "
+                f"try task.encoder.num_layers: 2, or task.dropout",
             )
         if self.pooling == "final-all-layers" and self.encoder.num_layers == 1:
             yield (
                 ("pooling",),
-                "final-all-layers is final where there is one layer; try final, or task.encoder.num_layers: 2",
+                "final-all-layers needs more than one layer; try final, or task.encoder.num_layers: 2",
             )
 
     def quick(self) -> ClassifyConfig:
-        """The same without n-grams."""
+        """The config without n-grams."""
         return self.model_copy(update={"features": "none"})
 
     def text(self) -> ClassifyConfig:
@@ -171,7 +175,7 @@ class ClassifyConfig(TaskConfig):
         }
 
     def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """The scores of all folds' rows together, under the keys of metrics.json."""
+        """The scores of the rows of all folds together, under the keys of metrics.json."""
         names: list[str] = []
         targets, probs = [], []
         for answer in answers:
@@ -183,7 +187,7 @@ class ClassifyConfig(TaskConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The texts of rows, which can be iterated over more than once."""
+    """The texts of rows; can be iterated over more than once."""
 
     rows: Rows[Text]
 
@@ -193,7 +197,7 @@ class _Texts:
 
 @dataclass(frozen=True, slots=True)
 class Classify:
-    """A classification task with the vocabulary, labels and n-grams that were learned."""
+    """A fitted classification task: it has learned its vocabulary, labels and n-grams."""
 
     config: ClassifyConfig
     tokenizer: TextTokenizer
@@ -210,11 +214,13 @@ class Classify:
         return TextClassifier(encoder, pooling, len(self.labels.names), self.config.dropout)
 
     def describe(self) -> str | None:
-        """The features that are combined with the network, in a sentence."""
+        """A sentence about the n-grams, or None if there are none."""
         return f"{len(self.ngrams.keys):,} n-grams are combined with the network" if self.ngrams else None
 
     def encode(self, rows: Rows[Text], scored: bool = True) -> Store:
-        if not scored:  # the network is trained without the n-grams, which take as long as the tokens
+        if (
+            not scored
+        ):  # the network trains without the n-grams, and to compute them takes as long as the tokens
             return replace(self, ngrams=None).encode(rows)
         inputs = {
             "format": _STORE_FORMAT,
@@ -287,7 +293,7 @@ class Classify:
         return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0)))
 
     def uncalibrated(self, model: nn.Module, batch: Batch) -> Tensor:
-        """(B, C) probabilities by the network alone."""
+        """(B, C) probabilities of the network alone."""
         probs: Tensor = model(batch.inputs, batch.lengths).cpu().double().softmax(dim=1)
         return probs
 
@@ -326,12 +332,12 @@ class Classify:
         if not never:
             return []
         return [
-            f"never predicted on dev: {', '.join(never)}; if this stays so, try task.class_weights: balanced, "
+            f"never predicted on dev: {', '.join(never)}; if this persists, try task.class_weights: balanced, "
             f"a lower train.learning_rate or more epochs"
         ]
 
     def accept(self, options: PredictOptions) -> None:
-        """Both options mean something here."""
+        """This task supports all options."""
 
     def prediction(self, row: Row[Text], output: Float64, options: PredictOptions) -> dict[str, Any]:  # noqa: ARG002
         names = self.labels.names
@@ -371,7 +377,7 @@ class Classify:
     def compare(self, outputs: Outputs, baseline: Baseline, store: Store) -> Comparison:
         targets, theirs, num_classes = _targets(store), baseline.predicted, len(self.labels.names)
         if isinstance(theirs, Ragged) or theirs.shape != targets.shape or theirs.dtype.kind != "i":
-            raise ValueError(f"{baseline.name}: not one class number for each of {len(targets)} rows")
+            raise ValueError(f"{baseline.name}: must have one class number for each of {len(targets)} rows")
         if len(theirs) and not 0 <= theirs.min() <= theirs.max() < num_classes:
             raise ValueError(f"{baseline.name}: class numbers outside 0..{num_classes - 1}")
         accuracy, macro_f1 = accuracy_and_macro_f1(targets, theirs, num_classes)
@@ -399,11 +405,12 @@ class Classify:
         }
         return files | ({_NGRAMS_FILE: self.ngrams.to_bytes()} if self.ngrams else {})
 
-    def made_up(self, rng: np.random.Generator) -> list[Row[Text]]:
+    def synthetic_rows(self, rng: np.random.Generator) -> list[Row[Text]]:
         """The empty text, and texts of words from the vocabulary."""
         words = np.array(sorted(self.tokenizer.tokenizer.get_vocab()))
         texts = [
-            " ".join(rng.choice(words, rng.integers(1, _MADE_UP_WORDS + 1))) for _ in range(_MADE_UP_TEXTS)
+            " ".join(rng.choice(words, rng.integers(1, _SYNTHETIC_WORDS + 1)))
+            for _ in range(_SYNTHETIC_TEXTS)
         ]
         return [text_row(text) for text in ["", *texts]]
 
@@ -415,7 +422,7 @@ class Classify:
         return model.encoder.recurrent
 
     def reference(self, model: nn.Module, store: Store) -> Float64:
-        """(N, C) probabilities by the weights as they are, in float64."""
+        """(N, C) probabilities, computed from the weights in float64."""
         weights = {name: value.cpu().double().numpy() for name, value in model.state_dict().items()}
         cell, pooling = self.config.encoder.cell, self.config.pooling
         logits = np.stack(
@@ -430,7 +437,7 @@ class Classify:
     def stored_outputs(self, lines: Sequence[Mapping[str, Any]]) -> Float64:
         stored = np.array([list(line["probs"].values()) for line in lines], np.float64)
         if stored.shape != (len(lines), len(self.labels.names)):
-            raise ValueError(f"not {len(self.labels.names)} probabilities a row")
+            raise ValueError(f"must have {len(self.labels.names)} probabilities per row")
         return stored
 
 
@@ -442,7 +449,7 @@ def _targets(store: Store) -> Int64:
 
 
 def _ngram_logits(store: Store) -> Float64:
-    """(N, C), or (N, 0) where there are no n-grams."""
+    """(N, C) logits of the n-grams, or (N, 0) if there are none."""
     return np.asarray(store.extras.get(_NGRAM_LOGITS, np.zeros((len(store), 0))), np.float64)
 
 
@@ -452,6 +459,6 @@ def _probs(outputs: Outputs) -> Float64:
 
 
 def _logits(probs: Outputs) -> Float64:
-    """(N, C) probabilities -> (N, C) logits whose softmax they are."""
+    """(N, C) probabilities -> (N, C) logits with this softmax."""
     logits: Float64 = np.log(np.maximum(_probs(probs), np.finfo(np.float64).tiny))
     return logits

@@ -1,4 +1,4 @@
-"""What a classifier's evaluation says: sentences, tables, files and plots."""
+"""The report of a classifier's evaluation: sentences, tables, files and plots."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
         sections=[
             Section(table=_classes(scores)),
             Section(
-                "Calibration: by how much the stated confidence is off on average (ECE, expected calibration error, "
-                "15 bins), before and after it was set on the dev rows.",
+                "Calibration: the mean difference between confidence and accuracy (ECE, expected calibration error, "
+                "15 bins), before and after calibration on the dev rows.",
                 _calibration({**components, "this model": scores}),
             ),
         ],

@@ -1,4 +1,4 @@
-"""Language models for a classifier to start from: its own embedding and layers, learned on text without labels."""
+"""Pretraining: language models on text without labels train the embedding and layers of a classifier."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from lstm_cli.tasks.text import chunks, learn_tokenizer
 
 KIND = "pretrain"
 _STORE_FORMAT = 2
-"""Increased whenever the same text would be cut into other pieces, so that no old cache is read."""
-_TOKENS_AT_ONCE = 2**22  # counting takes eight bytes a token
+"""Increased whenever the same text would be split into other pieces, so that no old cache is read."""
+_TOKENS_AT_ONCE = 2**22  # counting takes eight bytes per token
 
 
 PERPLEXITY = Metric("perplexity", "perplexity", higher_is_better=False, format=".1f")
@@ -43,7 +43,7 @@ PERPLEXITY = Metric("perplexity", "perplexity", higher_is_better=False, format="
 class Perplexities:
     """exp of the mean negative log-likelihood of a token, for each direction; `log_loss` is the mean of both, in nats.
 
-    `backward` is None where the model reads one way.
+    `backward` is None if the model reads in one direction only.
     """
 
     log_loss: float
@@ -89,25 +89,25 @@ class Pretrain(Trainable):
         num_samples: int,
         tokenizer: TextTokenizer | None = None,
     ) -> Pretrain:
-        """Learn vocabulary and frequencies from the corpus, and from nothing else; a given `tokenizer` is kept."""
+        """Learn vocabulary and token frequencies from the corpus and nothing else. A given `tokenizer` is kept."""
         tokenizer = tokenizer or learn_tokenizer(config.tokenizer, corpus.whole)
-        unlearned = cls(config, tokenizer, torch.zeros(tokenizer.vocab_size), num_samples)
-        # from 1: a token that only the held-out text has must have a probability too
+        without_frequencies = cls(config, tokenizer, torch.zeros(tokenizer.vocab_size), num_samples)
+        # counts begin at 1, so that a token that is only in the held-out text has a probability too
         counts = np.ones(tokenizer.vocab_size)
         counts[PAD_ID] = 0
-        tokens = unlearned.encode(corpus.train).inputs.values
+        tokens = without_frequencies.encode(corpus.train).inputs.values
         for at in range(0, len(tokens), _TOKENS_AT_ONCE):
             counts += np.bincount(tokens[at : at + _TOKENS_AT_ONCE], minlength=len(counts))
         return cls(config, tokenizer, torch.from_numpy(counts / counts.sum()).float(), num_samples)
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> Pretrain:
-        """The task whose `files` these are, without the frequencies. Raises CheckpointError where they are not."""
+        """Load the task from `files`, without the frequencies. Raises CheckpointError if they are something else."""
         try:
             content = json.loads(files["config.json"])
             if content["kind"] != KIND:
                 raise CheckpointError(
-                    f"config.json: task kind {content['kind']!r:.100}, and not what `lstmcls pretrain` leaves"
+                    f"config.json: task kind {content['kind']!r:.100}, not a run of `lstmcls pretrain`"
                 )
             config = ClassifyConfig.model_validate(content["task"])
             tokenizer = TextTokenizer.from_json(files["tokenizer.json"], config.tokenizer)
@@ -116,16 +116,16 @@ class Pretrain(Trainable):
         return cls(config, tokenizer, torch.zeros(tokenizer.vocab_size), 1)
 
     def build_model(self) -> LanguageModel:
-        """A fresh model of the layers that a language model can learn."""
+        """A new language model with the layers that can be pretrained."""
         encoder = self.config.encoder
         return LanguageModel(
             encoder.build(self.tokenizer.vocab_size, encoder.num_pretrained_layers), self.frequencies
         )
 
     def encode(self, rows: Rows[Text] | Corpus) -> Store:
-        """The texts in pieces of at most `max_tokens`, a piece a row, cached on disk.
+        """Encode the texts in pieces of at most `max_tokens`, one piece per row, cached on disk.
 
-        Raises DataError where there is no text of two tokens: a token alone predicts nothing.
+        Raises DataError if no text has two tokens: a single token leaves nothing to predict.
         """
         inputs = {
             "format": _STORE_FORMAT,
@@ -137,13 +137,13 @@ class Pretrain(Trainable):
         store = cached(cache_key(inputs), map(self.encode_window, chunks(rows)))
         if not len(store):
             raise DataError(
-                f"{', '.join(rows.sources)}: no text of two tokens or more to learn a language from; "
+                f"{', '.join(rows.sources)}: no text with two or more tokens to pretrain on; "
                 f"try data.unlabelled, data.text_column, a higher task.max_tokens, or task.encoder.init_from=null"
             )
         return store
 
     def encode_window(self, rows: Sequence[Row[Text]]) -> Store:
-        """The pieces of a few texts, without those of a single token."""
+        """Encode a few texts in pieces; pieces of a single token are left out."""
         texts = self.tokenizer.encode([row.content.text for row in rows])
         pieces = [piece for ids in texts for piece in self._pieces(ids) if len(piece) > 1]
         return Store(Ragged.pack(pieces), np.zeros(len(pieces), np.bool_))

@@ -1,4 +1,4 @@
-"""What a task has to say about an evaluation, as plain values that `reports` turns into files."""
+"""The report of an evaluation as plain values. `reports` writes them to files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lstm_cli.arrays import Float64, Int64
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells of text; the first row holds the names of the columns."""
+    """A table of text cells with the names of its columns."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -19,7 +19,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A paragraph, a table below it, or either."""
+    """A paragraph, a table, or a paragraph and a table below it."""
 
     text: str = ""
     table: Table | None = None

@@ -1,4 +1,4 @@
-"""What the tasks that read text share: the encoder's config, a vocabulary that is learned once, rows some at a time."""
+"""Shared by all tasks that read text: the encoder's config, the cached vocabulary, and chunks of rows."""
 
 from __future__ import annotations
 
@@ -19,51 +19,55 @@ from lstm_cli.schema import Config
 
 _ROWS_AT_ONCE, _CHARS_AT_ONCE = 2_000, 2**24
 _TOKENIZER_FORMAT = 1
-"""Counted up whenever another vocabulary would be learned from the same rows and settings, so that no old cache is
-read."""
+"""Increased whenever the same rows and settings give another vocabulary, so that no old cache is read."""
 
 
 class EncoderConfig(Config):
-    """Embedding and recurrent layers."""
+    """The `task.encoder:` section: embedding and recurrent layers."""
 
-    embedding_size: int = Field(128, ge=1, le=2**16, description="width of a token's vector")
-    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="share of the embedded values set to zero")
-    word_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the tokens read as unknown while training"
+    embedding_size: int = Field(128, ge=1, le=2**16, description="size of the vector of a token")
+    embedding_dropout: float = Field(
+        0.0, ge=0, lt=1, description="fraction of the embedded values set to zero in training"
     )
-    cell: Literal["rnn", "gru", "lstm"] = Field("lstm", description="rnn, gru or lstm")
-    hidden_size: int = Field(128, ge=1, le=2**16, description="units of one layer in one direction")
-    num_layers: int = Field(1, ge=1, le=100, description="recurrent layers on top of each other")
-    bidirectional: bool = Field(True, description="read from both ends")
-    dropout: float = Field(0.0, ge=0, lt=1, description="between recurrent layers")
+    word_dropout: float = Field(
+        0.0, ge=0, lt=1, description="fraction of the tokens replaced by the unknown token in training"
+    )
+    cell: Literal["rnn", "gru", "lstm"] = Field(
+        "lstm", description="type of the recurrent layers: rnn, gru or lstm"
+    )
+    hidden_size: int = Field(128, ge=1, le=2**16, description="units per layer and direction")
+    num_layers: int = Field(1, ge=1, le=100, description="number of stacked recurrent layers")
+    bidirectional: bool = Field(True, description="read each text in both directions")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate between recurrent layers")
     path: Literal["auto", "packed", "split"] = Field(
-        "auto", description="how the layers are run; both give the same numbers, auto takes the faster"
+        "auto",
+        description="implementation of the layers, packed or split; both give the same results, auto takes the faster",
     )
     init_from: str | None = Field(
         None,
         min_length=1,
-        description="folder of a run of `lstmcls pretrain`, whose vocabulary, embedding and layers to start from; or "
-        "`pretrain`: train makes one first, of its own rows and data.unlabelled",
+        description="folder of a run of `lstmcls pretrain`: start from its vocabulary, embedding and layers; "
+        "`pretrain`: train pretrains first, on its own rows and data.unlabelled; null: random weights",
     )
 
     @property
     def pretrains_first(self) -> bool:
-        """Whether a training makes the pretraining that it starts from."""
+        """Whether `lstmcls train` pretrains first."""
         return self.init_from == "pretrain"
 
     @property
     def pretrained_in(self) -> str | None:
-        """The folder of the pretraining to start from, where it is there already."""
+        """The folder of an existing pretraining to start from, or None."""
         return None if self.pretrains_first else self.init_from
 
     @property
     def num_pretrained_layers(self) -> int:
-        """How many layers, from the first on, a language model can learn: a second one that reads both ways would
-        read what it has to foretell."""
+        """The number of layers, from the first on, that can be pretrained: in a bidirectional encoder a second layer
+        would see the token that it has to predict."""
         return 1 if self.bidirectional else self.num_layers
 
     def build(self, vocab_size: int, num_layers: int | None = None) -> RecurrentEncoder:
-        """A fresh encoder; with `num_layers`, only that many of its layers."""
+        """A new encoder; with `num_layers`, it has only that many layers."""
         return RecurrentEncoder(
             vocab_size=vocab_size,
             embedding_size=self.embedding_size,
@@ -79,17 +83,17 @@ class EncoderConfig(Config):
 
 
 def learn_tokenizer(config: TokenizerConfig, rows: Rows[Text] | Corpus) -> TextTokenizer:
-    """The vocabulary of the rows' texts, kept on disk by what it was learned from."""
-    made_from = [_TOKENIZER_FORMAT, tokenizers.__version__, rows.digest(), config.model_dump(mode="json")]
+    """The tokenizer learned from the texts of the rows, cached on disk by rows and settings."""
+    inputs = [_TOKENIZER_FORMAT, tokenizers.__version__, rows.digest(), config.model_dump(mode="json")]
     learned = cached_bytes(
-        cache_key(made_from),
+        cache_key(inputs),
         lambda: TextTokenizer.learn(config, (row.content.text for row in rows)).to_json(),
     )
     return TextTokenizer.from_json(learned, config)
 
 
 def chunks(rows: Iterable[Row[Text]]) -> Iterator[list[Row[Text]]]:
-    """The rows some at a time, so that neither many nor long ones are held together."""
+    """The rows in chunks that are limited in rows and characters, and so in memory."""
     chunk, chars = [], 0
     for row in rows:
         chunk.append(row)

@@ -1,4 +1,4 @@
-"""The `train:` and `pretrain:` sections: what a training is asked for."""
+"""The `train:` and `pretrain:` sections of the config."""
 
 from __future__ import annotations
 
@@ -15,48 +15,69 @@ SaveEvery = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][
 class TrainConfig(Config):
     """The `train:` section."""
 
-    epochs: int = Field(10, ge=1, description="passes over the training rows, at most")
-    batch_size: int = Field(64, ge=1, description="rows in a batch, at most")
-    batch_tokens: int = Field(32_768, ge=1, description="tokens in a batch with its padding, at most")
-    accumulate: int = Field(1, ge=1, description="batches whose gradients make up one step")
-    learning_rate: float = Field(2e-3, gt=0, description="the highest rate of the schedule")
+    epochs: int = Field(10, ge=1, description="maximum number of passes over the training rows")
+    batch_size: int = Field(64, ge=1, description="maximum number of rows in a batch")
+    batch_tokens: int = Field(
+        32_768, ge=1, description="maximum number of tokens in a batch, padding included"
+    )
+    accumulate: int = Field(
+        1, ge=1, description="number of batches whose gradients are combined into one optimizer step"
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "cosine",
-        description="of the rate after warm-up: constant, cosine to zero, or cut when dev stops improving",
+        description="learning rate after warm-up: constant, cosine (decays to zero) or plateau (is cut when the dev "
+        "score stops improving)",
     )
     warmup: float = Field(
-        0.05, ge=0, lt=1, description="share of the training in which the rate rises from zero"
+        0.05,
+        ge=0,
+        lt=1,
+        description="fraction of the training in which the learning rate rises linearly from zero",
     )
     plateau_patience: int = Field(
-        1, ge=0, description="plateau: epochs without improvement before the rate is cut"
+        1,
+        ge=0,
+        description="plateau: epochs without improvement that are tolerated before the learning rate is cut",
     )
-    plateau_factor: float = Field(0.5, gt=0, lt=1, description="plateau: what the rate is multiplied with")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's, on matrices only")
-    clip_norm: float = Field(1.0, gt=0, description="the gradient's norm, at most")
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="plateau: factor by which the learning rate is multiplied"
+    )
+    weight_decay: float = Field(
+        0.01, ge=0, description="weight decay of AdamW, on matrices only (not on biases)"
+    )
+    clip_norm: float = Field(
+        1.0, gt=0, description="maximum norm of the gradient; a larger one is scaled down to it"
+    )
     ema: float = Field(
-        0.0, ge=0, lt=1, description="decay of the averaged weights that are scored and kept; 0: none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights, which is then scored and saved; 0: no average",
     )
-    select_by: str = Field("macro_f1", description="the dev metric that says which epoch is best")
-    patience: int = Field(3, ge=0, description="stop after so many epochs without improvement; 0: never")
+    select_by: str = Field("macro_f1", description="dev metric that decides which epoch is best")
+    patience: int = Field(3, ge=0, description="stop after this many epochs without improvement; 0: never")
     pretrained_rate: float = Field(
-        1.0, gt=0, description="factor on the rate of what task.encoder.init_from gave"
+        1.0, gt=0, description="factor on the learning rate of the weights from task.encoder.init_from"
     )
     frozen_epochs: float = Field(
-        0.0, ge=0, description="for so many epochs what task.encoder.init_from gave is held still"
+        0.0, ge=0, description="number of epochs in which the weights from task.encoder.init_from are frozen"
     )
     max_bad_steps: int = Field(
         10,
         ge=1,
-        description="go back to the last checkpoint, with half the rate, after so many NaN or infinite steps in a row",
+        description="after this many NaN or infinite steps in a row, go back to the last checkpoint with half the "
+        "learning rate",
     )
     save_every: SaveEvery = Field(
-        "60s", description="besides every epoch's end: a number of steps, or of seconds as in 60s"
+        "60s",
+        description="save a checkpoint after this many steps (100) or seconds (60s), and also after every epoch",
     )
 
     @field_validator("select_by")
     @classmethod
     def _is_a_metric_of_the_task(cls, value: str, info: ValidationInfo) -> str:
-        """Where the context of the validation has the names of the task's metrics it must be one of them."""
+        """Refuse a metric that the task does not have, if the validation context names the task's metrics."""
         metrics = (info.context or {}).get("metrics")
         if metrics is not None and value not in metrics:
             raise PydanticCustomError(
@@ -66,25 +87,29 @@ class TrainConfig(Config):
 
 
 class PretrainConfig(Config):
-    """The `pretrain:` section: what differs from `train:`, the other keys of which hold for `lstmcls pretrain` too."""
+    """The `pretrain:` section: settings that replace those of `train:`, whose other keys hold for pretraining too."""
 
-    epochs: int = Field(4, ge=1, description="passes over the text, at most")
+    epochs: int = Field(4, ge=1, description="maximum number of passes over the text")
     budget: int = Field(
         100_000_000,
         ge=1,
-        description="tokens to read in all these passes: of much text fewer are made, and always one",
+        description="maximum number of tokens to read in all passes; a large text gets fewer passes, but at least one",
     )
-    batch_size: int = Field(64, ge=1, description="rows in a batch, at most; a long text is several rows")
-    learning_rate: float = Field(3e-3, gt=0, description="the highest rate of the schedule")
+    batch_size: int = Field(
+        64, ge=1, description="maximum number of rows in a batch; a long text is split into several rows"
+    )
+    learning_rate: float = Field(3e-3, gt=0, description="peak learning rate")
     sampled_tokens: int = Field(
         1024,
         ge=1,
-        description="drawn in each step, to hold the right token against, instead of the vocabulary",
+        description="negative samples per step; the correct token is compared with them, not with the whole vocabulary",
     )
 
     def settings(self, train: TrainConfig, num_tokens: int) -> TrainConfig:
-        """How the language models are trained on `num_tokens`: the epoch of the lowest held-out loss is kept, and
-        after two that are no lower, it is over."""
+        """The settings for training language models on `num_tokens` tokens.
+
+        The epoch with the lowest held-out loss is the best; two epochs without a lower loss end the training.
+        """
         epochs = max(1, min(self.epochs, self.budget // num_tokens))
         own = {"epochs": epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
         plain = {"select_by": "log_loss", "patience": 2, "pretrained_rate": 1.0, "frozen_epochs": 0.0}

@@ -1,4 +1,4 @@
-"""The training loop: `fit` yields reports, its caller decides. To stop is `break`, a test is `list(fit(...))`."""
+"""The training loop: `fit` yields reports and the caller decides what to do with them. To stop it, `break`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from lstm_cli.training.optimizer import average, slow_down, take_step
 from lstm_cli.training.state import PendingStep, Progress, TrainState
 
 _PENDING_STEPS = {"cpu": 1, "cuda": 32, "mps": 32}
-"""After how many steps the host reads their losses: reading waits for all that the device was given."""
+"""How many steps may pass before the host reads their losses: each read waits for the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedSplits:
-    """The rows that `fit` learns from, and those that it scores after every epoch."""
+    """The rows that `fit` trains on, and those that it scores after every epoch."""
 
     train: Store
     dev: Store
@@ -41,9 +41,9 @@ class EncodedSplits:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A step was taken: `num_done` of `num_batches` batches of this epoch are done, `loss` is their mean so far.
+    """A step is done, and with it `num_done` of `num_batches` batches of this epoch. `loss` is the mean so far.
 
-    Each batch was computed in `num_microbatches`, more than one where the device ran out of memory.
+    Each batch was computed in `num_microbatches` parts: more than one after the device ran out of memory.
     """
 
     epoch: int
@@ -56,7 +56,7 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class ScoringReport:
-    """All steps of the epoch are done, and `num_done` of `num_rows` dev rows have been scored."""
+    """All steps of the epoch are done, and `num_done` of `num_rows` dev rows are scored."""
 
     num_done: int
     num_rows: int
@@ -64,10 +64,10 @@ class ScoringReport:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """An epoch is over and the state stands at the start of the next one.
+    """An epoch is over; the state is at the start of the next one.
 
-    `train_loss` is the mean over the epoch's rows, `padding_fraction` that of all computed time steps, `seconds` are
-    those of the training without the scoring.
+    `train_loss` is the mean loss of the epoch, `padding_fraction` the fraction of padding in all computed time steps,
+    `seconds` the duration of the training without the scoring.
     """
 
     epoch: int
@@ -84,7 +84,7 @@ class EpochReport:
     warnings: tuple[str, ...]
 
     def as_record(self) -> dict[str, Any]:
-        """A line of metrics.jsonl; epochs count from 1 there."""
+        """The report as a line of metrics.jsonl, where epochs count from 1."""
         return {
             "epoch": self.epoch + 1,
             "step": self.step,
@@ -106,11 +106,11 @@ FitReport = StepReport | ScoringReport | EpochReport
 def fit(
     state: TrainState, task: Trainable, data: EncodedSplits, config: TrainConfig, runtime: Runtime
 ) -> Iterator[FitReport]:
-    """Train from where the state stands until the last epoch or until patience runs out, and report every step, batch
-    of dev rows and epoch.
+    """Train from the current state until the last epoch, or until `patience` epochs brought no improvement.
 
-    Between two reports the state is whole: it can be saved there, and training from a restored copy continues exactly
-    as it would have. Raises NotFiniteError after `max_bad_steps` steps in a row without a finite gradient.
+    Yields a report after every step, every batch of dev rows and every epoch. Between two reports the state is
+    consistent: it can be saved there, and a training that resumes from it gives exactly the same result. Raises
+    NotFiniteError after `max_bad_steps` steps in a row with a NaN or infinite loss or gradient.
     """
     while state.progress.epoch < config.epochs and not _is_out_of_patience(state.progress, config):
         yield from train_epoch(state, task, data.train, config, runtime)
@@ -120,7 +120,7 @@ def fit(
 def train_epoch(
     state: TrainState, task: Trainable, store: Store, config: TrainConfig, runtime: Runtime
 ) -> Iterator[StepReport]:
-    """What is left of the current epoch, a step at a time."""
+    """Train the rest of the current epoch, and yield a report after every step."""
     progress = state.progress
     lengths = store.lengths
     batches = epoch_batches(lengths, config.batch_size, config.batch_tokens, state.seed, progress.epoch)
@@ -133,7 +133,7 @@ def train_epoch(
         rate = learning_rate(config, done, progress.rate_scale)
         frozen = done * config.epochs < config.frozen_epochs
         slow_down(state.optimizer, 0.0 if frozen else config.pretrained_rate)
-        while not _fits(state, task, group, batch_of, rate, config, runtime):
+        while not _try_step(state, task, group, batch_of, rate, config, runtime):
             state.num_microbatches *= 2
         progress.num_batches += len(group)
         progress.step += 1
@@ -151,7 +151,7 @@ def train_epoch(
     _read_pending(state, config)
 
 
-def _fits(
+def _try_step(
     state: TrainState,
     task: Trainable,
     group: list[Int64],
@@ -160,9 +160,9 @@ def _fits(
     config: TrainConfig,
     runtime: Runtime,
 ) -> bool:
-    """Take a step on the batches of `group`, each in `state.num_microbatches`; False where memory ran out.
+    """Take a step on the batches of `group`, each split into `state.num_microbatches`; False if memory ran out.
 
-    Raises LstmclsError where a microbatch of one row is too large.
+    Raises LstmclsError if memory runs out with a single row.
     """
     seed_step(state.seed, state.progress.step)
     microbatches = [
@@ -179,7 +179,7 @@ def _fits(
             ) from None
     else:
         return True
-    # outside of the handler, whose traceback holds every tensor of the step
+    # outside of the handler: its traceback keeps every tensor of the step alive
     state.optimizer.zero_grad(set_to_none=True)
     if runtime.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -199,8 +199,7 @@ def _step(
     config: TrainConfig,
     runtime: Runtime,
 ) -> None:
-    """One step of the optimizer on `batches` of `num_rows` rows together; one that is not finite leaves the weights as
-    they are."""
+    """One optimizer step on `batches` of `num_rows` rows in total. The weights stay as they are if it is not finite."""
     total = torch.zeros((), device=runtime.device)
     count = 0
     for batch in batches:
@@ -209,7 +208,7 @@ def _step(
         state.scaler.scale(loss.total / num_rows).backward()  # type: ignore[no-untyped-call]
         total += loss.total.detach()
         count += loss.count
-    if count != num_rows:  # the mean is over what is scored, which need not be rows, and may be nothing
+    if count != num_rows:  # the mean is over `count`: a task may count time steps, or nothing at all
         for parameter in state.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(num_rows / max(count, 1))
@@ -222,41 +221,42 @@ def _step(
 
 
 def _read_pending(state: TrainState, config: TrainConfig) -> None:
-    """Count the pending steps. Raises NotFiniteError where too many steps in a row were not finite."""
+    """Count the pending steps. Raises NotFiniteError if too many in a row were not finite."""
     last = state.pending[-1].result if state.pending else None
     state.count_pending()
     progress = state.progress
     if last is not None and progress.bad_in_a_row >= config.max_bad_steps:
-        what = "gradient" if math.isfinite(last[0].item()) else "loss"
+        part = "gradient" if math.isfinite(last[0].item()) else "loss"
         rate = state.optimizer.param_groups[0]["lr"]
         raise NotFiniteError(
-            f"training stopped in epoch {progress.epoch + 1}, step {progress.step + 1}: the {what} was NaN or infinite "
+            f"training stopped in epoch {progress.epoch + 1}, step {progress.step + 1}: the {part} was NaN or infinite "
             f"{progress.bad_in_a_row} steps in a row, at a learning rate of {rate:.3g}; "
             f"try a lower train.learning_rate, a lower train.clip_norm, or run.precision: fp32"
         )
 
 
 _BYTES_PER_GATE = 50
-"""Of a CPU's memory, per padded position and unit of a gate: peaks of 5.4 GB (two layers, H=256) and 1.7 GB (one layer,
-H=128) at 25,600 positions, less 0.4 GB of the process itself."""
+"""Memory on a CPU per padded time step and gate unit. Measured at 25,600 time steps: peaks of 5.4 GB (two layers,
+H=256) and 1.7 GB (one layer, H=128), less the 0.4 GB of the process itself."""
 
 
 def memory_estimate(model: Model, store: Store, config: TrainConfig) -> int:
-    """Bytes that the forward and backward pass of the largest batch take on a CPU, by the widths of the gates."""
+    """Estimated bytes of the forward and backward pass of the largest batch on a CPU, from the widths of the gates."""
     batches = epoch_batches(store.lengths, config.batch_size, config.batch_tokens, 0, 0)
-    positions = max(len(rows) * int(store.lengths[rows].max()) for rows in batches)
+    num_steps = max(len(rows) * int(store.lengths[rows].max()) for rows in batches)
     gates = sum(stage.gates for stage in model.stages())
-    return _BYTES_PER_GATE * gates * positions
+    return _BYTES_PER_GATE * gates * num_steps
 
 
 def learning_rate(config: TrainConfig, done: float, scale: float) -> float:
-    """The rate when the fraction `done` of all epochs is over: linear warm-up, then the schedule.
+    """The learning rate after the fraction `done` of all epochs: linear warm-up, then the schedule.
 
-    It depends on `done` alone, so that a resumed training has the same one. `scale` is what plateaus have left of it.
+    It depends on `done` alone, so that a resumed training has the same rate. `scale` is the factor from the plateau
+    schedule and from going back after NaN.
     """
     highest = config.learning_rate * scale
     if done < config.warmup:
-        return highest * max(done / config.warmup, 0.01)  # the very first step is small, not none
+        return highest * max(done / config.warmup, 0.01)  # the very first step is small, but not zero
     match config.schedule:
         case "cosine":
             after_warmup = (done - config.warmup) / (1 - config.warmup)
@@ -268,7 +268,7 @@ def learning_rate(config: TrainConfig, done: float, scale: float) -> float:
 def _finish_epoch(
     state: TrainState, task: Trainable, dev: Store, config: TrainConfig, runtime: Runtime
 ) -> Iterator[ScoringReport | EpochReport]:
-    """Score the dev rows, judge the epoch, and stand at the start of the next."""
+    """Score the dev rows, compare the epoch with the best one, and move the state to the start of the next."""
     progress = state.progress
     began = time.perf_counter()
     ability = calibrated(task)
@@ -282,7 +282,7 @@ def _finish_epoch(
     scores = task.score(outputs, dev)
     dev_seconds = time.perf_counter() - began
     scalars = scores.scalars()
-    improved = _judge(progress, scalars, task.metrics, config)
+    improved = _is_improvement(progress, scalars, task.metrics, config)
     progress.losses.append([_mean_loss(progress), scalars[task.loss_metric.name]])
     report = EpochReport(
         epoch=progress.epoch,
@@ -305,10 +305,10 @@ def _finish_epoch(
     yield report
 
 
-def _judge(
+def _is_improvement(
     progress: Progress, scalars: Mapping[str, float], metrics: Sequence[Metric], config: TrainConfig
 ) -> bool:
-    """Whether this epoch is the best so far; cut the rate where the plateau schedule says so."""
+    """Whether this epoch is the best so far. Also cuts the learning rate if the plateau schedule asks for it."""
     metric = next((metric for metric in metrics if metric.name == config.select_by), None)
     if metric is None or metric.name not in scalars:
         raise LstmclsError(
@@ -329,7 +329,7 @@ def _judge(
 
 
 def _overfitting(losses: list[list[float]]) -> list[str]:
-    """A warning where the training loss still falls while the dev loss has risen twice in a row."""
+    """A warning if the training loss still falls while the dev loss has risen twice in a row."""
     if len(losses) < 3:
         return []
     (train_1, dev_1), (_, dev_2), (train_3, dev_3) = losses[-3:]

@@ -1,7 +1,7 @@
-"""One step of the weights: clip, AdamW, average. Nothing here waits for the device.
+"""The optimizer step: clip the gradients, AdamW, average the weights. Nothing here waits for the device.
 
-A step whose loss or gradient is not finite leaves the weights as they are; who wants to know reads it off the returned
-figures whenever it suits.
+If the loss or a gradient is not finite, the weights stay as they are. The caller sees that in the returned loss and
+norm.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from torch import Tensor, nn
 
 
 def adamw(model: nn.Module, weight_decay: float, pretrained: Collection[str] = ()) -> torch.optim.AdamW:
-    """AdamW over all parameters, with `weight_decay` on matrices only; the rate is given at every step.
+    """AdamW over all parameters, with `weight_decay` on matrices only. Every step sets the learning rate.
 
-    The parameters named in `pretrained` are groups of their own, for `slow_down`.
+    The parameters named in `pretrained` form groups of their own, for `slow_down`.
     """
     groups = [
-        {"params": parameters, "weight_decay": decay, "pretrained": taken_over, "factor": 1.0}
-        for taken_over in (False, True)
+        {"params": parameters, "weight_decay": decay, "pretrained": is_pretrained, "factor": 1.0}
+        for is_pretrained in (False, True)
         for decay, is_matrix in ((weight_decay, True), (0.0, False))
         if (
             parameters := [
                 p
                 for name, p in model.named_parameters()
-                if (p.ndim >= 2) == is_matrix and (name in pretrained) == taken_over
+                if (p.ndim >= 2) == is_matrix and (name in pretrained) == is_pretrained
             ]
         )
     ]
-    # every row of an embedding moves at every step, also those that no token of the batch asked for: their moments
-    # go on pushing them. Leaving them out would save a tenth of a step on short texts, and train another way.
+    # Every row of the embedding moves at every step, also rows of tokens that are not in the batch: their moments are
+    # not zero. A sparse update would save a tenth of a step on short texts, but change the training.
     return torch.optim.AdamW(groups, fused=next(model.parameters()).device.type != "mps")
 
 
 def slow_down(optimizer: torch.optim.AdamW, factor: float) -> None:
-    """From the next step on, what is pretrained moves at `factor` times the rate; at 0 it is held still."""
+    """From the next step on, pretrained parameters have `factor` times the learning rate; 0 freezes them."""
     for group in optimizer.param_groups:
         if group["pretrained"]:
             group["factor"] = factor
@@ -44,32 +44,32 @@ def slow_down(optimizer: torch.optim.AdamW, factor: float) -> None:
 def take_step(
     optimizer: torch.optim.AdamW, scaler: torch.amp.GradScaler, loss: Tensor, rate: float, clip_norm: float
 ) -> Tensor:
-    """Move the weights along their gradients, clipped to `clip_norm`, and forget the gradients.
+    """Update the weights with their gradients, clipped to `clip_norm`, and clear the gradients.
 
-    `loss` () is what the gradients are of, up to a factor. Returns (2,): the loss and the gradients' norm before
-    clipping, on their device; the weights have moved if both are finite.
+    `loss` () is the loss of these gradients, up to a factor. Returns (2,) on the device: the loss, and the norm of the
+    gradients before clipping. The weights are updated only if both are finite.
     """
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
-    figures = torch.stack((loss.detach().to(norm.dtype), norm))
+    result = torch.stack((loss.detach().to(norm.dtype), norm))
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("factor", 1.0)
     if scaler.is_enabled():
         scaler.step(optimizer)
         scaler.update()
     elif optimizer.defaults["fused"]:
-        # the name by which a GradScaler tells the fused kernel that there is nothing to be learned from this step
-        optimizer.found_inf = 1.0 - figures.isfinite().all().float()  # type: ignore[attr-defined]
+        # the attribute by which a GradScaler tells the fused kernel to skip this step
+        optimizer.found_inf = 1.0 - result.isfinite().all().float()  # type: ignore[attr-defined]
         optimizer.step()
-    elif bool(figures.isfinite().all()):
+    elif bool(result.isfinite().all()):
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return figures
+    return result
 
 
 @torch.no_grad()
 def average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights towards the model's; early on they follow fast, so that no start-up noise is kept."""
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), share)
+    """Move the averaged weights towards the model's; early on they follow faster, to forget the initial weights."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), weight)

@@ -1,4 +1,4 @@
-"""Where a training stands: everything that a resumed one needs."""
+"""The state of a training: everything that is needed to resume it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from lstm_cli.training.optimizer import adamw
 
 @dataclass(slots=True)
 class Progress:
-    """Everything about a training that is a number: how far it has come and what it has seen. All of it is saved.
+    """The counters of a training. All of them are saved in a checkpoint.
 
-    `num_batches` are those of the running epoch that are done.
+    `num_batches` is the number of finished batches of the current epoch.
     """
 
     epoch: int = 0
@@ -35,21 +35,23 @@ class Progress:
     epochs_since_cut: int = 0
     bad_in_a_row: int = 0
     went_back: bool = False
-    # of the running epoch
+    # of the current epoch
     skipped_steps: int = 0
     loss_total: float = 0.0
     loss_count: int = 0
     num_tokens: int = 0
     num_padded_tokens: int = 0
     seconds: float = 0.0
-    # (train loss, dev loss) of every epoch that is over
+    # (train loss, dev loss) of every finished epoch
     losses: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingStep:
-    """A step whose result the host has not read yet: `result` (2,) is the loss, summed over `count`, and the gradient's
-    norm, on the device."""
+    """A step whose result the host has not read yet.
+
+    `result` (2,) is on the device: the loss, summed over `count`, and the norm of the gradient.
+    """
 
     result: Tensor
     count: int
@@ -57,10 +59,10 @@ class PendingStep:
 
 @dataclass(slots=True)
 class TrainState:
-    """The one mutable object of a training. `averaged` holds the averaged weights where `train.ema` is set.
+    """The state of a training, and its only mutable object. `averaged` holds the averaged weights of `train.ema`.
 
-    `pending` are steps that are taken but not yet counted in `progress`; there are none on a CPU. `num_microbatches` is
-    how many pieces a batch is computed in, more than one after memory ran out; every process begins with one.
+    `pending` are finished steps that are not yet counted in `progress`; on a CPU there are none. `num_microbatches` is
+    the number of parts that a batch is computed in: more than one after memory ran out. Every process begins with one.
     """
 
     model: Model
@@ -82,9 +84,9 @@ class TrainState:
         weights: Mapping[str, Tensor] | None = None,
         pretrained: Collection[str] = (),
     ) -> TrainState:
-        """A model on its device with a fresh optimizer. The seed decides every weight that is not among `weights`.
+        """A new model on its device with a new optimizer. The seed decides every weight that is not in `weights`.
 
-        The parameters named in `pretrained` have a learning rate of their own (`train.pretrained_rate`).
+        The parameters named in `pretrained` have their own learning rate (`train.pretrained_rate`).
         """
         torch.manual_seed(seed)
         model = task.build_model()
@@ -97,19 +99,19 @@ class TrainState:
 
     @property
     def scored_model(self) -> Model:
-        """The model that is scored, and kept as the best."""
+        """The model to score and save: the averaged one if there is one."""
         return self.averaged or self.model
 
     @property
     def is_good(self) -> bool:
-        """Whether it is worth going back to: the last step was finite, and so is every weight."""
+        """Whether the state is worth saving: the last step and all weights are finite."""
         self.count_pending()
         return not self.progress.bad_in_a_row and all(
             bool(value.isfinite().all()) for value in self.training_tensors().values()
         )
 
     def go_back(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """`restore` after steps that were not finite: from here on with half the learning rate."""
+        """`restore` after steps with NaN or infinite values; also halves the learning rate from here on."""
         self.pending.clear()
         self.restore(tensors, numbers)
         self.progress.rate_scale *= 0.5
@@ -117,7 +119,7 @@ class TrainState:
         self.progress.went_back = True
 
     def training_tensors(self) -> dict[str, Tensor]:
-        """All tensors that a resumed training needs, by name."""
+        """All tensors that are needed to resume, by name."""
         names = {id(p): name for name, p in self.model.named_parameters()}
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         if self.averaged is not None:
@@ -127,7 +129,7 @@ class TrainState:
         return tensors
 
     def training_numbers(self) -> dict[str, Any]:
-        """All numbers that a resumed training needs."""
+        """All numbers that are needed to resume."""
         self.count_pending()
         return {
             "progress": {name: getattr(self.progress, name) for name in Progress.__slots__},
@@ -135,7 +137,7 @@ class TrainState:
         }
 
     def count_pending(self) -> None:
-        """Count the pending steps in `progress`, waiting for the device once."""
+        """Count the pending steps in `progress`. Waits for the device once."""
         if not self.pending:
             return
         progress = self.progress
@@ -151,8 +153,8 @@ class TrainState:
         self.pending.clear()
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Stand where `training_tensors` and `training_numbers` were taken. Raises KeyError, RuntimeError, TypeError
-        or ValueError where they are of another model."""
+        """Restore `training_tensors` and `training_numbers`. Raises KeyError, RuntimeError, TypeError or ValueError if
+        they belong to another model."""
         self.model.load_state_dict(_under("model.", tensors))
         if self.averaged is not None:
             self.averaged.load_state_dict(_under("averaged.", tensors))
@@ -161,7 +163,7 @@ class TrainState:
             slots = _under(f"optimizer.{name}.", tensors)
             if slots:  # none before the first step
                 if {slot: value.shape for slot, value in slots.items()} != _slot_shapes(parameter):
-                    raise ValueError(f"optimizer.{name} is that of another parameter")
+                    raise ValueError(f"optimizer.{name} belongs to another parameter")
                 self.optimizer.state[parameter] = {
                     slot: value.to(value.device if slot == "step" else parameter.device)
                     for slot, value in slots.items()
@@ -171,7 +173,7 @@ class TrainState:
 
 
 def _slot_shapes(parameter: Tensor) -> dict[str, torch.Size]:
-    """Of AdamW."""
+    """The shapes of AdamW's state of a parameter."""
     return {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
 from lstm_cli.errors import Interrupted
-from lstm_cli.runs.output import Unfinished
+from lstm_cli.runs.output import PartialOutput
 from lstm_cli.scoring import prediction
 from scripts.torture_predict import sha256, torture, write_rows
 
@@ -40,18 +40,18 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def stop_after(num_windows: int, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
     """Make the next prediction end so, once it has kept so many windows and written on."""
-    keep = Unfinished.keep
+    keep = PartialOutput.keep
 
-    def keep_or_stop(self: Unfinished) -> None:
+    def keep_or_stop(self: PartialOutput) -> None:
         nonlocal num_windows
         if num_windows == 0:
-            monkeypatch.setattr(Unfinished, "keep", keep)
+            monkeypatch.setattr(PartialOutput, "keep", keep)
             self.stream.write("half a row, and then")
             raise fault
         num_windows -= 1
         keep(self)
 
-    monkeypatch.setattr(Unfinished, "keep", keep_or_stop)
+    monkeypatch.setattr(PartialOutput, "keep", keep_or_stop)
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "tsv"])
@@ -152,15 +152,15 @@ def test_predicting_with_an_older_model_than_was_asked_for_is_said(tmp_path: Pat
 def test_a_second_process_does_not_write_the_same_file(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, keep = tmp_path / "out.jsonl", Unfinished.keep
+    output, keep = tmp_path / "out.jsonl", PartialOutput.keep
     seconds: list[Any] = []
 
-    def another_at_the_same_time(self: Unfinished) -> None:
-        monkeypatch.setattr(Unfinished, "keep", keep)
+    def another_at_the_same_time(self: PartialOutput) -> None:
+        monkeypatch.setattr(PartialOutput, "keep", keep)
         seconds.append(predict(rows, "-o", str(output)))
         keep(self)
 
-    monkeypatch.setattr(Unfinished, "keep", another_at_the_same_time)
+    monkeypatch.setattr(PartialOutput, "keep", another_at_the_same_time)
     assert predict(rows, "-o", str(output)).exit_code == 0
     assert seconds[0].exit_code == 1
     assert "another process is writing it" in seconds[0].stderr

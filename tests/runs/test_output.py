@@ -12,7 +12,7 @@ import pytest
 
 from lstm_cli.data.text import text_row
 from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError, StorageError
-from lstm_cli.runs.output import Unfinished, unfinished
+from lstm_cli.runs.output import PartialOutput, partial_output
 
 WINDOWS = ['a\n"b\nc"\n', "d\n", 'ééé\n"\n\n"\n', "", "e\n"]
 WHOLE = "".join(WINDOWS).encode()
@@ -21,7 +21,7 @@ MADE_FROM = {"input": "one", "top_k": 1}
 
 def write_on(output: Path, made_from: dict[str, Any] | None = MADE_FROM, *, resume: bool = True) -> int:
     """Write what is missing of `WINDOWS`, one row each; the number of windows that were kept."""
-    with unfinished(output, made_from, resume=resume) as target:
+    with partial_output(output, made_from, resume=resume) as target:
         kept = target.done.rows
         for window in WINDOWS[kept:]:
             target.stream.write(window)
@@ -84,7 +84,7 @@ def test_a_crash_at_any_moment_and_byte_costs_no_row_and_repeats_none(
 def stopped(tmp_path: Path) -> Path:
     """OUT after two windows, with half of a third."""
 
-    def be_killed(target: Unfinished) -> None:
+    def be_killed(target: PartialOutput) -> None:
         for window in WINDOWS[:2]:
             target.stream.write(window)
             target.done.count(text_row(window, None, "in", 1, error="broken" if window == "d\n" else None))
@@ -92,7 +92,7 @@ def stopped(tmp_path: Path) -> Path:
         target.stream.write(WINDOWS[2][:3])
         raise Killed
 
-    with pytest.raises(Killed), unfinished(tmp_path / "out", MADE_FROM, resume=False) as target:
+    with pytest.raises(Killed), partial_output(tmp_path / "out", MADE_FROM, resume=False) as target:
         be_killed(target)
     return tmp_path / "out"
 
@@ -103,14 +103,14 @@ def test_without_resume_it_is_begun_anew(stopped: Path) -> None:
 
 
 def test_a_record_never_speaks_of_a_part_that_was_begun_anew(stopped: Path) -> None:
-    with unfinished(stopped, {"input": "another"}, resume=False) as target:
+    with partial_output(stopped, {"input": "another"}, resume=False) as target:
         target.stream.write("x" * 100)
         target.stream.flush()  # killed here, the old record would make 2 rows of it
         assert not stopped.with_name(".out.part.json").exists()
 
 
 def test_rows_that_could_not_be_read_are_counted_over_all_starts(stopped: Path) -> None:
-    with unfinished(stopped, MADE_FROM, resume=True) as target:
+    with partial_output(stopped, MADE_FROM, resume=True) as target:
         target.done.count(text_row("", None, "in", 9, error="broken too"))
         assert (target.done.rows, target.done.num_errors) == (3, 2)
         assert target.done.first_error == "in:1: broken"
@@ -141,7 +141,7 @@ def test_a_part_shorter_than_its_record_says_is_begun_anew(stopped: Path) -> Non
 
 
 def test_two_writers_of_one_file_are_never_mixed(stopped: Path) -> None:
-    with unfinished(stopped, MADE_FROM, resume=True) as target:
+    with partial_output(stopped, MADE_FROM, resume=True) as target:
         for resume in (True, False):
             with pytest.raises(LstmclsError, match="another process is writing it"):
                 write_on(stopped, resume=resume)
@@ -164,7 +164,7 @@ def test_a_lock_whose_file_is_gone_by_then_guards_nothing_and_is_not_taken(
         flock(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", finish_first)
-    with suppress(LstmclsError), unfinished(output, MADE_FROM, resume=False):
+    with suppress(LstmclsError), partial_output(output, MADE_FROM, resume=False):
         guarded.append(lock.exists())
     assert all(guarded)
     assert fcntl.flock is flock
@@ -200,12 +200,12 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 def test_a_part_stays_only_where_it_can_be_gone_on_with(
     tmp_path: Path, fault: BaseException, made_from: dict[str, Any] | None, stays: bool
 ) -> None:
-    def stop(target: Unfinished) -> None:
+    def stop(target: PartialOutput) -> None:
         target.stream.write(WINDOWS[0])
         target.keep()
         raise fault
 
-    with pytest.raises(type(fault)), unfinished(tmp_path / "out", made_from, resume=False) as target:
+    with pytest.raises(type(fault)), partial_output(tmp_path / "out", made_from, resume=False) as target:
         stop(target)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({".out.part", ".out.part.json"} if stays else set())  # and no lock's file
