@@ -47,7 +47,7 @@ def train(request: TrainRequest, screen: Screen) -> None:
 def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:
     """Train and score one run. Returns the metrics.json of its best model."""
     # both come first: if they fail, --overwrite must not have deleted the old run
-    named, reads_text = named_origin(config.task, config.run.seed), config.task.text() is not None
+    named = named_origin(config.task, config.run.seed)
     runtime = start(config.run)
     opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
     with _resumable(config), opened as (run, resumed):
@@ -58,8 +58,7 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
         if origin.pretraining:
             origin.pretraining.announce(splits, screen.say, screen.warn)
         if not resumed:
-            learned = "vocabulary and labels" if reads_text and not origin.tokenizer else "labels"
-            screen.say(f"learning {learned} from the training rows …")
+            screen.say("reading the training rows …")
         task = origin.learned_task(runtime.device) or config.task.fit(splits.train, origin)
         stores = _encode(task, splits)
         training = Training(
@@ -84,7 +83,7 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
             screen=screen,
         )
         training.train(origin.checkpoint)
-        return _score(run, splits, runtime, screen, baselines=request.baselines, reads_text=reads_text)
+        return _score(config, run, splits, runtime, screen, baselines=request.baselines)
 
 
 @contextmanager
@@ -134,13 +133,13 @@ def _encode(task: Task, splits: Splits[Any]) -> dict[str, Store]:
 
 
 def _score(
+    config: RunConfig,
     run: RunFolder,
     splits: Splits[Any],
     runtime: Runtime,
     screen: Screen,
     *,
     baselines: bool,
-    reads_text: bool,
 ) -> dict[str, Any]:
     """Score the best model and print where it is. Returns the content of metrics.json."""
     split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
@@ -154,6 +153,8 @@ def _score(
             f"stopped; the training is complete and saved, but not scored; to score it: lstmcls eval {run.path}",
         ) from None
     screen.say(f"the model is in {run.best}")
-    example = f"echo 'some text' | lstmcls predict {run.path} -"
-    screen.say(f"next: {example if reads_text else f'lstmcls predict {run.path} FILE'}")
+    if config.task.text():
+        screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
+    else:
+        screen.say(f"next: lstmcls predict {run.path} FILE")
     return metrics
