@@ -51,7 +51,7 @@ def test_what_is_asked_for_is_taken_or_refused() -> None:
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         start(RuntimeConfig(device="cpu", precision="fp16"))
     if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match=r"cuda is not on this machine .have: .*cpu"):
+        with pytest.raises(ConfigError, match=r"cuda is not available on this machine .have: .*cpu"):
             start(RuntimeConfig(device="cuda"))
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from lstm_cli.arrays import Float64, Int64
 
 _PRIOR = 1.0
-"""Strength of the pull of both scales towards 1, in rows: where few dev rows are all predicted right, the probabilities
-must not all become 1."""
+"""Weight of the prior that pulls both scales towards 1, in rows: if few dev rows are all predicted right, the
+probabilities must not all become 1."""
 _MIN_SCALE = 1e-3
 """Logits that carry no information get this scale: above 0, so that they stay recoverable from the sum."""
 

@@ -82,7 +82,7 @@ class ClassifyConfig(TaskConfig):
     encoder: EncoderConfig = Field(EncoderConfig(), description="embedding and recurrent layers")
     pooling: PoolingKind = Field(
         "final",
-        description="how the states of a text become one vector: final, final-all-layers, mean, max, mean+max or attention",
+        description="how states become one vector: final, final-all-layers, mean, max, mean+max or attention",
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout rate before the output layer")
     class_weights: Literal["none", "balanced"] = Field(

@@ -258,7 +258,7 @@ def test_a_link_or_a_pipe_in_a_run_is_followed_nowhere(run: Path, tmp_path: Path
     if sys.platform == "win32":
         pytest.skip("needs named pipes")
     os.mkfifo(file)  # whoever opens it waits for ever
-    assert_refused(invoke("predict", str(run)), 5, said=f"{name}: no regular file")
+    assert_refused(invoke("predict", str(run)), 5, said=f"{name}: not a regular file")
 
 
 def test_a_link_in_a_run_leads_no_report_over_another_file(run: Path, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_manifest_names_no_file_but_its_own(run: Path, tmp_path: Path, name: s
     manifest = json.loads((best / MANIFEST).read_bytes())
     manifest["files"][name] = {"sha256": hashlib.sha256(b"{}").hexdigest(), "bytes": 2}
     (best / MANIFEST).write_bytes(forged_manifest({MANIFEST: json.dumps(manifest).encode()}, keep=True))
-    assert_refused(invoke("predict", str(run)), 5, said="names a file that is none")
+    assert_refused(invoke("predict", str(run)), 5, said="lists a file that does not belong")
 
 
 def lying(header: Any, data: bytes = b"\0" * 64, claims: int | None = None) -> bytes:
@@ -330,7 +330,7 @@ def test_a_weight_that_is_not_finite_is_refused(run: Path, file: str, value: flo
     tensors[name][0] = value
     replace(last, file, safetensors.torch.save(tensors))
     result = invoke("train", str(run), "--resume", "--no-baselines")
-    assert_refused(result, 5, said=f"{name}: not all of it are finite")
+    assert_refused(result, 5, said=f"{name}: must be float32 and finite")
 
 
 def test_weights_of_another_type_are_refused(run: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_prediction_that_was_stopped_over_and_over_has_the_bytes_of_one_that_r
     whole, output = tmp_path / f"whole.{format}", tmp_path / f"out.{format}"
     options = [rows, "--probs", "--top-k", "2"]
     assert predict(*options, "-o", str(whole)).exit_code == 0
-    for windows, first_row in ((1, "nothing is kept"), (2, "after row 8"), (0, "after row 56")):
+    for windows, first_row in ((1, "no saved rows"), (2, "after row 8"), (0, "after row 56")):
         stop_after(windows, monkeypatch, OSError(28, "No space left on device"))
         result = predict(*options, "-o", str(output), "--resume")
         assert result.exit_code == 1, result.output

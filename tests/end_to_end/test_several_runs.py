@@ -172,10 +172,13 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
             ("--seeds", "2", "--resume", "--set", "task.dropout=0.1"),
             f"own config (lstmcls train {group} --seeds 2 --resume)",
         ),
-        (("--seeds", "2", "--folds", "2"), "give one"),
+        (("--seeds", "2", "--folds", "2"), "give only one"),
         (("--folds", "2"), "try --set data.test=null"),
         (("--folds", "1"), "--folds"),
-        (("--seeds", "2", "--run", f"{group}/seed-0", "--resume"), "holds one run, not those of --seeds 2"),
+        (
+            ("--seeds", "2", "--run", f"{group}/seed-0", "--resume"),
+            "holds a single run, not those of --seeds 2",
+        ),
     ):
         assert message in run(*again, *arguments, exit_code=2).stderr, arguments
     with locked(group):

@@ -73,7 +73,7 @@ def test_a_good_run_passes_and_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch,
     assert len(compared) == 8
     assert max(compared) < 1e-6
     assert "no output may differ by more than 1e-05" in result.stderr
-    assert "skipped: stored answers of dev: it was never scored" in result.stderr
+    assert "skipped: stored answers of dev: this split was never scored" in result.stderr
     assert files(golden) == before
     assert CliRunner().invoke(app, ["verify", str(golden), "--quiet"]).output == ""
 
@@ -86,7 +86,7 @@ def test_a_flipped_bit_that_the_manifest_does_not_show_is_found_by_the_stored_an
     result = verify(run)
     assert result.exit_code == 1
     assert {name for name, said in results(result).items() if said == "FAILED"} == {"stored answers of test"}
-    assert ("differs by" if bit else "the model is best, epoch 6") in result.stderr
+    assert ("differs by" if bit else "this one is best, epoch 6") in result.stderr
 
 
 def test_a_flipped_bit_in_the_only_model_leaves_none_to_use(run: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_last_checkpoint_of_another_model_is_found(run: Path) -> None:
     result = verify(run)
     assert result.exit_code == 1
     assert {name for name, said in results(result).items() if said == "FAILED"} == {"files of last"}
-    assert "does not fit its own config" in result.stderr
+    assert "does not match its own config" in result.stderr
 
 
 def changed(line: str) -> str:
@@ -156,7 +156,7 @@ def test_stored_answers_are_left_alone_where_they_say_nothing_of_this_model(
     other = ["--set", "data.test=tests/golden/rows/dev.csv"]
     result = verify(run, *other)
     assert (result.exit_code, results(result)["stored answers of test"]) == (0, "skipped")
-    assert "not those that the run began with" in result.stderr
+    assert "its rows have changed since the run began" in result.stderr
     path = run / "eval" / "test" / "metrics.json"
     metrics = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**metrics, "checkpoint": "last, epoch 12, sha256 0"}), encoding="utf-8")
@@ -171,6 +171,6 @@ def test_a_run_whose_rows_are_gone_is_verified_on_texts_of_its_vocabulary(
     monkeypatch.chdir(tmp_path)
     result = verify(run)
     assert result.exit_code == 0, result.stderr
-    assert "the rows are made up" in result.stderr
+    assert "synthetic rows are used" in result.stderr
     assert results(result)["neighbours"] == "ok"
     assert results(result)["stored answers of test"] == "skipped"

@@ -103,7 +103,7 @@ def test_a_training_whose_numbers_leave_all_bounds_goes_back_once(
     poison.append(range(11, 15))
     result = train(small_yaml, "--set", "train.max_bad_steps=4", "--set", "train.save_every=5")
     assert result.exit_code == 0, result.output
-    assert "going back to the checkpoint of step 8 with half the learning rate, this once" in result.stderr
+    assert "going back to the checkpoint of step 8 with half the learning rate (only once" in result.stderr
     assert len((tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()) == 3
     assert "went back" in (tmp_path / "run" / "log.txt").read_text("utf-8")
 
@@ -149,14 +149,14 @@ def test_a_run_in_use_is_left_alone(small_yaml: str, tmp_path: Path) -> None:
 def test_a_resume_where_no_run_is_starts_one_and_says_so(small_yaml: str, tmp_path: Path) -> None:
     result = train(small_yaml, "--resume")
     assert result.exit_code == 0, result.output
-    assert "no checkpoint was written yet, so the training starts from the beginning" in result.stderr
+    assert "no checkpoint was saved yet, so the training starts from the beginning" in result.stderr
 
 
 def test_a_model_that_will_not_fit_into_memory_is_announced(
     small_yaml: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lstm_cli.commands.training_loop.available_memory", lambda: 1000)
-    assert "the longest batch will take about 0.0 GB" in train(small_yaml).stderr
+    assert "the largest batch needs about 0.0 GB" in train(small_yaml).stderr
 
 
 def test_a_full_disk_is_one_line_and_what_was_saved_stays_whole(small_yaml: str, tmp_path: Path) -> None:
@@ -179,6 +179,6 @@ def test_a_full_disk_is_one_line_and_what_was_saved_stays_whole(small_yaml: str,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (len(best), len(best))),
     )
     assert answer.returncode == 1, answer.stderr
-    assert "cannot be written: File too large; what was saved before is whole" in answer.stderr
+    assert "cannot be written: File too large; what was saved before is intact" in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert train(str(run), "--resume").exit_code == 0

@@ -127,7 +127,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(small_yaml: str, t
     (precious.parent / "config.yaml").write_text("", encoding="utf-8")
     assert_one_message(run("train", small_yaml), 2, "--resume", "--overwrite")
     assert precious.read_text(encoding="utf-8") == "mine"
-    assert_one_message(run("train", small_yaml, "--resume", "--overwrite"), 2, "give one")
+    assert_one_message(run("train", small_yaml, "--resume", "--overwrite"), 2, "give only one")
 
 
 @pytest.mark.parametrize("command", ["eval", "predict"])
@@ -140,8 +140,8 @@ def test_without_a_trained_model_there_is_nothing_to_use(small_yaml: str, comman
     [
         (["eval", "small.yaml", "--fail-under", "macrof1=0.5"], 'Did you mean "macro_f1"?'),
         (["eval", "small.yaml", "--fail-under", "macro_f1"], "METRIC=NUMBER"),
-        (["eval", "small.yaml", "--split", "dev", "--data", "x.csv"], "give one"),
-        (["predict", "small.yaml", "-", "a.txt"], "stdin is read alone"),
+        (["eval", "small.yaml", "--split", "dev", "--data", "x.csv"], "give only one"),
+        (["predict", "small.yaml", "-", "a.txt"], "stdin cannot be combined with files"),
         (["predict", "small.yaml", "a.txt", "-o", "out.docx"], "--format"),
         (["init", "sentence"], 'Did you mean "sentences"?'),
         (["train", "no.yaml"], "no such config"),

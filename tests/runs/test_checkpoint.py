@@ -252,7 +252,9 @@ def test_a_file_of_another_run_is_noticed(saved: Saved, tmp_path: Path) -> None:
     for name in ("model.safetensors", MANIFEST):
         whole = (ours / name).read_bytes()
         shutil.copy(theirs / name, ours / name)
-        with pytest.raises(CheckpointError, match="damaged: its SHA-256 is not the manifest's"):
+        with pytest.raises(
+            CheckpointError, match="damaged: its content does not match the SHA-256 in the manifest"
+        ):
             load_checkpoint(ours)
         (ours / name).write_bytes(whole)
     load_checkpoint(ours)
@@ -284,7 +286,7 @@ def test_a_manifest_cannot_name_a_file_outside_its_folder(saved: Saved, tmp_path
     content.pop("sha256")
     content["sha256"] = checkpoint._digest_of(content)
     manifest.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="names a file that is none"):
+    with pytest.raises(CheckpointError, match="lists a file that does not belong"):
         load_checkpoint(tmp_path / "best")
 
 
@@ -296,7 +298,7 @@ def test_weights_of_another_model_do_not_fit(saved: Saved, tmp_path: Path, small
     other = checkpoint.Checkpoint(
         loaded.folder, loaded.about, {**loaded.files, "config.json": json.dumps(content).encode()}
     )
-    with pytest.raises(CheckpointError, match="does not fit its own config"):
+    with pytest.raises(CheckpointError, match="does not match its own config"):
         other.load(CPU)
 
 

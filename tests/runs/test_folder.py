@@ -38,7 +38,10 @@ def test_what_is_no_run_is_never_deleted_and_nothing_is_put_into_it(tmp_path: Pa
     (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(ConfigError, match="not a run's folder"), locked(tmp_path):
         pass
-    with pytest.raises(ConfigError, match="a file stands"), locked(tmp_path / "thesis.tex"):
+    with (
+        pytest.raises(ConfigError, match="is a file, and the run needs a folder"),
+        locked(tmp_path / "thesis.tex"),
+    ):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(CheckpointError, match="no run here"):

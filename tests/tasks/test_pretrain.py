@@ -136,7 +136,7 @@ def test_text_of_single_words_is_no_language(small_yaml: str, tmp_path: Path) ->
     (tmp_path / "train.csv").write_text(
         "text,label\n" + "".join(f"word{i},{'ab'[i % 2]}\n" for i in range(40)), "utf-8"
     )
-    with pytest.raises(DataError, match="two tokens"):
+    with pytest.raises(DataError, match="two or more tokens"):
         Setting(small_yaml, ["task.tokenizer.min_count=1"])
 
 
