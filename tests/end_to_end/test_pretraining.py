@@ -129,7 +129,7 @@ def test_a_pretraining_is_refused_where_a_classifier_is_wanted(pretrained: Path,
     )
     nowhere = failed(5, "train", small_yaml, "--set", "task.encoder.init_from=runs/nowhere")
     assert "runs/nowhere: no run here" in nowhere.stderr
-    assert "init_from=pretrain train makes its own" in " ".join(nowhere.stderr.split())
+    assert "init_from=pretrain, train makes its own" in " ".join(nowhere.stderr.split())
 
 
 def test_a_pretraining_of_another_model_is_refused_with_every_difference(
@@ -173,7 +173,7 @@ def test_other_training_rows_are_warned_of_and_a_run_of_another_pretraining_is_n
 def test_much_text_is_read_as_often_as_the_budget_allows(pretrained: Path, small_yaml: str) -> None:
     said = run("pretrain", small_yaml, "--overwrite", "--set", "pretrain.budget=1").stderr
     assert "tokens: 1 instead of 2 epochs" in said
-    num_tokens = int(said.partition(" tokens are read")[0].split()[-1].replace(",", ""))
+    num_tokens = int(said.partition(" tokens: 1 instead")[0].split()[-1].replace(",", ""))
     assert len(lines((pretrained / "metrics.jsonl").read_text("utf-8"))) == 1
     for budget, epochs in ((2 * num_tokens - 1, 1), (2 * num_tokens, 2)):
         run("pretrain", small_yaml, "--overwrite", "--set", f"pretrain.budget={budget}")

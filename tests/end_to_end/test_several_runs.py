@@ -196,7 +196,7 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
     run("train", str(moved), "--seeds", "2", "--resume", *QUICK)
     (tmp_path / "train.csv").write_text("text,label\nfine,positive\nbad,negative\n" * 9, encoding="utf-8")
     said = run("train", str(moved), "--seeds", "2", "--resume", *QUICK, exit_code=2).stderr
-    assert "the rows of train are not those" in said
+    assert "the rows of train have changed since this run began" in said
 
 
 def test_overwriting_begins_all_of_them_again(group: Path, small_yaml: str) -> None:

@@ -162,7 +162,7 @@ def test_an_optimizer_of_other_shapes_is_not_restored(small_yaml: str) -> None:
     for other in (torch.zeros(3), None):
         tensors = trained.training_tensors()
         tensors.pop(name) if other is None else tensors.update({name: other})
-        with pytest.raises(ValueError, match=r"optimizer\.head\.weight is that of another"):
+        with pytest.raises(ValueError, match=r"optimizer\.head\.weight belongs to another"):
             setting.state().restore(tensors, trained.training_numbers())
 
 
