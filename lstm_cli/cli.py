@@ -48,7 +48,7 @@ Baselines = Annotated[
         help="Compare the model with baselines (majority class, TF-IDF) that are fitted on the same training rows.",
     ),
 ]
-Which = Annotated[
+CheckpointChoice = Annotated[
     Literal["best", "last"],
     typer.Option("--checkpoint", help="Checkpoint to use: the one with the best dev score, or the last one."),
 ]
@@ -180,7 +180,7 @@ def evaluate(
         str | None,
         typer.Option("--data", metavar="FILE", help="Score the labelled rows of this file instead."),
     ] = None,
-    checkpoint: Which = "best",
+    checkpoint: CheckpointChoice = "best",
     fail_under: Annotated[
         list[str] | None,
         typer.Option(
@@ -270,7 +270,7 @@ def predict(
             "would run as formulas.",
         ),
     ] = False,
-    checkpoint: Which = "best",
+    checkpoint: CheckpointChoice = "best",
     set_: Set = None,
     run: Run = None,
     quiet: Quiet = False,

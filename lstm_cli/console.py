@@ -66,16 +66,16 @@ class Screen:
             table.add_row(*(_text(cell) for cell in row))
         self._console.print(table)
 
-    def findings(self, found: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    def findings(self, findings: Sequence[tuple[str, str, Sequence[str]]]) -> None:
         """Print the severity, headline and further lines of each finding; if stderr is no terminal, one line each."""
         if not self._console.is_terminal:
-            for severity, headline, lines in found:
+            for severity, headline, lines in findings:
                 self.say(f"{severity}: {headline}: {'; '.join(lines)}")
             return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        for severity, headline, lines in found:
+        for severity, headline, lines in findings:
             style = "yellow" if severity == "warning" else "cyan"
             grid.add_row(Text(severity, style), _text(headline, "bold"))
             for line in lines:

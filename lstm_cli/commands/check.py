@@ -54,7 +54,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
     origin = named_origin(config.task, config.run.seed)
     sources, splits = _open(config, origin.dev_seed)
     scanned = scan(sources, config.data, config.task.content, _masks(splits))
-    found = [
+    findings = [
         *damage(scanned, config.data, bool(reader and reader.tokenizer.strip_markup)),
         *labels(scanned, config.data),
         *copies(scanned),
@@ -65,15 +65,15 @@ def check(request: CheckRequest, screen: Screen) -> None:
     if not scanned.faults:  # they are findings already, and a row that cannot be read cannot be encoded
         stores, fault = _encode(config, splits, origin, bool(missing), screen)
     if fault is not None:
-        found += refusal(fault, found)
+        findings += refusal(fault, findings)
     surveys = survey(scanned, stores)
     if reader:
-        found += coverage(surveys, reader.max_tokens)
+        findings += coverage(surveys, reader.max_tokens)
     train = sources["train"]
     suspected = None
     if request.with_suspects and isinstance(train, Rows):
         suspected = suspects(scanned, train, config.run.seed)
-    report = CheckReport(surveys, in_order(found), suspected)
+    report = CheckReport(surveys, in_order(findings), suspected)
     _show(report, screen)
     screen.say(f"a training would run on {runtime.why}")
     if request.as_json:

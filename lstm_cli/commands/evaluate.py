@@ -82,8 +82,8 @@ def evaluate_split(
     Returns the content of metrics.json.
     """
     saved = load_checkpoint(run.checkpoint(checkpoint))
-    if saved.passed_over:
-        screen.warn(f"{saved.passed_over}; scoring {saved.folder}")
+    if saved.newer_fault:
+        screen.warn(f"{saved.newer_fault}; scoring {saved.folder}")
     task, model = saved.load(runtime.device)
     evaluation = evaluate(model, task, rows, split, saved.name, runtime)
     if train is not None:

@@ -57,8 +57,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     _refuse_contradictions(request, format)
     runtime = start(config.run, trains=False)
     saved = load_checkpoint(RunFolder.open(Path(config.run.dir)).checkpoint(request.checkpoint))
-    if saved.passed_over:
-        screen.warn(f"{saved.passed_over}; predicting with {saved.folder}")
+    if saved.newer_fault:
+        screen.warn(f"{saved.newer_fault}; predicting with {saved.folder}")
     task, model = saved.load(runtime.device)
     task.accept(options)
     format_is_meant = any(override.startswith("data.format=") for override in request.overrides)
@@ -113,9 +113,8 @@ def _rows(
     files: Sequence[str], data: DataConfig, content: type[Content], format_is_meant: bool
 ) -> Iterable[Row[Any]]:
     if not format_is_meant:
-        data = data.model_copy(
-            update={"format": "auto"}
-        )  # data.format is that of the training files, not of these
+        # data.format is that of the training files, not of these
+        data = data.model_copy(update={"format": "auto"})
     if list(files) == ["-"]:
         return stream_rows(sys.stdin.buffer, data, content=content)
     if "-" in files:

@@ -101,8 +101,8 @@ class Training:
         """A fresh state, or the one saved in `last`. Also prints the tables of the data and the model."""
         state, screen = self.start(), self.screen
         if last:
-            if last.passed_over:
-                screen.warn(f"{last.passed_over}; resuming from {last.folder}")
+            if last.newer_fault:
+                screen.warn(f"{last.newer_fault}; resuming from {last.folder}")
             last.restore(state)
         self.run.keep_records(state.progress.epoch)
         screen.splits(self.shown)

@@ -41,20 +41,20 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     own = next((sample.rows for sample in samples if sample.rows), ())
     synthetic = _synthetic_rows(task)
     rows = [*synthetic[:1], *own] if own else synthetic  # the first one is as short as a row can be
-    found = [_check_files(best), _check_last(run, runtime)]
+    results = [_check_files(best), _check_last(run, runtime)]
     if rows:
-        found += checks(task, model, rows, runtime)
-    found += [
+        results += checks(task, model, rows, runtime)
+    results += [
         _check_stored(run, best, sample, task, lambda rows: predicted(task, model, rows, runtime))
         for sample in samples
     ]
     note = "" if own else "; the run's own rows cannot be read, so synthetic rows are used"
     screen.say(f"{run.path}: {best.name}, on {runtime.why}{note}")
-    _report(found, run, best, screen, as_json=as_json)
+    _report(results, run, best, screen, as_json=as_json)
 
 
 def _report(
-    found: Sequence[Check], run: RunFolder, best: Checkpoint, screen: Screen, *, as_json: bool
+    results: Sequence[Check], run: RunFolder, best: Checkpoint, screen: Screen, *, as_json: bool
 ) -> None:
     lines = [
         [
@@ -63,21 +63,21 @@ def _report(
             "" if check.difference is None else f"{check.difference:.1e}",
             check.result,
         ]
-        for check in found
+        for check in results
     ]
     title = f"no output may differ by more than {TOLERANCE:.0e}"
     screen.table(title, ["check", "compared", "difference", ""], lines)
-    for check in found:
+    for check in results:
         if check.result == "skipped":
             screen.say(f"skipped: {check.name}: {check.note}")
-    failed = [check for check in found if check.result == "FAILED"]
+    failed = [check for check in results if check.result == "FAILED"]
     if as_json:
         content = {
             "run": str(run.path),
             "checkpoint": best.name,
             "tolerance": TOLERANCE,
             "ok": not failed,
-            "checks": [dataclasses.asdict(check) for check in found],
+            "checks": [dataclasses.asdict(check) for check in results],
         }
         json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
@@ -88,12 +88,12 @@ def _report(
 def _check_files(saved: Checkpoint, name: str = "best") -> Check:
     """The check of a checkpoint's files. It can only be loaded if each file has its saved SHA-256."""
     compared = f"{len(saved.files)} files with their SHA-256"
-    if saved.passed_over:
+    if saved.newer_fault:
         return Check(
             f"files of {name}",
             compared,
             "FAILED",
-            note=f"{saved.passed_over}; {saved.folder} is used instead",
+            note=f"{saved.newer_fault}; {saved.folder} is used instead",
         )
     return Check(f"files of {name}", compared, "ok")
 

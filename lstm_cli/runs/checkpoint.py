@@ -52,13 +52,13 @@ _MAX_HEADER_BYTES = 2**20  # of safetensors: a model of ten layers takes 10 kB
 class Checkpoint:
     """A complete checkpoint: `about` has its epoch and step, `files` the contents of its files by name.
 
-    `passed_over` says what was wrong with a newer checkpoint of the same name that could not be used, if there is one.
+    `newer_fault` says what was wrong with a newer checkpoint of the same name that could not be used, if there is one.
     """
 
     folder: Path
     about: Mapping[str, Any]
     files: Mapping[str, bytes]
-    passed_over: str | None = None
+    newer_fault: str | None = None
 
     @property
     def name(self) -> str:
@@ -154,7 +154,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if not candidate.exists():
             continue
         try:
-            return dataclasses.replace(_read(candidate), passed_over="\n".join(faults) or None)
+            return dataclasses.replace(_read(candidate), newer_fault="\n".join(faults) or None)
         except CheckpointError as fault:
             faults.append(str(fault))
     if not faults:

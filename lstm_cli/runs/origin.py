@@ -61,9 +61,8 @@ class Origin:
         checkpoint = load_checkpoint(run.last)
         reader = config.text()
         pretrained = self.pretrained
-        if (
-            config.init_from and reader
-        ):  # also if the run made the pretraining itself and it was deleted since
+        # also if the run made the pretraining itself and it was deleted since
+        if config.init_from and reader:
             pretrained = _pretrained_names(checkpoint.names(), reader.encoder.num_pretrained_layers)
         return replace(self, checkpoint=checkpoint, pretrained=pretrained)
 

@@ -218,9 +218,8 @@ class Classify:
         return f"{len(self.ngrams.keys):,} n-grams are combined with the network" if self.ngrams else None
 
     def encode(self, rows: Rows[Text], scored: bool = True) -> Store:
-        if (
-            not scored
-        ):  # the network trains without the n-grams, and to compute them takes as long as the tokens
+        # the network trains without the n-grams, and to compute them takes as long as the tokens
+        if not scored:
             return replace(self, ngrams=None).encode(rows)
         inputs = {
             "format": _STORE_FORMAT,
@@ -311,12 +310,12 @@ class Classify:
         total = _logits(outputs)
         if ngram_logits.shape[1]:
             total = total - ngram_scale * ngram_logits
-        found: dict[str, Scores] = {
+        scores: dict[str, Scores] = {
             "network alone, uncalibrated": self.score(softmax(total / network_scale), store)
         }
         if ngram_logits.shape[1]:
-            found["n-grams alone, uncalibrated"] = self.score(softmax(ngram_logits), store)
-        return found
+            scores["n-grams alone, uncalibrated"] = self.score(softmax(ngram_logits), store)
+        return scores
 
     def score(self, outputs: Outputs, store: Store) -> Classification:
         return classification(_targets(store), _probs(outputs), self.labels.names)
@@ -375,13 +374,13 @@ class Classify:
         return [Baseline(one.name, one.predicted, one.note) for one in fitted]
 
     def compare(self, outputs: Outputs, baseline: Baseline, store: Store) -> Comparison:
-        targets, theirs, num_classes = _targets(store), baseline.predicted, len(self.labels.names)
-        if isinstance(theirs, Ragged) or theirs.shape != targets.shape or theirs.dtype.kind != "i":
+        targets, predicted, num_classes = _targets(store), baseline.predicted, len(self.labels.names)
+        if isinstance(predicted, Ragged) or predicted.shape != targets.shape or predicted.dtype.kind != "i":
             raise ValueError(f"{baseline.name}: must have one class number for each of {len(targets)} rows")
-        if len(theirs) and not 0 <= theirs.min() <= theirs.max() < num_classes:
+        if len(predicted) and not 0 <= predicted.min() <= predicted.max() < num_classes:
             raise ValueError(f"{baseline.name}: class numbers outside 0..{num_classes - 1}")
-        accuracy, macro_f1 = accuracy_and_macro_f1(targets, theirs, num_classes)
-        verdict, p = paired_verdict(targets, _probs(outputs).argmax(axis=1), theirs)
+        accuracy, macro_f1 = accuracy_and_macro_f1(targets, predicted, num_classes)
+        verdict, p = paired_verdict(targets, _probs(outputs).argmax(axis=1), predicted)
         return Comparison(
             {ACCURACY.name: accuracy, MACRO_F1.name: macro_f1},
             verdict,

@@ -170,8 +170,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
             file.unlink()
     used = load_checkpoint(last)
     assert used.folder.name == "last.previous"
-    assert used.passed_over is not None
-    assert name in used.passed_over
+    assert used.newer_fault is not None
+    assert name in used.newer_fault
     shutil.rmtree(tmp_path / "last.previous")
     with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
         load_checkpoint(last)
@@ -238,10 +238,10 @@ def test_a_file_cut_anywhere_is_noticed(saved: Saved, tmp_path: Path) -> None:
             file.write_bytes(content[: len(content) * percent // 100])
             found = load_checkpoint(last)
             assert found.folder.name == "last.previous"
-            assert found.passed_over is not None
-            assert str(file if percent or file.name != MANIFEST else last) in found.passed_over
+            assert found.newer_fault is not None
+            assert str(file if percent or file.name != MANIFEST else last) in found.newer_fault
         file.write_bytes(content)
-    assert load_checkpoint(last).passed_over is None
+    assert load_checkpoint(last).newer_fault is None
 
 
 def test_a_file_of_another_run_is_noticed(saved: Saved, tmp_path: Path) -> None:
