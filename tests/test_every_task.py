@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +35,7 @@ from lstm_cli.scoring.evaluation import evaluate
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks.base import Baseline, Outputs, PredictOptions, Task
 from lstm_cli.training.config import TrainConfig
-from lstm_cli.training.fit import EncodedSplits, EpochReport, StepReport, fit
+from lstm_cli.training.fit import EncodedSplits, EpochReport, FitReport, StepReport, fit
 from lstm_cli.training.state import TrainState
 from tests.conftest import small_rows
 from tests.running_sum import RunningSum, RunningSumConfig
@@ -320,6 +322,30 @@ def test_the_same_seed_gives_the_same_bytes_and_a_run_resumes(setting: Setting, 
     before = (Path(once) / "metrics.jsonl").read_bytes()
     run("train", setting.config_path, "--run", once, "--resume")
     assert (Path(once) / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_training_that_was_stopped_resumes_to_the_same_bytes(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    run("train", setting.config_path, "--run", str(straight))
+
+    def asked_to_stop(*arguments: Any) -> Iterator[FitReport]:
+        for number, report in enumerate(fit(*arguments), start=1):
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield report
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lstm_cli.commands.training_loop.fit", asked_to_stop)
+        run("train", setting.config_path, "--run", str(stopped), exit_code=143)
+    assert not (stopped / "eval").exists()
+    run("train", setting.config_path, "--run", str(stopped), "--resume")
+    for name in ("best/model", "last/model", "last/training"):
+        path = f"checkpoints/{name}.safetensors"
+        assert (straight / path).read_bytes() == (stopped / path).read_bytes(), name
+    path = "eval/test/predictions.jsonl"
+    assert (straight / path).read_bytes() == (stopped / path).read_bytes()
 
 
 def test_seeds_are_summed_up(setting: Setting, tmp_path: Path) -> None:
