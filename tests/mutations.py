@@ -1,4 +1,4 @@
-"""Broken and hostile bytes made from good ones."""
+"""Broken and hostile bytes, derived from good ones."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from lstm_cli.runs.output import PartialOutput, partial_output
 
 WINDOWS = ['a\n"b\nc"\n', "d\n", 'ééé\n"\n\n"\n', "", "e\n"]
 WHOLE = "".join(WINDOWS).encode()
-MADE_FROM = {"input": "one", "top_k": 1}
+INPUTS = {"input": "one", "top_k": 1}
 
 
-def write_on(output: Path, made_from: dict[str, Any] | None = MADE_FROM, *, resume: bool = True) -> int:
+def write_on(output: Path, inputs: dict[str, Any] | None = INPUTS, *, resume: bool = True) -> int:
     """Write what is missing of `WINDOWS`, one row each; the number of windows that were kept."""
-    with partial_output(output, made_from, resume=resume) as target:
+    with partial_output(output, inputs, resume=resume) as target:
         kept = target.done.rows
         for window in WINDOWS[kept:]:
             target.stream.write(window)
@@ -92,7 +92,7 @@ def stopped(tmp_path: Path) -> Path:
         target.stream.write(WINDOWS[2][:3])
         raise Killed
 
-    with pytest.raises(Killed), partial_output(tmp_path / "out", MADE_FROM, resume=False) as target:
+    with pytest.raises(Killed), partial_output(tmp_path / "out", INPUTS, resume=False) as target:
         be_killed(target)
     return tmp_path / "out"
 
@@ -110,13 +110,13 @@ def test_a_record_never_speaks_of_a_part_that_was_begun_anew(stopped: Path) -> N
 
 
 def test_rows_that_could_not_be_read_are_counted_over_all_starts(stopped: Path) -> None:
-    with partial_output(stopped, MADE_FROM, resume=True) as target:
+    with partial_output(stopped, INPUTS, resume=True) as target:
         target.done.count(text_row("", None, "in", 9, error="broken too"))
         assert (target.done.rows, target.done.num_errors) == (3, 2)
         assert target.done.first_error == "in:1: broken"
 
 
-def test_what_is_made_from_something_else_is_refused_with_the_difference_and_stays(stopped: Path) -> None:
+def test_what_was_computed_from_other_inputs_is_refused_with_the_difference_and_stays(stopped: Path) -> None:
     with pytest.raises(ConfigError, match=r"top_k: was 1, is 3\nnew: was None, is x\n") as fault:
         write_on(stopped, {"input": "one", "top_k": 3, "new": "x"})
     assert "input:" not in str(fault.value)
@@ -141,7 +141,7 @@ def test_a_part_shorter_than_its_record_says_is_begun_anew(stopped: Path) -> Non
 
 
 def test_two_writers_of_one_file_are_never_mixed(stopped: Path) -> None:
-    with partial_output(stopped, MADE_FROM, resume=True) as target:
+    with partial_output(stopped, INPUTS, resume=True) as target:
         for resume in (True, False):
             with pytest.raises(LstmclsError, match="another process is writing it"):
                 write_on(stopped, resume=resume)
@@ -164,7 +164,7 @@ def test_a_lock_whose_file_is_gone_by_then_guards_nothing_and_is_not_taken(
         flock(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", finish_first)
-    with suppress(LstmclsError), partial_output(output, MADE_FROM, resume=False):
+    with suppress(LstmclsError), partial_output(output, INPUTS, resume=False):
         guarded.append(lock.exists())
     assert all(guarded)
     assert fcntl.flock is flock
@@ -187,25 +187,25 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "made_from", "stays"),
+    ("fault", "inputs", "stays"),
     [
-        (DataError("in:3: broken"), MADE_FROM, False),
-        (Interrupted(15, "stopped"), MADE_FROM, True),
-        (KeyboardInterrupt(), MADE_FROM, True),
-        (OSError(28, "No space left on device"), MADE_FROM, True),
+        (DataError("in:3: broken"), INPUTS, False),
+        (Interrupted(15, "stopped"), INPUTS, True),
+        (KeyboardInterrupt(), INPUTS, True),
+        (OSError(28, "No space left on device"), INPUTS, True),
         (Interrupted(15, "stopped"), None, False),
         (OSError(28, "No space left on device"), None, False),
     ],
 )
 def test_a_part_stays_only_where_it_can_be_gone_on_with(
-    tmp_path: Path, fault: BaseException, made_from: dict[str, Any] | None, stays: bool
+    tmp_path: Path, fault: BaseException, inputs: dict[str, Any] | None, stays: bool
 ) -> None:
     def stop(target: PartialOutput) -> None:
         target.stream.write(WINDOWS[0])
         target.keep()
         raise fault
 
-    with pytest.raises(type(fault)), partial_output(tmp_path / "out", made_from, resume=False) as target:
+    with pytest.raises(type(fault)), partial_output(tmp_path / "out", inputs, resume=False) as target:
         stop(target)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == ({".out.part", ".out.part.json"} if stays else set())  # and no lock's file
