@@ -38,23 +38,22 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """What a baseline predicts: `predicted` (N,) class numbers; `note` says how it was fitted."""
+class PredictedClasses:
+    """Class numbers `predicted` (N,); `note` says how the method was fitted."""
 
-    name: str
     predicted: Int64
     note: str
 
 
-def majority(train_targets: Int64, num_rows: int, num_classes: int) -> Baseline:
+def majority(train_targets: Int64, num_rows: int, num_classes: int) -> PredictedClasses:
     """The most frequent training class for every row; of equally frequent ones the first."""
     most = int(np.bincount(train_targets, minlength=num_classes).argmax())
-    return Baseline("majority", np.full(num_rows, most, np.int64), "always the most frequent training class")
+    return PredictedClasses(np.full(num_rows, most, np.int64), "always the most frequent training class")
 
 
 def tfidf_logreg(
     train_texts: Sequence[str], train_targets: Int64, texts: Sequence[str], num_classes: int, seed: int
-) -> Baseline:
+) -> PredictedClasses:
     """Logistic regression on TF-IDF, fitted on `train_texts` with `train_targets` (N,), and its classes for `texts`.
 
     The terms are word 1–2-grams (punctuation marks count as words) and character 2–5-grams within words. More than two
@@ -71,7 +70,7 @@ def tfidf_logreg(
     if not vectorizers or len(np.unique(targets)) < 2:
         why = "one class" if vectorizers else "no text"
         predicted = majority(train_targets, len(texts), num_classes).predicted
-        return Baseline("tfidf_logreg", predicted, f"{why} to learn from: the majority class")
+        return PredictedClasses(predicted, f"{why} to learn from: the majority class")
     train = _joined([matrix for _, matrix in vectorizers])
     inverse_regularization, chosen = _choose(
         train, targets, sample(targets, sizes, _MAX_CHOICE // problems, rng), rng, seed
@@ -87,7 +86,7 @@ def tfidf_logreg(
         note += f"; fitted on a sample of {len(rows):,} of {len(train_texts):,} training rows"
     if not model.converged:
         note += f"; not converged after {MAX_ITERATIONS:,} iterations"
-    return Baseline("tfidf_logreg", np.concatenate([np.empty(0, np.int64), *decided]), note)
+    return PredictedClasses(np.concatenate([np.empty(0, np.int64), *decided]), note)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -367,11 +367,11 @@ class Classify:
         num_classes = len(self.labels.names)
         texts = [row.content.text for row in rows]
         train_texts = [row.content.text for row in train]
-        fitted = (
-            majority(targets, len(texts), num_classes),
-            tfidf_logreg(train_texts, targets, texts, num_classes, seed=0),
-        )
-        return [Baseline(one.name, one.predicted, one.note) for one in fitted]
+        fitted = {
+            "majority": majority(targets, len(texts), num_classes),
+            "tfidf_logreg": tfidf_logreg(train_texts, targets, texts, num_classes, seed=0),
+        }
+        return [Baseline(name, one.predicted, one.note) for name, one in fitted.items()]
 
     def compare(self, outputs: Outputs, baseline: Baseline, store: Store) -> Comparison:
         targets, predicted, num_classes = _targets(store), baseline.predicted, len(self.labels.names)
