@@ -16,7 +16,6 @@ from typing import Any, Literal, TextIO
 
 import torch
 
-from lstm_cli import __version__
 from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.rows import Content, Row
@@ -30,6 +29,9 @@ from lstm_cli.scoring.prediction import RowOutput, predict_windows
 from lstm_cli.tasks.base import PredictOptions, Task
 
 Format = Literal["jsonl", "csv", "tsv"]
+_OUTPUTS_SINCE = "0.1.0"
+"""The first version whose outputs have the same bytes as this one's: what it has begun can be resumed. A change to the
+outputs must set it to the new version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _model_metadata(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
     metadata = runtime.metadata()
     return {
         "checkpoint": f"{saved.name} ({digest.hexdigest()[:12]})",
-        "lstmcls": __version__,
+        "lstmcls": _OUTPUTS_SINCE,
         "torch": torch.__version__,
         **{name: metadata[name] for name in ("device", "threads", "deterministic")},
     }

@@ -90,17 +90,19 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def _complete(raw: dict[str, Any]) -> type[TaskConfig] | None:
-    """Add the defaults that depend on the kind of task. Returns the config class of that kind, or None if unknown."""
-    section = raw.setdefault("task", {})
-    if not isinstance(section, dict):
-        return None
+def _complete(raw: dict[str, Any]) -> list[str]:
+    """Add the defaults that depend on the kind of task. Returns the names of its metrics, or those of all kinds if its
+    kind is unknown."""
     kinds = {tasks.kind_of(kind): kind for kind in tasks.TASKS}
-    kind = kinds.get(str(section.setdefault("kind", next(iter(kinds)))))
-    train = raw.setdefault("train", {})
-    if kind and isinstance(train, dict):
-        train.setdefault("select_by", kind.select_by)
-    return kind
+    known = list(kinds.values())
+    if isinstance(section := raw.setdefault("task", {}), dict):
+        # a copy: with a YAML alias, two sections are the same dictionary
+        section = raw["task"] = {"kind": next(iter(kinds)), **section}
+        if kind := kinds.get(str(section["kind"])):
+            known = [kind]
+            if isinstance(train := raw.setdefault("train", {}), dict):
+                raw["train"] = {"select_by": kind.select_by, **train}
+    return list(dict.fromkeys(metric.name for kind in known for metric in kind.metrics))
 
 
 def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
@@ -122,9 +124,7 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     if run_dir is not None:
         section["dir"] = run_dir
     section.setdefault("dir", default_dir)
-    kind = _complete(raw)
-    metrics = [metric.name for metric in kind.metrics] if kind else None
-    config = _validate(raw, name, lines, origins, faults, metrics)
+    config = _validate(raw, name, lines, origins, faults, _complete(raw))
     if faults or config is None:
         raise ConfigError(faults)
     return config
@@ -194,7 +194,7 @@ def _validate(
     lines: Mapping[KeyPath, int],
     origins: Mapping[KeyPath, tuple[str, str]],
     faults: list[str],
-    metrics: Sequence[str] | None,
+    metrics: Sequence[str],
 ) -> RunConfig | None:
     """The checked config, or None; every fault is added to `faults`, in the order of the file."""
     try:

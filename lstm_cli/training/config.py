@@ -74,9 +74,9 @@ class TrainConfig(Config):
         description="save a checkpoint after this many steps (100) or seconds (60s), and also after every epoch",
     )
 
-    @field_validator("select_by")
+    @field_validator("select_by", mode="before")  # so that the message for a number lists the metrics too
     @classmethod
-    def _is_a_metric_of_the_task(cls, value: str, info: ValidationInfo) -> str:
+    def _is_a_metric_of_the_task(cls, value: object, info: ValidationInfo) -> object:
         """Refuse a metric that the task does not have, if the validation context names the task's metrics."""
         metrics = (info.context or {}).get("metrics")
         if metrics is not None and value not in metrics:

@@ -311,10 +311,32 @@ def test_a_metric_given_with_set_is_checked_as_well(tmp_path: Path) -> None:
     assert fault.startswith("--set train.select_by=rmse: train.select_by: must be one of accuracy, ")
 
 
-def test_where_the_kind_of_task_is_not_known_that_alone_is_said(tmp_path: Path) -> None:
-    (fault,) = faults(tmp_path, MINIMAL + "task:\n  kind: clasify\ntrain:\n  select_by: rmse\n")
-    assert fault.startswith("my.yaml:4: task.kind: must be ")
-    assert "classify" in fault
+@pytest.mark.parametrize("value", ["5", "null", "[accuracy]", "{a: b}", "true"])
+def test_a_metric_that_is_not_a_text_gets_the_list_of_metrics_too(tmp_path: Path, value: str) -> None:
+    for found, where in (
+        (faults(tmp_path, MINIMAL + f"train:\n  select_by: {value}\n"), "my.yaml:4"),
+        (faults(tmp_path, MINIMAL, f"train.select_by={value}"), f"--set train.select_by={value}"),
+    ):
+        (fault,) = found
+        assert fault.startswith(f"{where}: train.select_by: must be one of accuracy, macro_f1, ")
+
+
+def test_where_the_kind_of_task_is_unknown_a_metric_of_any_kind_will_do(tmp_path: Path) -> None:
+    text = MINIMAL + "task:\n  kind: clasify\ntrain:\n  select_by: "
+    (kind,) = faults(tmp_path, text + "accuracy\n")
+    assert kind.startswith("my.yaml:4: task.kind: must be one of classify, ")
+    assert faults(tmp_path, text + "rmse\n")[0] == kind
+    assert faults(tmp_path, text + "rmse\n")[1].startswith(
+        "my.yaml:6: train.select_by: must be one of accuracy, "
+    )
+
+
+def test_a_default_reaches_no_section_that_shares_its_keys_by_an_alias(tmp_path: Path) -> None:
+    text = MINIMAL + "train: &same {epochs: 3, batch_size: 8}\npretrain: *same\n"
+    config = load_config(write(tmp_path, text))
+    assert (config.train.epochs, config.pretrain.epochs) == (3, 3)
+    (fault,) = faults(tmp_path, "data: &same {train: rows.csv}\ntask: *same\n")
+    assert "task.train: unknown key" in fault
 
 
 def test_the_schema_for_editors_lists_the_metrics() -> None:

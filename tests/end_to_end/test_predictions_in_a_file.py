@@ -73,6 +73,22 @@ def test_a_prediction_that_was_stopped_over_and_over_has_the_bytes_of_one_that_r
     assert {path.name for path in tmp_path.iterdir() if "out" in path.name} == {output.name}
 
 
+def test_what_version_0_1_has_begun_is_resumed(
+    rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, output = tmp_path / "whole.csv", tmp_path / "out.csv"
+    assert predict(rows, "-o", str(whole)).exit_code == 0
+    stop_after(1, monkeypatch, Interrupted(signal.SIGINT, "stopped"))
+    assert predict(rows, "-o", str(output)).exit_code == 130
+    record = tmp_path / ".out.csv.part.json"
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    kept["made_from"]["lstmcls"] = "0.1.0"
+    record.write_text(json.dumps(kept), encoding="utf-8")
+    result = predict(rows, "-o", str(output), "--resume")
+    assert "after row 8" in result.stderr
+    assert output.read_bytes() == whole.read_bytes()
+
+
 def test_other_options_model_or_rows_are_not_resumed_with(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
