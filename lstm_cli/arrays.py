@@ -1,4 +1,4 @@
-"""NumPy array types by the type of their values, and rows of unequal length. `batch` names the axes."""
+"""NumPy array types by the type of their values, and ragged arrays. `batch.py` explains the names of the axes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ragged(Sequence[AnyArray]):
 
     @classmethod
     def pack(cls, rows: Sequence[AnyArray]) -> Ragged:
-        """Concatenate rows (T,) or (T, F) of one type. Without a row the values are (0,) int32."""
+        """Concatenate rows (T,) or (T, F) of one type. If there are no rows, the values are (0,) int32."""
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         return cls(np.concatenate(rows) if rows else np.zeros(0, np.int32), offsets)

@@ -2,13 +2,13 @@
 
     N  rows of a split                  B  rows of a batch
     T  time steps, padded to the longest row of the batch
-    S  steps of a target that has a length of its own
+    S  target steps, if a target has its own length
     V  vocabulary entries               E  width of an embedding
     F  width of a dense feature vector  H  hidden units of one direction
     D  directions, 1 or 2               L  recurrent layers
     C  classes
 
-`lengths` is the number of a row's real time steps, without padding. It is at least 1 and always stays on the CPU.
+`lengths` (B,) counts the real time steps of each row, without padding. A length is at least 1. Lengths stay on the CPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAD_ID = 0
 """The token id of padding, which fills a row up to T. Its embedding is zero and stays zero."""
 
 UNK_ID = 1
-"""The token id of every token that is not in the vocabulary, as it was too rare in the training rows."""
+"""The token id of every token that is not in the vocabulary because it was rare or absent in the training rows."""
 
 IGNORED = -100
 """The target of a padded step. It does not count in the loss."""

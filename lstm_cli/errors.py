@@ -1,7 +1,7 @@
 """The errors that a user can correct, each with its exit code.
 
-Every message says where the error is, what must be there, what was got and what to try. Any exception that is not an
-`LstmclsError` is a bug and keeps its traceback.
+Every message says where the error is, what is expected there, what was found and what to try. Any exception that is not
+an `LstmclsError` is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _MAX_CHOICES, _MAX_CHARS = 10_000, 100
 
 
 class LstmclsError(Exception):
-    """An error at run time, of no kind below. Exit code 1."""
+    """The base class of all kinds below, and a run-time error of no other kind. Exit code 1."""
 
     exit_code = 1
 
@@ -37,13 +37,13 @@ class DataError(LstmclsError):
 
 
 class GateMissed(LstmclsError):  # noqa: N818 - the program did not fail
-    """A score is below `--fail-under`. Exit code 4."""
+    """A score is worse than its bound in `--fail-under`. Exit code 4."""
 
     exit_code = 4
 
 
 class CheckpointError(LstmclsError):
-    """There is no complete checkpoint, or none that fits. Exit code 5."""
+    """No complete checkpoint exists, or it does not match its own config or this version. Exit code 5."""
 
     exit_code = 5
 
@@ -57,7 +57,10 @@ class NotFiniteError(LstmclsError):
 
 
 class Interrupted(LstmclsError):  # noqa: N818
-    """A signal arrived, and the training state is saved. Exit code 130 for SIGINT, else 143, also for SIGHUP."""
+    """A signal stopped the command; the message says what is saved.
+
+    Exit code 130 for SIGINT, 143 for SIGTERM and SIGHUP.
+    """
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
@@ -66,12 +69,12 @@ class Interrupted(LstmclsError):  # noqa: N818
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """' Did you mean "positive"?' where one of `choices` is near, else ''."""
+    """A hint such as ' Did you mean "positive"?' if one of `choices` is similar to `word`, else ''."""
     # comparing two words takes time quadratic in their length, and a "label" can be a whole text by mistake
     choices = [choice for choice in itertools.islice(choices, _MAX_CHOICES) if len(choice) <= _MAX_CHARS]
     if len(word) > _MAX_CHARS:
         return ""
     near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
-    if not near:  # a word that differs only in case is always near
+    if not near:  # a word that differs only in case always counts as similar
         near = [choice for choice in choices if choice.lower() == word.lower()]
     return f' Did you mean "{near[0]}"?' if near else ""

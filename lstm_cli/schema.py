@@ -1,4 +1,4 @@
-"""The base class of all configs: frozen, and unknown keys are refused."""
+"""The base class of all configs. A config is frozen and rejects unknown keys."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Batches of rows of similar length, in an order that depends on (seed, epoch) alone.
 
-The position in an epoch is therefore one integer, and the order need not be saved to resume.
+So one integer is the position in an epoch, and a checkpoint need not save the order.
 """
 
 from __future__ import annotations
@@ -95,15 +95,15 @@ def _padded(ragged: Ragged, rows: Int64, fill: int) -> tuple[AnyArray, Int64]:
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type for torch: int64 for the integers of a store, which have 32 bits; floats keep theirs."""
+    """The type for torch: integers become int64, floats keep their type."""
     return np.dtype(np.int64) if dtype.kind == "i" else dtype
 
 
 def batches_from(store: Store, device: torch.device) -> Callable[[Int64], Batch]:
     """A function from row indices of the store to a batch on `device`.
 
-    If the GPU has enough memory, all inputs are copied to it once; then only the positions of a batch's rows are sent.
-    The host never waits for the device.
+    If a CUDA GPU has enough free memory, all inputs are copied to it once. Each batch then sends only the positions of
+    its rows, its targets and its extras, and the host does not wait for these copies.
     """
     if device.type == "cpu":
         return partial(collate, store)

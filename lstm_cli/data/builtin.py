@@ -1,10 +1,10 @@
 """`builtin:reviews`: short synthetic reviews in which the order of the words decides, made by a seeded generator.
 
 A template says which of its evaluations agree with the writer's verdict and which only report another opinion. A
-negator reverses an evaluation. Every filled template is written twice, once for each verdict; where possible with the
-same words in another order. A bag of words has little information there, a model of the sequence has all of it. Part of
-the test rows use templates, topics, people, places and filler phrases that train never contains, and negate words that
-are never negated in train; every polarity word of test occurs in train.
+negator reverses an evaluation. Every filled template is written twice, once for each verdict, if possible with the same
+words in another order. So a bag of words contains little information about the label, and the sequence contains all of
+it. Some test rows use templates, topics, people, places and filler phrases that train never contains, and negate words
+that are never negated in train; every polarity word of test occurs in train.
 
 The rows depend only on the sequence of `random.Random(seed).random()`, which is the same in all versions of Python.
 """
@@ -28,7 +28,7 @@ SIZES: dict[Split, int] = {"train": 10_000, "dev": 1_000, "test": 2_000}
 
 _SEEDS: dict[Split, int] = {"train": 11, "dev": 12, "test": 13}
 _HELD_OUT_RATE = 0.25
-"""How often test takes a held-out template, and a held-out entry from a list that has some."""
+"""The probability that a test row uses a held-out template, or a held-out entry of a list that has such entries."""
 
 
 class _Family(NamedTuple):
@@ -58,7 +58,7 @@ class _Row(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """A word, given by its polarity (1 or -1) and its position in the list of that polarity, with a modifier."""
+    """An evaluative word, given by its polarity (1 or -1) and its place in that polarity's list, with a modifier."""
 
     polarity: int
     rank: int
@@ -88,7 +88,10 @@ def _generate(split: Split) -> list[_Row]:
 
 
 def _home(pair: tuple[_Row, _Row]) -> Split:
-    """The only split that a pair can be in. It depends on the words in any order, so no text is in two splits."""
+    """The only split that a pair can be in.
+
+    It depends on the words but not on their order, so no text is in two splits.
+    """
     words = sorted(re.findall(r"\w+", f"{pair[0].text} {pair[1].text}".lower()))
     bucket = zlib.crc32(" ".join(words).encode()) % 4
     return "dev" if bucket == 0 else "test" if bucket == 1 else "train"
@@ -108,7 +111,7 @@ class _Writer:
         return choices[int(self.random() * len(choices))]
 
     def word(self, entries: str) -> str:
-        """An entry of a list; only test takes held-out entries."""
+        """A random entry of a list. Only test rows use held-out entries."""
         shared, held_out = _split_entries(entries)
         novel = self.test and bool(held_out) and self.chance(_HELD_OUT_RATE)
         return self.pick(held_out if novel else shared)
@@ -149,19 +152,19 @@ class _Writer:
         return families[-1]
 
     def domain(self, scope: str) -> tables.Domain:
-        """A random domain of this `scope`; of any scope where no domain has it."""
+        """A random domain of this `scope`, or of any scope if no domain has this one."""
         if self.test and scope != "story" and self.chance(0.1):
             return tables.TEST_DOMAIN
         return self.pick([domain for domain in tables.DOMAINS if domain.scope == scope] or tables.DOMAINS)
 
     def frame(self, domain: tables.Domain) -> str:
-        """A format string: {text} is the review, around it are sentences that carry no evaluation."""
+        """A format string: {text} is the review; the sentences around it contain no evaluation."""
         before = self.word(domain.asides) + ". " if self.chance(0.35) else ""
         after = " " + self.word(tables.CLOSERS) + "." if self.chance(0.25) else ""
         return before + "{text}" + after
 
     def fills(self, domain: tables.Domain) -> dict[str, str]:
-        """The words for the slots that are no evaluations. The words for {s} can contain {kind} or {name}."""
+        """The words for the slots that do not hold evaluations. The words for {s} can contain {kind} or {name}."""
         fills = {slot: self.word(entries) for slot, entries in tables.FILLS.items()}
         fills["kind"] = self.word(domain.kinds)
         fills["name"] = "".join(self.word(syllables) for syllables in tables.SYLLABLES)
@@ -179,7 +182,10 @@ class _Writer:
         num_words: int,
         num_safe: int,
     ) -> list[_Evaluation]:
-        """One evaluation a slot, no word twice, negated at `negated_rate`. Half of all verdicts are positive."""
+        """One evaluation per slot, all with different words.
+
+        The verdict is positive with probability 0.5. Slots in capitals are negated with probability `negated_rate`.
+        """
         negated = [slot.isupper() and self.chance(negated_rate) for _, slot in slots]
         adverbs = [tables.ADVERBS, tables.NOUN_ADVERBS if nouns else tables.ADJECTIVE_ADVERBS]
         negators = [tables.NEGATORS] + [tables.FINITE_NEGATORS] * all(verb for verb, _ in slots)
@@ -209,7 +215,7 @@ def _split_entries(entries: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @cache
 def _word_lists(domain: tables.Domain, nouns: bool, general: bool) -> tuple[dict[int, list[str]], int]:
-    """The polarity words for a domain, by polarity and rank, and how many of the first can be negated in train."""
+    """The words of a domain by polarity and rank, and how many of them, from the first on, train can negate."""
     sources = [tables.NOUNS] if nouns else [tables.ADJECTIVES]
     if not nouns and not general:
         sources.append((domain.positive, domain.negative))
@@ -221,7 +227,7 @@ def _word_lists(domain: tables.Domain, nouns: bool, general: bool) -> tuple[dict
 
 
 def _reversed(evaluations: Sequence[_Evaluation]) -> list[_Evaluation]:
-    """The same evaluations with every verdict reversed: by exchanging places where possible, else by antonyms."""
+    """The same evaluations with every verdict reversed: two words or modifiers swap places, or else antonyms."""
     if len(evaluations) == 2:
         a, b = evaluations
         if a.polarity != b.polarity:

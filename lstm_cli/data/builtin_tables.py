@@ -28,7 +28,10 @@ STORY = (
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The words of one kind of review. A template whose name begins with a scope is used with its domains only."""
+    """The words of one kind of review.
+
+    A template whose name begins with a scope is used only with the domains of that scope.
+    """
 
     scope: Literal["lasting", "story"]
     kinds: str

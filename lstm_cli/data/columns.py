@@ -1,4 +1,4 @@
-"""The columns of a table that a content is read from, and the rows made of their values."""
+"""From the columns of a table to rows: which columns a content needs, and how their values become a row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN_CHARS = 40
 
 
 def missing_columns(names: Sequence[str], reading: Reading) -> str | None:
-    """The error where columns are missing: which, what the table has, which key to set. None where all are there."""
+    """The error message if columns are missing: which ones, what the table has, which key to set. None if all exist."""
     missing = [(key, name) for key, name in reading.content.columns(reading) if name not in names]
     if not missing:
         return None
@@ -42,7 +42,7 @@ def _header_hint(names: Sequence[str], reading: Reading) -> str:
 
 
 def as_text(value: object) -> str:
-    """A cell as the text that it would be in a CSV file: null is empty, true is "true", a list is JSON.
+    """A cell as text, as a CSV file would hold it: null is empty, true is "true", a list is JSON.
 
     Raises RowError for a value that is nested too deeply.
     """
@@ -63,7 +63,7 @@ def as_text(value: object) -> str:
 
 
 class Columns:
-    """The columns of one table, which make rows of its values. Raises DataError at `where` if a column is missing."""
+    """Makes rows from the values of one table. Raises DataError, which names `where`, if a column is missing."""
 
     def __init__(
         self, names: Sequence[str], reading: Reading, path: str, where: str, escapes: bool = False

@@ -16,16 +16,16 @@ Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fa
 
 
 class DataConfig(Config):
-    """The `data:` section: which files hold the rows, which of their columns are the text and the label."""
+    """The `data:` section: which files hold the rows, and which of their columns are the text and the label."""
 
     train: str | list[str] = Field(
-        description="training rows: a file, a folder with one sub-folder a class, a glob, "
+        description="training rows: a file, a folder with one sub-folder per class, a glob, "
         "hub:NAME[:CONFIG][@SPLIT], builtin:reviews, or a list of these; .gz, .xz and .zst are unpacked"
     )
     dev: str | list[str] | float = Field(
         default=0.1,
         description="rows that choose the best epoch: sources as for train, or a fraction cut from train (stratified "
-        "by label, seeded; all copies of a text go to the same side)",
+        "by label, seeded; all copies of a text go to the same split)",
     )
     test: str | list[str] | float | None = Field(
         default=None,
@@ -35,17 +35,17 @@ class DataConfig(Config):
     unlabelled: str | list[str] | None = Field(
         default=None,
         description="more text of the same kind, without labels, to pretrain on: sources as for train, or "
-        "text files with one document a line; null: only the training rows",
+        "text files with one document per line; null: only the training rows",
     )
     text_column: str | list[str] = Field(
-        default="text", description="column that holds the text; a list of columns is joined to one text"
+        default="text", description="column that holds the text; a list of columns is joined into one text"
     )
     label_column: str = Field(default="label", description="column that holds the label")
     join: str = Field(default=" ", description="separator between the texts of several text columns")
     format: Format = Field(
         default="auto",
-        description="csv, tsv, jsonl, parquet, text (one document a line, no labels), folder (one sub-folder "
-        "a class) or fasttext; auto: by the file's name",
+        description="csv, tsv, jsonl, parquet, text (one document per line, no labels), folder (one sub-folder "
+        "per class) or fasttext; auto: by the file's name",
     )
     encoding: str = Field(
         default="utf-8",
@@ -63,7 +63,7 @@ class DataConfig(Config):
     @field_validator("train", "dev", "test", "unlabelled", "text_column", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
-        """One message where pydantic would report one for each type of the union."""
+        """Give one message. Pydantic alone would give one for each type of the union."""
         if isinstance(value, bool | dict) or value in ("", []):
             raise ValueError("must be a name or path, or a list of them")
         if isinstance(value, list) and not all(isinstance(one, str) and one for one in value):
@@ -113,7 +113,7 @@ class DataConfig(Config):
 
     @property
     def fold(self) -> tuple[int, int] | None:
-        """(3, 10) where data.test is fold:3/10, the third of ten folds of train; else None."""
+        """(3, 10) if data.test is fold:3/10, the third of ten folds of train; else None."""
         is_fold = isinstance(self.test, str) and self.test.startswith(FOLD)
         return _fold(str(self.test)) if is_fold else None
 

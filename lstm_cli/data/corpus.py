@@ -18,8 +18,8 @@ from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
 _HELD_OUT, _FEWEST_HELD_OUT, _MOST_HELD_OUT = 0.01, 8, 300
-"""The fraction of the texts that the language model is scored on, and the least and greatest number of them. Scoring a
-text with a softmax over 30,000 words takes as long as training on twenty."""
+"""The fraction of the texts that the language model is scored on, and the minimum and maximum number of them. Scoring
+one text with a softmax over 30,000 words takes as long as training on twenty texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ def open_unlabelled(config: DataConfig, paths: str | Sequence[str]) -> Rows[Text
 
 
 def load_corpus(config: DataConfig, splits: Splits[Text], seed: int) -> CorpusSplits:
-    """The training rows and those of `data.unlabelled`. All copies of a text go to the same side.
+    """The training rows and those of `data.unlabelled`. All copies of a text go to the same split.
 
-    Raises DataError for rows that cannot be read, and where too few texts differ to hold any out.
+    Raises DataError for rows that cannot be read, and if there are too few different texts to hold any out.
     """
     members, num_left_out = [splits.train], 0
     if config.unlabelled is not None:
@@ -80,7 +80,7 @@ def load_corpus(config: DataConfig, splits: Splits[Text], seed: int) -> CorpusSp
     held_out = held_out_mask(whole, wanted / max(len(whole), 1), seed, stratified=False)
     if not held_out.any():
         raise DataError(
-            f"{', '.join(whole.sources)}: {len(whole)} texts, of which too few differ to hold any out; "
+            f"{', '.join(whole.sources)}: {len(whole)} texts, too few different ones to hold any out; "
             f"try data.unlabelled, or task.encoder.init_from=null"
         )
     masks = np.split(held_out, np.cumsum([len(rows) for rows in members])[:-1])

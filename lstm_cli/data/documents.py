@@ -1,4 +1,4 @@
-"""Readers of plain text: one document a line or a file, fastText's labelled lines, and streams such as stdin."""
+"""Readers of plain text: one document per line or per file, fastText's labelled lines, and streams such as stdin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LABELS = re.compile(
 
 
 def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a line, as soon as the line is there and in constant memory. `stream` stays open."""
+    """One row per line, as soon as the line arrives, in constant memory. `stream` stays open."""
     text = decode(stream, reading.config.encoding)
     try:
         with naming(name):
@@ -39,7 +39,7 @@ def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[A
 
 
 def read_lines(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a line, also for an empty line. Only `\\n` and `\\r\\n` end a line."""
+    """One row per line, also for an empty line. Only `\\n` and `\\r\\n` end a line."""
     with open_text(path, reading.config.encoding) as stream:
         yield from _lines(stream, path, reading)
 
@@ -71,7 +71,7 @@ def starts_with_label(path: str, encoding: str) -> bool:
 
 
 def read_fasttext(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row a line such as `__label__positive a fine film`. Blank lines are skipped."""
+    """One row per line such as `__label__positive a fine film`. Blank lines are skipped."""
     encoding = reading.config.encoding
     with open_text(path, encoding) as stream:
         for line, raw in enumerate(bounded_lines(stream), 1):
@@ -93,7 +93,7 @@ def _label_fault(text: str) -> str | None:
     if not labels:
         return f"the line does not start with {LABEL_PREFIX}, so it has no label"
     if len(labels) > 1:
-        return f"{len(labels)} labels on one line; more than one label a text is not supported yet"
+        return f"{len(labels)} labels on one line; more than one label per text is not supported yet"
     return "the label is empty" if labels[0] == LABEL_PREFIX else None
 
 
@@ -129,7 +129,7 @@ def _document(path: Path, label: str | None, reading: Reading, fields: dict[str,
 def files_below(folder: str) -> list[str]:
     """The paths of the files below `folder`, relative to it and sorted, without hidden files and folders.
 
-    Raises DataError for a pipe or anything else whose opening could wait for ever.
+    Raises DataError for anything but a regular file: opening a pipe, for example, could wait forever.
     """
     found = []
     for root, folders, names in os.walk(folder):

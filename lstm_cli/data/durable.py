@@ -48,7 +48,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in `folder` to disk. Windows cannot open a folder, so there it does nothing."""
+    """Flush the file names in `folder` to disk. On Windows, where a folder cannot be opened, it does nothing."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -60,7 +60,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of writing, which may not name its file (as for a full disk), into a StorageError that does."""
+    """Turn an OSError in writing into a StorageError that names `path`.
+
+    An OSError may not, such as that of a full disk.
+    """
     try:
         yield
     except OSError as fault:

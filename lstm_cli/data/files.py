@@ -1,10 +1,11 @@
 """Files as streams of text: unpacked and decoded, with marks for the bytes that cannot be decoded.
 
-A byte that is invalid in the encoding becomes the lone surrogate U+DC00 + byte, the mark (as in Python's own
-surrogateescape, but for bytes below 0x80 too, which UTF-16 needs). So a bad byte spoils one row only: the reader
-continues, finds the mark with `text_fault` and names the line. A strict decoder would stop, and know only an offset.
+A byte that is invalid in the encoding becomes a mark: the lone surrogate U+DC00 + byte. Python's own surrogateescape
+does the same, but only for bytes from 0x80 on, and UTF-16 needs all. So a bad byte makes only one row unusable: the
+reader continues, finds the mark with `text_fault` and names the line. A strict decoder would stop, and report only an
+offset.
 
-A small file can unpack to an endless line, so the length of a line and of a text is limited.
+A small compressed file can unpack to an endless line, so the length of a line and of a text is limited.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
 PACKED = (".gz", ".xz", ".zst")
 MAX_LINE_CHARS = 2**24
-"""Of a line, or of a row of CSV. 16 million characters take up to 0.4 GB after splitting or parsing."""
+"""Maximum characters in a line, or in a row of CSV. 16 million characters take up to 0.4 GB after splitting or
+parsing."""
 MAX_TEXT_CHARS = 3_000_000
-"""Of one text, five times as long as 100,000 words. The library's tokenizers take up to 414 bytes a character."""
+"""Maximum characters in one text, five times as many as 100,000 words have. The `tokenizers` library takes up to 414
+bytes per character."""
 _CHUNK_BYTES = 2**16
 _XZ_MEMORY = 2**27
-"""Bytes for unpacking, twice as many as the highest preset of xz needs. A crafted file can demand 4 GB."""
+"""Maximum memory for unpacking, in bytes, twice what the highest preset of xz needs. A crafted file can demand 4 GB."""
 ESCAPE = "lstm_cli.escape"
 _MARK = 0xDC00
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -62,7 +65,7 @@ codecs.register_error(ESCAPE, _escape)
 
 
 def encoding_fault(name: str) -> str | None:
-    """The error where `name` is not an encoding of text, else None."""
+    """The error message if `name` is not a text encoding, else None."""
     try:
         "text".encode(name)
     except (LookupError, ValueError):  # ValueError: a NUL in the name, or the codec called "undefined"
@@ -72,7 +75,7 @@ def encoding_fault(name: str) -> str | None:
 
 
 def text_fault(text: str, place: str, encoding: str | None, limit: int = MAX_TEXT_CHARS) -> str | None:
-    """Why `text` cannot be used, or None where it can. `encoding` None: lone surrogates come from JSON escapes."""
+    """The reason why `text` cannot be used, or None. If `encoding` is None, lone surrogates come from JSON escapes."""
     if len(text) > limit:
         return f"{place} has more than {limit:,} characters. Is it one text? If so, divide it into several"
     if text.isascii():
@@ -105,7 +108,7 @@ def _is_utf8(encoding: str) -> bool:
 
 
 def open_binary(path: str) -> BinaryIO:
-    """The file's bytes, unpacked where its name ends in .gz, .xz or .zst."""
+    """The file's bytes, unpacked if its name ends in .gz, .xz or .zst."""
     match Path(path).suffix.lower():
         case ".gz":
             return cast(BinaryIO, gzip.open(path, "rb"))
@@ -156,7 +159,10 @@ class _XzFile(io.RawIOBase):
 
 
 def bounded_lines(stream: TextIO) -> Iterator[str]:
-    """The lines of `stream`. A line that is too long is cut at `MAX_LINE_CHARS` + 1, which shows that it was."""
+    """The lines of `stream`.
+
+    A line that is too long is cut to `MAX_LINE_CHARS` + 1 characters, so the caller sees that it was too long.
+    """
     while line := stream.readline(MAX_LINE_CHARS + 1):
         yield line
         while len(line) > MAX_LINE_CHARS and not line.endswith("\n"):
@@ -192,7 +198,10 @@ def naming(path: str) -> Iterator[None]:
 
 
 def sha256_of_file(path: str) -> str:
-    """SHA-256 (hex) of the bytes on the disk. A process reads them again only if size or time have changed."""
+    """SHA-256 (hex) of the bytes on the disk.
+
+    A process reads them again only if the file's size or modification time has changed.
+    """
     with naming(path):
         state = Path(path).stat()
         return _sha256(path, state.st_size, state.st_mtime_ns)

@@ -42,7 +42,7 @@ def find_sources(paths: str | Sequence[str], role: str, reading: Reading) -> tup
     """The sources that `paths` name, in this order; the matches of a glob are sorted.
 
     Raises DataError for a path that does not exist, a glob without a match, a file of unknown format, and for plain
-    text where labels are needed.
+    text if labels are needed.
     """
     key = f"data.{role}: " if role in ("train", "dev", "test", "unlabelled") else ""
     sources = []

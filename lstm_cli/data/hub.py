@@ -1,4 +1,4 @@
-"""Rows that are in no file of the user: data sets of the Hugging Face Hub, and the built-in corpus."""
+"""Rows that do not come from the user's files: data sets of the Hugging Face Hub, and the built-in corpus."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _BATCH_ROWS = 1000
 def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
     """Rows of `hub:NAME[:CONFIG][@SPLIT]`. `line` is the row's number; class numbers become class names.
 
-    The default split is that of the role: train, validation for dev, test. NAME can be a local folder in the layout of
-    the Hub. Raises DataError where the data set cannot be loaded or lacks a column.
+    The default split follows from the role: train for train and unlabelled, validation for dev, test for any other.
+    NAME can be a local folder in the layout of the Hub. Raises DataError if the data set cannot be loaded or lacks a
+    column.
     """
     name, _, split = source.removeprefix(HUB).partition("@")
     name, _, config = name.partition(":")
@@ -72,7 +73,7 @@ def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]
 
 
 def check_builtin(source: str) -> None:
-    """Raise DataError where `source` is not the name of a built-in corpus."""
+    """Raise DataError if `source` is not the name of a built-in corpus."""
     if source != f"{BUILTIN}reviews":
         raise DataError(
             f"{source}: no such built-in corpus (have: {BUILTIN}reviews).{did_you_mean(source, [f'{BUILTIN}reviews'])}"

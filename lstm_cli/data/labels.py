@@ -20,7 +20,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 class Labels:
     """The label `names` in the order of the model's outputs, and the `counts` of their training rows.
 
-    The names are sorted by number where all are integers, else alphabetically.
+    The names are sorted as numbers if all are integers, else alphabetically.
     """
 
     names: tuple[str, ...]
@@ -52,7 +52,10 @@ class Labels:
         return cls(tuple(names), tuple(counter[name] for name in names))
 
     def index(self, row: Row[Text]) -> int:
-        """The number of the row's label. Raises DataError, with the nearest name, for a label that train lacks."""
+        """The class number of the row.
+
+        Raises DataError, with the nearest name, for a label that train does not have.
+        """
         label = row.content.label or ""  # "" is the label of no training row
         number = self._numbers.get(label)
         if number is None:

@@ -10,36 +10,36 @@ from lstm_cli.data.config import DataConfig
 
 
 class RowError(ValueError):
-    """Why a row cannot be used. The message becomes the `error` of the row."""
+    """A row cannot be used. The message says why, and becomes the `error` of the row."""
 
 
 class Content(Protocol):
-    """What a row holds, such as a text and its label. Each task names the class of contents that it reads.
+    """What a row holds, such as a text and its label. Each task defines which content class it reads.
 
-    The methods with a body are defaults for a class that derives from this one.
+    The methods with a body are defaults for subclasses.
     """
 
     @classmethod
     def columns(cls, reading: Reading) -> list[tuple[str, str]]:
-        """(key, column) for each column that is read from a table; the `data:` key names the column."""
+        """(key, column) for each column that is read from a table; `key` is the `data:` key that names it."""
         ...
 
     @classmethod
     def from_values(cls, values: Sequence[object], reading: Reading, encoding: str | None) -> Self:
-        """The content made of one value for each of `columns`. Raises RowError.
+        """The content from one value for each of `columns`. Raises RowError if the values cannot be used.
 
-        `encoding` is that of the file, for messages; None where lone surrogates come from JSON escapes.
+        `encoding` is that of the file, for messages; None if lone surrogates come from JSON escapes.
         """
         ...
 
     @classmethod
     def from_text(cls, text: str, label: str | None) -> Self:  # noqa: ARG003
-        """The content made of a text from a format without columns. Raises RowError where that cannot be."""
+        """The content from a text in a format without columns. Raises RowError if the task needs columns."""
         raise RowError("plain text, where this task reads columns of values")
 
     @classmethod
     def empty(cls) -> Self:
-        """The content of a row that cannot be read."""
+        """A placeholder: the content of a row that cannot be read."""
         ...
 
     def key(self) -> bytes:
@@ -47,11 +47,14 @@ class Content(Protocol):
         ...
 
     def stratum(self) -> str | None:
-        """The stratum, such as the label: each split gets the same fraction of it. None: splits are not stratified."""
+        """The stratum, such as the label: each split gets the same fraction of every stratum.
+
+        None: no stratification.
+        """
         return None
 
     def size(self) -> int:
-        """The approximate number of characters or numbers, which bounds the memory."""
+        """The approximate number of characters or numbers. It limits how many rows are in memory at a time."""
         return len(self.key())
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +70,7 @@ class Row(Generic[C]):
     """A content and its place: `line`, counted from 1, is the line in `path` on which the row starts.
 
     For Parquet and Hub rows `line` is the row number, counted from 1; for a document that is a whole file it is 1.
-    `fields` holds the other columns where they are kept. `error` says why the row cannot be read; its content is then
+    `fields` holds the other columns if they are kept. `error` says why the row cannot be read; its content is then
     empty.
     """
 

@@ -61,11 +61,14 @@ class Rows(Generic[C]):
 
     @property
     def selected(self) -> Mask | None:
-        """(N,) True for the rows of the sources that are selected, or None where all are."""
+        """(N,) True for the selected rows of the sources, or None if all are selected."""
         return self._mask
 
     def __iter__(self) -> Iterator[Row[C]]:
-        """Raises DataError for a source that cannot be read and, unless `on_error` is "row", for such a row."""
+        """Yield the rows.
+
+        Raises DataError for an unreadable source and, unless `on_error` is "row", for an unreadable row.
+        """
         rows = self._all_rows()
         if self._mask is None:
             yield from rows
@@ -116,7 +119,7 @@ class Rows(Generic[C]):
         match source.kind:
             case "class_folders" | "documents":
                 return sha256_of_folder(source.path)
-            case "hub" | "builtin":  # they are no files of the user, so their rows are hashed
+            case "hub" | "builtin":  # there is no file to hash, so their rows are hashed
                 digest = hashlib.sha256()
                 for row in _read(source, self._role, self._reading):
                     digest.update(
@@ -129,7 +132,7 @@ class Rows(Generic[C]):
     def digest(self) -> str:
         """SHA-256 (hex) of everything that determines these rows: contents, formats, options and selection.
 
-        The paths of the files have no influence.
+        The paths of the files do not change it.
         """
         files = self.files()
         how = self._reading.config.model_dump(
@@ -197,20 +200,20 @@ def open_rows(
 def stream_rows(
     stream: BinaryIO, config: DataConfig, name: str = "stdin", *, content: type[C]
 ) -> Iterator[Row[C]]:
-    """One row a line of a binary stream, in constant memory. A line that cannot be decoded has an `error`."""
+    """One row per line of a binary stream, in constant memory. A line that cannot be decoded has an `error`."""
     return read_stream(stream, name, Reading(config, content, labelled=False))
 
 
 @dataclass(frozen=True, slots=True)
 class Splits(Generic[C]):
-    """The rows to train on, those by which the best epoch is chosen, and those of the final score, if there are any."""
+    """The training rows, the dev rows, which select the best epoch, and the test rows, if any, for the final score."""
 
     train: Rows[C]
     dev: Rows[C]
     test: Rows[C] | None
 
     def by_name(self) -> dict[str, Rows[C]]:
-        """The splits that there are."""
+        """The splits by name. Without test rows there is no entry `test`."""
         splits = {"train": self.train, "dev": self.dev, "test": self.test}
         return {name: rows for name, rows in splits.items() if rows is not None}
 

@@ -19,7 +19,7 @@ def held_out_mask(
     """(N,) True for the rows to hold out: `fraction` of every stratum (for texts, of every label), rounded.
 
     At least one row of every stratum stays. Without `stratified` it is `fraction` of all rows. All copies of a content
-    are held out, or none. The choice depends on the seed and on the rows, not on their order. Takes 12 bytes a row
+    are held out, or none. The choice depends on the seed and on the rows, not on their order. It takes 12 bytes per row
     while reading and at most 50 afterwards.
     """
     return _choose(*_read(rows, str(seed).encode(), stratified), fraction)
@@ -29,8 +29,8 @@ def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
     """(N,) the fold of each row, from 1 to `count`; every stratum (for texts, every label) is distributed evenly.
 
     All copies of a content are in one fold. The fold depends on the rows alone, not on their order. If all rows of a
-    stratum were in one fold, the training that is scored on that fold would never see it: one of its contents is then
-    in no fold (0), so that every training learns from it.
+    stratum were in one fold, the training that is scored on that fold would never see that stratum. So one content of
+    such a stratum is in no fold (0), and every training learns from it.
     """
     hashes, labels = _read(rows, b"", True)
     group_of, sizes, stratum = _strata(hashes, labels)
@@ -56,7 +56,7 @@ def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
 
 
 def _read(rows: Iterable[Row[Content]], key: bytes, stratified: bool) -> tuple[UInt64, Int32]:
-    """(N,) a hash of each content, keyed with `key`, (N,) the number of its stratum; all 0 if not `stratified`."""
+    """(N,) a hash of each content, keyed with `key`, and (N,) the number of its stratum; all 0 if not `stratified`."""
     hashes = bytearray()
     codes = array("i")
     code_of: dict[str | None, int] = {}
@@ -73,7 +73,10 @@ def _read(rows: Iterable[Row[Content]], key: bytes, stratified: bool) -> tuple[U
 
 
 def content_hashes(rows: Iterable[Row[Content]]) -> UInt64:
-    """(N,): equal for copies of one content, and for one of 2**64 pairs of different contents."""
+    """(N,) hashes, equal for copies of one content.
+
+    Two different contents have the same hash with probability 2**-64.
+    """
     hashes = bytearray()
     for row in rows:
         hashes += _hash(row.content.key(), b"")
@@ -85,7 +88,10 @@ def _hash(content: bytes, key: bytes) -> bytes:
 
 
 def _choose(hashes: UInt64, labels: Int32, fraction: float) -> Mask:
-    """Take groups of equal hash, in the order of the hash, which the seed keys, until every label has its fraction."""
+    """Choose groups of rows with equal hashes until every label has its fraction.
+
+    The seed is the key of the hash, so it decides the order of the groups.
+    """
     num_labels = int(labels.max(initial=-1)) + 1
     group_of, sizes, stratum = _strata(hashes, labels)
     chosen = np.zeros(len(sizes), np.bool_)
@@ -100,7 +106,7 @@ def _choose(hashes: UInt64, labels: Int32, fraction: float) -> Mask:
 
 
 def _strata(hashes: UInt64, labels: Int32) -> tuple[Int32, Int32, Int32]:
-    """As `_groups`, and (G,) the label of each group: of several labels the rarest."""
+    """The result of `_groups`, and (G,) the label of each group. If a group has several labels, it is the rarest."""
     group_of, sizes = _groups(hashes)
     stratum = np.full(len(sizes), labels.max(initial=0), np.int32)
     np.minimum.at(stratum, group_of, labels)
@@ -108,7 +114,10 @@ def _strata(hashes: UInt64, labels: Int32) -> tuple[Int32, Int32, Int32]:
 
 
 def _groups(hashes: UInt64) -> tuple[Int32, Int32]:
-    """(N,) -> (N,) the group of each row, (G,) the rows of each group: np.unique with half of its memory."""
+    """(N,) -> (N,) the group of each row, (G,) the number of rows of each group.
+
+    As np.unique, with half of its memory.
+    """
     order = np.argsort(hashes).astype(np.int32)
     in_order = hashes[order]
     begins = np.zeros(len(hashes), np.bool_)
@@ -119,7 +128,7 @@ def _groups(hashes: UInt64) -> tuple[Int32, Int32]:
 
 
 def _fill(sizes: Int32, fraction: float) -> Mask:
-    """(G,) -> (G,) the groups to take, from the first on, until they hold `fraction` of all rows and not more."""
+    """(G,) -> (G,) the groups to take, from the first on: as many as fit into `fraction` of all rows."""
     wanted = round(fraction * int(sizes.sum()))
     taken: Mask = np.cumsum(sizes) <= wanted
     missing = wanted - int(sizes[taken].sum())

@@ -96,7 +96,7 @@ def cache_key(inputs: Any) -> str:
 
 
 def cached(key: str, chunks: Iterable[Store]) -> Store:
-    """The store with this key: the first time all `chunks` are written, later it is only memory-mapped."""
+    """The store with this key. The first call writes all `chunks`; later calls only memory-map the files."""
     folder = cache_folder() / key
     if (store := _open(folder)) is not None:
         return store
@@ -163,7 +163,7 @@ def _write(folder: Path, chunks: Iterable[Store]) -> None:
         files: dict[str, Any] = {}
         num_steps: dict[str, int] = {}
         for chunk in chunks:
-            if not len(chunk):  # it says nothing of the width of its vectors
+            if not len(chunk):  # an empty chunk does not show the width of the vectors
                 continue
             for name, array in _arrays(chunk).items():
                 if name not in files:

@@ -1,8 +1,8 @@
 """Readers of files with columns: CSV, TSV, JSON Lines and Parquet, each row with the line on which it starts.
 
-CSV is read by the standard library and not by pyarrow or `datasets`: these do not know the line of a row, which every
-error here names, and they keep a block of rows in memory where this keeps one. It costs little: splitting the 25,000
-reviews (33 MB) of IMDB takes 0.12 s here and 0.03 s in pyarrow.
+CSV is read by the standard library and not by pyarrow or `datasets`: those do not know the line of a row, which every
+error here names, and they keep a block of rows in memory, this reader only one row. This costs little: splitting the
+25,000 reviews (33 MB) of IMDB takes 0.12 s here and 0.03 s in pyarrow.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_delimited(path: str, reading: Reading, delimiter: Literal[",", "\t"]) -
 
 
 class _RecordLines:
-    """The lines of a quoted file. Raises csv.Error where one record has more than `MAX_LINE_CHARS` characters."""
+    """The lines of a quoted file. Raises csv.Error if one record has more than `MAX_LINE_CHARS` characters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -130,10 +130,10 @@ def _wrong_width(found: int, wanted: int, reading: Reading, quoted: bool) -> str
 
 
 def read_jsonl(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of a file with one JSON object a line. Blank lines are skipped.
+    """Rows of a file with one JSON object per line. Blank lines are skipped.
 
-    A line that is no object with the columns that are needed has an `error`; if it is the first line, DataError is
-    raised.
+    A line that is not an object with the needed columns becomes a row with an `error`. Raises DataError if it is the
+    first line.
     """
     names: tuple[str, ...] | None = None
     columns = None

@@ -68,7 +68,7 @@ def text_row(
 
 def _label(value: object, name: str, encoding: str | None) -> str:
     if isinstance(value, list):
-        raise RowError(f'column "{name}" holds a list; more than one label a text is not supported yet')
+        raise RowError(f'column "{name}" holds a list; more than one label per text is not supported yet')
     label = _string(value, name, encoding)
     if not label:
         raise RowError(f'the label (column "{name}") is empty. Give the row a label or remove it')

@@ -1,7 +1,8 @@
-"""From text to token ids, by a vocabulary that is learned from the training rows and saved as tokenizer.json.
+"""From text to token ids, with a vocabulary that is learned from the training rows and saved as tokenizer.json.
 
 There are four kinds, all run by the `tokenizers` library: whole words, byte-pair encoding (Sennrich et al. 2016),
-unigram pieces (Kudo 2018) and characters. Id 0 is padding, id 1 every unknown token; no text can contain either token.
+unigram pieces (Kudo 2018) and characters. Id 0 is padding, id 1 every unknown token. Their names [PAD] and [UNK] have
+no special meaning inside a text.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ _MAX_JSON_BYTES, _MAX_JSON_COMMAS = 2**27, 2_100_000
 """Limits on tokenizer.json. Two million words take 80 MB, and 1.3 GB of memory to read. Every value needs a comma, and
 3 bytes of JSON can take 72 bytes of memory."""
 _MAX_PIECE_CHARS = 1_000
-"""Of a unigram piece; learned pieces have at most 16. Freeing one of 800,000 overflowed the stack (SIGSEGV)."""
+"""Maximum characters in a unigram piece; learned pieces have at most 16. Freeing a piece of 800,000 characters
+overflowed the stack (SIGSEGV)."""
 _LEARN_CHARS, _ENCODE_CHARS = 100_000, 2**20
-"""Characters that are passed to the library at a time. It takes up to 414 bytes a character, and learning buffers 256
+"""Characters that are passed to the library at a time. It takes up to 414 bytes per character, and learning buffers 256
 texts."""
 
 
@@ -41,7 +43,7 @@ class _TokenizerConfig(Config):
     lowercase: bool = Field(True, description="convert the text to lower case")
     strip_markup: bool = Field(False, description="replace HTML tags such as <br /> by a space")
     vocab_size: int = Field(
-        30_000, ge=3, description="size of the vocabulary at most; the most frequent tokens are kept"
+        30_000, ge=3, description="maximum size of the vocabulary; the most frequent tokens are kept"
     )
 
 
@@ -55,7 +57,7 @@ class WordConfig(_TokenizerConfig):
 
 
 class BpeConfig(_TokenizerConfig):
-    """Byte-pair encoding: frequent pieces of words. A word is unknown only where its characters are."""
+    """Byte-pair encoding: frequent pieces of words. A word is unknown only if its characters are."""
 
     kind: Literal["bpe"] = Field(description="word, bpe, unigram or char")
     min_count: int = Field(
@@ -64,14 +66,14 @@ class BpeConfig(_TokenizerConfig):
 
 
 class UnigramConfig(_TokenizerConfig):
-    """Pieces of words by a unigram language model. Suits scripts without spaces between words."""
+    """Pieces of words, chosen by a unigram language model. Suits scripts without spaces between words."""
 
     kind: Literal["unigram"] = Field(description="word, bpe, unigram or char")
-    vocab_size: int = Field(8_000, ge=3, description="size of the vocabulary at most")
+    vocab_size: int = Field(8_000, ge=3, description="maximum size of the vocabulary")
 
 
 class CharConfig(_TokenizerConfig):
-    """One token for each character, white space included; a run of white space is one."""
+    """One token for each character, white space included; a run of white space is one token."""
 
     kind: Literal["char"] = Field(description="word, bpe, unigram or char")
     min_count: int = Field(
@@ -133,7 +135,7 @@ def _untrained(config: TokenizerConfig) -> tuple[Tokenizer, trainers.Trainer]:
 
 
 def _pieces() -> pre_tokenizers.PreTokenizer:
-    """A piece starts at a space and never contains a punctuation mark with other characters."""
+    """Splits a text into pieces: a piece starts at each space, and every punctuation mark is a piece of its own."""
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(prepend_scheme="always"),
@@ -146,7 +148,7 @@ def _reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
     """Unigram pieces in a fixed order, with log-probabilities rounded to two decimals.
 
     The library's trainer sums in the order of a hash map, so the order and the last digits differ from run to run. The
-    pieces and their first three decimals were always the same.
+    pieces, and the first three decimals of their log-probabilities, were always the same.
     """
     special, learned = pieces[:2], [(piece, round(score, 2)) for piece, score in pieces[2:]]
     return special + sorted(learned, key=lambda entry: (-entry[1], entry[0]))
@@ -154,11 +156,11 @@ def _reproducible(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 @dataclass(frozen=True, slots=True)
 class _AsciiWords:
-    """The word tokenizer for ASCII text: the same ids as by the library, in 0.4 of its processor time.
+    """The word tokenizer for ASCII text: the same ids as from the library, in 0.4 of its CPU time.
 
     NFKC does not change ASCII, and Python's `re` matches both patterns there as the library does. The library is slower
-    because it records the origin of every byte. On two cores 25,000 film reviews take 3 s, and 5 s by the library,
-    which uses all cores: on four both would be equal. The tests compare the two.
+    because it records the origin of every byte. On two cores 25,000 film reviews take 3 s here and 5 s in the library,
+    which uses all cores; on four cores both would take the same time. The tests compare the ids of both.
     """
 
     ids: dict[str, int]
@@ -184,7 +186,7 @@ class TextTokenizer:
     def learn(cls, config: TokenizerConfig, texts: Iterable[str]) -> TextTokenizer:
         """Learn a vocabulary from `texts`, which must be training texts only.
 
-        Raises DataError where no token is frequent enough.
+        Raises DataError if no token is frequent enough.
         """
         tokenizer, trainer = _untrained(config)
         try:
@@ -216,7 +218,7 @@ class TextTokenizer:
         return [row if len(row) else unknown for row in whole]
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
-        """The ids of each text by the library, a chunk of texts at a time."""
+        """The ids of each text from the library, one chunk of texts at a time."""
         begin, chars = 0, 0
         for end, text in enumerate(texts, 1):
             chars += len(text)
@@ -234,7 +236,7 @@ class TextTokenizer:
         """Read what `to_json` wrote for this config. Raises CheckpointError for anything else.
 
         Only the vocabulary is taken from the file; everything else must be equal to what `config` gives. A crafted
-        pattern or replacement could run for ever, or make gigabytes of one word.
+        pattern or replacement could run forever, or turn one word into gigabytes.
         """
         if len(content) > _MAX_JSON_BYTES or content.count(b",") > _MAX_JSON_COMMAS:
             raise CheckpointError(f"tokenizer.json: {len(content)} bytes, more than any vocabulary needs")
@@ -268,7 +270,10 @@ class TextTokenizer:
 
 
 def _pieces_of(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, long ones in pieces of 100,000 characters. The words cut in two do not matter to a vocabulary."""
+    """The texts, long ones in pieces of 100,000 characters.
+
+    The few words that are cut in two do not change the vocabulary noticeably.
+    """
     for text in texts:
         yield text[:_LEARN_CHARS]
         yield from (text[at : at + _LEARN_CHARS] for at in range(_LEARN_CHARS, len(text), _LEARN_CHARS))
