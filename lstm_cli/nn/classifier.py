@@ -32,7 +32,7 @@ class TextClassifier(Model):
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Logits of every class: (B, T) int64 or (B, T, F) float32, (B,) int64 on the CPU -> (B, C).
 
-        Anything in the padding gives the same logits.
+        The content of the padding does not change the logits.
 
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
@@ -42,7 +42,7 @@ class TextClassifier(Model):
     def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """`forward` from embedded inputs: (B, T, E), (B,) int64 on the CPU -> (B, C)."""
         encoded = self.encoder.read(embedded, lengths)
-        # in the weights' own precision: bf16 leaves a mean or a logit three digits, and saved no time here
+        # in the weights' own precision: in bf16 a mean or a logit keeps only three digits, and it saved no time here
         dtype = self.head.weight.dtype
         with torch.autocast(embedded.device.type, enabled=False):
             pooled = self.pooling(Encoded(encoded.states.to(dtype), encoded.final.to(dtype)), lengths)

@@ -1,4 +1,4 @@
-"""How the process uses the CPU: threads, denormal floats, freed memory. Settings of the whole process, as in torch."""
+"""CPU settings of the whole process: number of threads, denormal floats, freed memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _num_threads: int | None = None
 def set_up(num_threads: int, *, trains: bool = True) -> None:
     """Make this process fast at recurrent layers on `num_threads` CPU threads.
 
-    Only a process that trains keeps freed memory. Without gradients, batches are small enough not to need it.
+    With `trains`, the process also keeps freed memory. Scoring does not need that: its batches are small.
     """
     # The gradient of a final state fades over the time steps into denormal floats, on which CPUs are 13 times as slow.
     torch.set_flush_denormal(True)
@@ -23,7 +23,7 @@ def set_up(num_threads: int, *, trains: bool = True) -> None:
 
 
 def set_num_threads(num_threads: int) -> None:
-    """Give each direction of a layer one half of the threads, and everything else one half too.
+    """Use half of the threads for each direction of a layer, and half of them for everything else.
 
     The threads of a small matrix product wait for each other longer than they work. On two cores, a step on short rows
     was 1.1 times as fast with one thread for everything but the directions, with both cores idle and with one busy.
@@ -34,7 +34,7 @@ def set_num_threads(num_threads: int) -> None:
 
 
 def get_num_threads() -> int:
-    """The number that was set, by default torch's."""
+    """The number of CPU threads that was set, by default torch's."""
     return _num_threads or torch.get_num_threads()
 
 

@@ -14,7 +14,7 @@ _STEPS = 2**16  # the values of 16 random bits
 
 
 def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
-    """Zero each value with the given probability and scale the others up, in training only: any shape.
+    """Zero each value of `x` (any shape) with the given probability and scale up the others, in training only.
 
     On a CPU torch draws one value after the other from a Mersenne twister, which took 32 ms forward for a
     (64, 230, 128) tensor on two cores. Here 64 bits of SFC64, seeded by torch's generator, give four values, which

@@ -1,6 +1,6 @@
 """From a row's steps to states: an embedding of each step, dropout while training, and the recurrent layers.
 
-The steps are token ids or vectors. What embeds them belongs to the encoder, so that poolings and heads do not differ.
+The steps are token ids or vectors. The encoder embeds both, so that the same poolings and heads work for both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EMBEDDING_RANGE = 0.1  # torch's N(0, 1) costs several epochs
 class Encoder(nn.Module):
     """Embedding of each step -> embedding dropout -> recurrent layers with dropout between them.
 
-    A subclass makes the embedding of its inputs and applies it in `embed`. All noise is drawn in train() only.
+    A subclass creates the embedding for its kind of inputs and applies it in `embed`. Dropout acts in train mode only.
     """
 
     embedding: nn.Embedding | nn.Linear
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
         """Inputs as in `embed`, (B,) int64 on the CPU -> states (B, T, D*H), final (B, L, D*H).
 
-        Anything in the padding gives the same states and the same gradients.
+        The content of the padding changes neither states nor gradients.
 
         Raises:
             ValueError: a length is not in 1..T, or `lengths` is not (B,) on the CPU.
@@ -107,7 +107,7 @@ class RecurrentEncoder(Encoder):
 
     @torch.no_grad()
     def reset_embedding(self) -> None:
-        """Draw every row but padding's from U(-0.1, 0.1)."""
+        """Draw every row from U(-0.1, 0.1), except the row of padding, which is zero."""
         nn.init.uniform_(self.embedding.weight, -_EMBEDDING_RANGE, _EMBEDDING_RANGE)
         self.embedding.weight[PAD_ID].zero_()
 
@@ -122,7 +122,7 @@ class RecurrentEncoder(Encoder):
 class DenseEncoder(Encoder):
     """An encoder of vectors (B, T, F) float32: a linear layer takes the place of the embedding.
 
-    Its weights are drawn Xavier-uniform, its bias is 0 at first.
+    Its weights start Xavier-uniform, its bias at 0.
     """
 
     embedding: nn.Linear
@@ -150,8 +150,8 @@ class DenseEncoder(Encoder):
     def embed(self, inputs: Tensor) -> Tensor:
         """The linear layer at each step: (B, T, F) float32 -> (B, T, E).
 
-        A step with a value that is not finite becomes NaN, and no gradient of it reaches the weights. So NaN in the
-        padding, which the layers above leave out, changes nothing, and NaN in a real step is seen in the loss.
+        A step with a value that is not finite becomes NaN and gives the weights no gradient. So NaN in the padding,
+        which the layers above ignore, changes nothing, and NaN in a real step makes the loss NaN.
         """
         finite = inputs.isfinite().all(dim=-1, keepdim=True)
         # the weight's gradient is a product with the inputs, and 0 * NaN is NaN

@@ -23,15 +23,16 @@ from lstm_cli.nn.parallel import in_parallel
 
 _LOGITS_AT_ONCE = {"cpu": 2**20}
 _LOGITS_AT_ONCE_ELSEWHERE = 2**26
-"""Logits of one slice of the positions: 4 MB on a CPU, whatever the batch and the vocabulary. Slices of 8 MB took 1.5
-times as long."""
+"""Logits that are computed at a time, by device. On a CPU they take 4 MB for any batch and vocabulary; slices of 8 MB
+took 1.5 times as long."""
 
 
 class LanguageModel(Model):
-    """Encoder -> a projection for each direction -> the embedding, tied, as output layer, with a bias for each token.
+    """Encoder -> a projection per direction -> an output layer, its weights tied to the embedding, with a bias per
+    token.
 
-    `frequencies` (V,) are the tokens' relative frequencies in the text. The bias starts at their logarithms, which
-    makes them the model's first predictions where the projections give zero.
+    `frequencies` (V,) are the tokens' relative frequencies in the text. The bias starts at their logarithms, so that a
+    projection of zero predicts exactly these frequencies.
 
     Raises ValueError for a bidirectional encoder of several layers.
     """
@@ -59,7 +60,8 @@ class LanguageModel(Model):
         return torch.stack([nll for (nll,) in _each(_negative_log_likelihood, directions)])
 
     def sampled_loss(self, inputs: Tensor, lengths: Tensor, sample: tuple[Tensor, Tensor]) -> Tensor:
-        """An estimate of the sum of `forward` for training, by sampled softmax over the target and `draw`'s sample.
+        """An estimate of the sum of `forward`, for training: sampled softmax over the target and the sample from
+        `draw`.
 
         (B, T), (B,) on the CPU, ((S,), (S,)) -> ().
         """
@@ -105,9 +107,9 @@ def draw(frequencies: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
 
     The probabilities are `frequencies` to the power of 3/4 (Mikolov et al. 2013). Their cumulative sum is cut into
     `num_samples` equal slices and one token is drawn from each (stratified sampling), so that the number of its copies
-    stays close to the expected number. Copies are counted and kept once. The correction is
-    log(copies / expected copies): with it, the expected sum over the sample is the sum over the vocabulary (Bengio &
-    Senécal 2008). Padding comes first, with a weight of 0. Drawn from torch's generator on the CPU.
+    stays close to the expected number. Copies are counted and kept once. The correction is log(copies / expected
+    copies): with it, the expected sum over the sample is the sum over the vocabulary (Bengio & Senécal 2008). Padding
+    comes first, with the correction -inf, so that its probability is 0. Drawn from torch's generator on the CPU.
     """
     cumulative = frequencies.double().pow(0.75).cumsum(0)
     points = (torch.arange(num_samples) + torch.rand(num_samples, dtype=torch.float64)) / num_samples
@@ -127,7 +129,7 @@ def _each(function: Any, directions: list[list[Tensor]]) -> list[tuple[Tensor, .
 def _negative_log_likelihood(
     states: Tensor, targets: Tensor, weight: Tensor, offset: Tensor, embedding: Tensor, bias: Tensor
 ) -> tuple[Tensor, ...]:
-    """By the softmax over the whole vocabulary without padding: (N, H), (N,) -> ((N,),)."""
+    """The negative log-likelihood by softmax over the vocabulary without padding: (N, H), (N,) -> ((N,),)."""
     queries = functional.linear(states.to(weight.dtype), weight, offset)
     vocabulary = embedding[PAD_ID + 1 :], bias[PAD_ID + 1 :]
     found = [
@@ -147,13 +149,13 @@ def _sampled_negative_log_likelihood(
     tokens: Tensor,
     weights: Tensor,
 ) -> tuple[Tensor, ...]:
-    """By the softmax over the target and the sample: (N, H), (N,), …, (S,), (S,) -> ((),).
+    """Its estimated sum by softmax over the target and the sample: (N, H), (N,), …, (S,), (S,) -> ((),).
 
     A target that is in the sample counts once.
     """
     queries = functional.linear(states, weight, offset).float()
     logits = (queries * functional.embedding(targets, embedding)).sum(1) + bias[targets]
-    column = torch.zeros(len(bias), dtype=torch.int64, device=bias.device)  # of padding, which has no weight
+    column = torch.zeros(len(bias), dtype=torch.int64, device=bias.device)  # 0: of padding
     column[tokens] = torch.arange(len(tokens), device=bias.device)
     total: Tensor = _SampledSoftmax.apply(  # type: ignore[no-untyped-call]
         queries, logits, functional.embedding(tokens, embedding), bias[tokens] + weights, column[targets]
@@ -164,8 +166,8 @@ def _sampled_negative_log_likelihood(
 class _SampledSoftmax(torch.autograd.Function):
     """The loss and its gradient in one pass over slices that fit the cache; no tensor of (N, S) is kept.
 
-    With 15,000 positions and a sample of 930 on one core, forward and backward take 0.12 s, by autograd 0.36 s; with
-    the products in bf16 0.05 s and 0.28 s. The softmax and all sums are in fp32.
+    With 15,000 positions and a sample of 930 on one core, forward and backward take 0.12 s, with autograd 0.36 s; if
+    the products are in bf16, 0.05 s and 0.28 s. The softmax and all sums are in fp32.
     """
 
     @staticmethod

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def check_lengths(lengths: Tensor, num_rows: int, num_steps: int) -> None:
-    """Refuse lengths that would silently give wrong results.
+    """Raise an error for lengths that would silently give wrong results.
 
     A length of 0 would index the last step, and one above T would read past the row. The check is cheap, because
     lengths are on the CPU.
@@ -49,7 +49,7 @@ def reverse_index(lengths: Tensor, num_steps: int, device: torch.device) -> Tens
 def reverse_valid(x: Tensor, index: Tensor) -> Tensor:
     """Each row with its real steps in the opposite order: (B, T, F), (B, T) -> (B, T, F).
 
-    `index` is `reverse_index(...)`, computed once for all layers of a batch. Reversing twice gives `x` again.
+    `index` is `reverse_index(...)`, computed once per batch for all layers. Reversing twice gives `x` again.
     """
     num_rows, num_steps = index.shape
     first = torch.arange(num_rows, device=index.device).unsqueeze(1) * num_steps
@@ -61,7 +61,7 @@ class _SwapSteps(torch.autograd.Function):
     """Select rows of (B * T, F) by an index that is its own inverse, so that the gradient is the same selection.
 
     Autograd does not know that and would scatter-add instead. At B=64, T=200, F=512 on one core, forward and backward
-    take 4 ms this way, 23 ms by `gather` and 14 ms by indexing with two tensors.
+    take 4 ms this way, 23 ms with `gather` and 14 ms by indexing with two tensors.
     """
 
     @staticmethod

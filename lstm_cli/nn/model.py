@@ -1,4 +1,4 @@
-"""What every model is: a module that describes what it is made of."""
+"""The base class of all models: a module that can describe its parts."""
 
 from __future__ import annotations
 

@@ -91,8 +91,8 @@ class MeanMaxPooling(nn.Module):
 class AttentionPooling(nn.Module):
     """The mean of the real steps' states, weighted by softmax(state . query) with a learned query.
 
-    The query starts at zero, which gives the plain mean. (Yang et al. 2016, equations 6 and 7, without the layer before
-    the product.)
+    The query starts at zero, which gives the plain mean. As in Yang et al. 2016, equations 6 and 7, but without the
+    layer before the product.
     """
 
     kind: PoolingKind = "attention"
@@ -113,7 +113,7 @@ Pooling = FinalPooling | FinalAllLayersPooling | MeanPooling | MaxPooling | Mean
 
 
 def build_pooling(kind: PoolingKind, state_size: int, num_layers: int) -> Pooling:
-    """A pooling by name, for states of width `state_size` = D*H from `num_layers` layers."""
+    """Build the pooling `kind` for states of width `state_size` = D*H from `num_layers` layers."""
     match kind:
         case "final":
             return FinalPooling(state_size)

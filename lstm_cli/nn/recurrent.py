@@ -1,13 +1,14 @@
 """RNN, GRU and LSTM layers in one class, with two implementations that give the same numbers.
 
-`packed` skips the padding. `split` computes it, but runs each direction as a padded layer of its own, which is the
-only form that oneDNN takes (packed input never reaches it, pytorch#149194). Training a packed layer on a CPU is also
+`packed` skips the padding. `split` computes it too, but runs each direction as a separate padded layer. That is the
+only form that oneDNN accepts; packed input never reaches it (pytorch#149194). Training a packed layer on a CPU is also
 quadratic in T: the gradient of each step's slice fills a zero tensor of the size of all gates of the batch. At B=64,
 T=200 (two layers, E=128, H=256) on one core a step took 1.7 s split and 42 s packed.
 
 A hand-written autograd function (a fused gate step in torch, the gradients of the weights as one product at the end)
-was no better than oneDNN's layer on one core. As a fraction of the rate of a plain matrix product, both reached 0.68 at
-H=256 and I=128; it reached 0.80 and oneDNN 0.74 at I=512, but 0.62 and 0.74 on short rows at H=128.
+was no better overall than oneDNN's layer on one core. As a fraction of the rate of a plain matrix product, both reached
+0.68 at H=256 and I=128. At I=512 the function reached 0.80 and oneDNN 0.74; on short rows at H=128 the function reached
+0.62 and oneDNN 0.74.
 """
 
 from __future__ import annotations
@@ -42,14 +43,15 @@ State = tuple[Tensor, ...]
 
 
 _PACKED_FROM = 1024
-"""Hidden size from which `packed` is faster on CUDA: 804,681 tokens/s, `split` 648,515 (H=1024, fp16, H100/H200)."""
+"""Hidden size from which `packed` is faster on CUDA: 804,681 tokens/s against 648,515 with `split` (fp16,
+H100/H200)."""
 
 
 def faster_path(device_type: str, hidden_size: int) -> Literal["packed", "split"]:
     """The path that `auto` takes.
 
-    On CUDA (H100 and H200) `split` was up to 4.0 times as fast, at H=128, and slower at H=1024 only. On a CPU packed
-    input never reaches oneDNN.
+    On CUDA (H100 and H200) `split` was up to 4.0 times as fast as `packed` (at H=128), and slower only at H=1024. On a
+    CPU packed input never reaches oneDNN.
     """
     return "packed" if device_type == "cuda" and hidden_size >= _PACKED_FROM else "split"
 
@@ -75,8 +77,8 @@ class Recurrent(nn.Module):
     `dropout` is applied between layers only, and outside the kernel: cuDNN would draw it from its own generator.
     `path` may be changed at any time; `auto` means `faster_path`.
 
-    Not measured here: on CUDA without autocast, cuDNN copies the weights of a layer into one chunk at each call, and
-    torch warns that they were "not part of single contiguous chunk of memory".
+    On CUDA without autocast, cuDNN copies the weights of a layer into one chunk at each call (its cost was not
+    measured), and torch warns that they were "not part of single contiguous chunk of memory".
     """
 
     def __init__(
@@ -118,14 +120,14 @@ class Recurrent(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the weights gate by gate: Xavier-uniform for inputs, orthogonal for states; biases are 0.
+        """Draw the weights gate by gate: input weights Xavier-uniform, state weights orthogonal; biases are 0.
 
-        Only the LSTM's forget gate has a bias, of 1 as the sum of its two biases, so that a new cell keeps its content
-        (Jozefowicz et al. 2015, section 2.2).
+        Except the LSTM's forget gate: its two biases sum to 1, so that a new cell keeps its content (Jozefowicz et al.
+        2015, section 2.2).
         """
         for name, parameter in self.named_parameters():
             if parameter.is_meta:
-                continue  # a shape without values
+                continue  # it has a shape but no values
             for gate in parameter.chunk(_NUM_GATES[self.cell]):
                 if name.startswith("weight_ih"):
                     nn.init.xavier_uniform_(gate)
@@ -189,7 +191,7 @@ class Recurrent(nn.Module):
 
     def _forward_packed(self, x: Tensor, lengths: Tensor, initial: State | None) -> Encoded:
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        # enforce_sorted=False always makes both
+        # enforce_sorted=False always sets both
         assert packed.sorted_indices is not None
         assert packed.unsorted_indices is not None
         if initial is not None:
@@ -227,8 +229,8 @@ class Recurrent(nn.Module):
         padding = None
         if int(lengths.min()) < num_steps:
             padding = ~valid_mask(lengths, num_steps, x.device).unsqueeze(-1)
-            # A finite value would do no harm, since its gradient is zero; but zero times NaN is NaN. This takes
-            # 2 ms in a step of a second. The layers above read finite states and need no mask.
+            # A finite value would do no harm, since its gradient is zero; but zero times NaN is NaN. The mask takes 2
+            # ms in a step of one second. The layers above read finite states and need no mask.
             x = x.masked_fill(padding, 0.0)
 
         def read(x: Tensor, *given: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,5 @@
-"""The recurrent cells and the classifier in NumPy float64, written out gate by gate: the reference of the tests.
+"""The recurrent cells and the classifier in NumPy float64, written out gate by gate: the reference for tests and
+`verify`.
 
 It reads one text and one step at a time, so that there is no padding, no mask and no batch to get wrong. The weights
 are those of a torch state dict as NumPy arrays, in torch's layout: gates stacked along the first axis, two biases per
@@ -28,7 +29,7 @@ class Weights(NamedTuple):
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), computed by tanh, which does not overflow."""
+    """1 / (1 + exp(-x)), computed with tanh, which does not overflow."""
     result: Array = 0.5 * (1.0 + np.tanh(0.5 * x))
     return result
 
@@ -110,8 +111,8 @@ def run_layers(
     """All layers and directions: (T, I) -> the last layer's states (T, D*H), every layer's h and c at the end (L, D*H).
 
     `parameters` is the state dict of a torch.nn.RNN, GRU or LSTM; its names give the number of layers and directions.
-    They start from `h` and `c` (L, D*H), or from zero. The second direction reads the text from its end, and its states
-    are put back in reading order.
+    The layers start from `h` and `c` (L, D*H), or from zero. The backward direction reads the text from its end; its
+    states are returned in reading order.
     """
     last_h: list[Array] = []
     last_c: list[Array] = []
