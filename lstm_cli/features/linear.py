@@ -19,7 +19,7 @@ MAX_ITERATIONS = 1_000
 class Linear:
     """A fitted logistic regression: `weights` (F, P) and `bias` (P,) of P binary problems.
 
-    Two `classes` are one problem. More are one problem a class: this class against all others.
+    Two `classes` are one problem. More classes are one problem per class: one against the rest.
     """
 
     classes: Int64
@@ -42,7 +42,7 @@ class Linear:
         `scale`, called with the rows and a mask (N,) of the rows of one class, returns factors (F,): the features are
         multiplied by them, and the weights are regularised on that scale.
 
-        Measured on film reviews (22,500 rows, 50 M values): 2 s a fit. lbfgs and newton-cg with scikit-learn's
+        Measured on film reviews (22,500 rows, 50 M values): 2 s per fit. lbfgs and newton-cg with scikit-learn's
         default tolerance stop too early: it bounds the largest gradient, which is small from the start where there are
         many features.
         """
@@ -53,7 +53,7 @@ class Linear:
         classes = np.unique(targets)
         weights, bias, iterations = [], [], []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` tells it
+            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` reports it
             for one in classes if len(classes) > 2 else classes[1:]:
                 model = LogisticRegression(
                     C=inverse_regularization,
@@ -88,7 +88,7 @@ class Linear:
         return chosen
 
     def probs(self, rows: Any, num_classes: int) -> Float64:
-        """(N, F) -> (N, C): class probabilities; those of one class against the others are divided by their sum."""
+        """(N, F) -> (N, C): class probabilities. One-against-the-rest probabilities are divided by their sum."""
         odds = 1 / (1 + np.exp(-self.decision(rows)))
         odds = np.hstack([1 - odds, odds]) if odds.shape[1] == 1 else odds
         probs = np.zeros((rows.shape[0], num_classes))
@@ -106,7 +106,7 @@ def choose_inverse_regularization(
 ) -> tuple[float, str]:
     """The candidate with the best accuracy on a held-out tenth, and a note on how it was chosen.
 
-    Of equally good ones it is the first. `allowed` (N,) masks the rows that may be fitted on.
+    Of equally good candidates, the first one wins. `allowed` (N,) is True for the rows that may be fitted on.
     """
     held_out = stratified(targets, 0.1, rng)
     fitted = ~held_out & allowed
@@ -122,7 +122,7 @@ def choose_inverse_regularization(
 
 
 def num_problems(targets: Int64) -> int:
-    """How many binary problems `Linear.fit` solves for these classes: 1 for two, else one a class."""
+    """How many binary problems `Linear.fit` solves for these classes: 1 for two classes, else one per class."""
     num_classes = len(np.unique(targets))
     return 1 if num_classes <= 2 else num_classes
 
@@ -138,7 +138,7 @@ def stratified(targets: Int64, fraction: float, rng: np.random.Generator) -> Mas
 def sample(targets: Int64, sizes: Int64, max_chars: int, rng: np.random.Generator) -> Mask:
     """(N,), (N,) -> (N,): all rows, or a stratified sample of them with about `max_chars` characters in total.
 
-    `sizes` (N,) are the characters of each row. Every class keeps at least one row.
+    `sizes` (N,) counts the characters of each row. Every class keeps at least one row.
     """
     if sizes.sum() <= max_chars:
         return np.ones(len(targets), bool)

@@ -1,15 +1,15 @@
-"""N-gram features that a network is combined with: word 1–3-grams and character 2–5-grams with Naive Bayes weights.
+"""N-gram features to combine with a network: word 1–3-grams and character 2–5-grams with Naive Bayes weights.
 
 Every n-gram that occurs in two or more training texts is a binary feature. Its value for a class is the log of the
 ratio of its frequency in the class to its frequency in all other classes. A logistic regression on these values (Wang
 and Manning 2012, with regression in place of their support vector machine) learns what each n-gram adds to the logit of
-the class. The network reads word order over any distance, the n-grams know phrases of the training texts: they make
-different mistakes.
+the class. The network reads word order over any distance, and the n-grams contain phrases of the training texts, so the
+two make different mistakes.
 
-Accuracy on a held-out tenth of train: film reviews 91.7 % (TF-IDF 90.8), film-review sentences 82.7 ± 0.7 (81.9 ±
-1.5), tweets in 8 languages 57.9 ± 1.1 (57.2 ± 0.3). With n-grams of a single text too, or with words up to 2-grams
-only, it is the same within half a standard deviation. With a mark for the beginning of a text, questions are 0.8 ± 0.6
-better from n-grams alone, and no better when combined with the network (-0.1 ± 0.4).
+Accuracy on a held-out tenth of train: film reviews 91.7 % (TF-IDF 90.8), film-review sentences 82.7 ± 0.7 (81.9 ± 1.5),
+tweets in 8 languages 57.9 ± 1.1 (57.2 ± 0.3). If n-grams that occur in one text only are used too, or word n-grams only
+up to 2-grams, the accuracy is the same within half a standard deviation. A token for the beginning of a text makes
+questions 0.8 ± 0.6 points better from n-grams alone, and no better when combined with the network (-0.1 ± 0.4).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Pairs = tuple[Int64, UInt32]
-"""(M,) text numbers, ascending, and (M,) hashes of the n-grams of that text, each hash once a text."""
+"""(M,) text numbers, ascending, and (M,) hashes of the n-grams of these texts, each hash once per text."""
 
 FORMAT = 1
 """Increased whenever the same texts would give other features or weights."""
@@ -43,20 +43,20 @@ _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
 _WORD_SIZES = range(1, 4)
 _CHAR_SIZES = range(2, 6)
 _MAX_TEXT_WITH_CHARS = 10_000_000
-"""Character n-grams are used up to this many characters of training text. They gain most where there is little text
-(2 points on tweets) and cost most where there is much: eight times as many features a text."""
+"""Character n-grams are used up to this many characters of training text. They gain most if there is little text (2
+points on tweets), and cost most if there is much: eight times as many features per text."""
 _C_CANDIDATES = (0.03, 0.1, 0.3, 1.0)
 """Values of the inverse regularisation C that are tried on the held-out tenth."""
 _MAX_TEXT = 40_000_000
 _MAX_FIT = 400_000_000
 _MAX_CHOICE = 60_000_000
-"""Limits on the text: characters in all, characters times classes for the final fit, and the same for each value of C.
-33 M characters of two classes took 13 s and 1.0 GB."""
+"""Limits on the text: characters in total, characters times binary problems for the final fit, and the same for each
+value of C. 33 M characters of two classes took 13 s and 1.0 GB."""
 _MAX_WEIGHTS = 4_000_000
-"""Of all classes together; each takes 2 bytes in a checkpoint. On film reviews the heavier half of the n-grams scored
-as well as all of them, the heaviest tenth 0.6 points worse."""
+"""Maximum number of weights of all classes together; each takes 2 bytes in a checkpoint. On film reviews the heavier
+half of the n-grams scored as well as all of them, the heaviest tenth 0.6 points worse."""
 _CHARS_AT_ONCE = 1_000_000
-"""Characters that are processed at a time, in about 150 MB. A single text is cut after so many."""
+"""Characters that are processed at a time, in about 150 MB. A single text is cut to this length."""
 _MAX_KNOWN_WORDS = 1_000_000
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MAX_HEADER_BYTES = 2**16
@@ -67,7 +67,7 @@ class Ngrams:
     """Fitted n-gram features, as a checkpoint holds them in ngrams.safetensors.
 
     `keys` (F,) are the hashes of the n-grams, ascending. `weights` (F, P) and `bias` (P,) are those of P problems: one
-    for two classes, else one a class. `reads_chars` (1,) tells whether character n-grams are used.
+    for two classes, else one per class. `reads_chars` (1,) is True if character n-grams are used.
     """
 
     keys: UInt32
@@ -79,7 +79,7 @@ class Ngrams:
     def learn(cls, texts: Iterable[str], targets: Int64) -> Ngrams:
         """Fit on training texts, which are read twice, and their class numbers `targets` (N,).
 
-        Where that would take many minutes or gigabytes, a stratified sample of the texts is fitted.
+        If that would take many minutes or gigabytes, a stratified sample of the texts is fitted instead.
         """
         rng = np.random.default_rng(0)
         sizes = np.fromiter(map(len, texts), np.int64, len(targets))
@@ -108,7 +108,8 @@ class Ngrams:
 
     @classmethod
     def _of_class_priors(cls, targets: Int64) -> Ngrams:
-        """No n-gram is in two texts: the bias alone, the log-odds of each class's prior (with 0.5 rows added)."""
+        """The fit if no n-gram occurs in two texts: a bias alone, the log-odds of the class priors (with 0.5 rows
+        added)."""
         counts = np.bincount(targets) + 0.5
         odds = np.log(counts / (counts.sum() - counts)).astype(np.float32)
         bias = odds[1:] if len(odds) == 2 else odds
@@ -157,8 +158,8 @@ class Ngrams:
 def _log_count_ratios(rows: csr_matrix, own: Mask) -> Float64:
     """(N, F) of 0 and 1, (N,) -> (F,): the log-count ratio of each feature (Wang and Manning 2012, equation 2).
 
-    That is the log of its frequency among the features of the class over its frequency among those of the other
-    classes, each with one text that has every feature added.
+    That is the log of its relative frequency in the class minus the log of that in the other classes, both with add-one
+    smoothing.
     """
     inside, outside = (np.asarray(rows[which].sum(axis=0)).ravel() + 1.0 for which in (own, ~own))
     ratios: Float64 = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
@@ -231,8 +232,8 @@ def _of_chars(texts: Sequence[str]) -> Iterator[UInt64]:
 def _hashed(units: UInt64, lengths: Int64, inside: Mask, sizes: range, kind: int) -> Iterator[UInt64]:
     """(U,), (N,), (U,) -> for each size (M,) n-grams: the text's number in the upper 32 bits, the hash in the lower.
 
-    `units` are the words or characters of all texts, `lengths` how many each text has. A unit that is not `inside` can
-    only be the first or the last of an n-gram. `kind` keeps the hashes of words and of characters apart.
+    `units` are the words or characters of all texts; `lengths` counts those of each text. A unit that is not `inside`
+    can only be the first or the last of an n-gram. `kind` keeps the hashes of words and of characters apart.
     """
     text = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
     hashes, whole = units, np.ones(len(units), np.bool_)

@@ -30,9 +30,9 @@ _MAX_FEATURES = 500_000
 _MAX_CHARS = 40_000_000
 _MAX_FIT = 1_000_000_000
 _MAX_CHOICE = 200_000_000
-"""Limits on the text: characters in all, characters times classes for the final fit, and the same for each value of C.
-Measured on two busy cores: 30 M characters of two classes took 27 s and 2.5 GB, 40 M took 46 s and 3.2 GB, 20 M of
-twenty classes took 77 s and 1.3 GB."""
+"""Limits on the text: characters in total, characters times binary problems for the final fit, and the same for each
+value of C. Measured on two busy cores: 30 M characters of two classes took 27 s and 2.5 GB, 40 M took 46 s and 3.2 GB,
+20 M of twenty classes took 77 s and 1.3 GB."""
 _ROWS_AT_ONCE = 5_000
 _FOLDS = 5
 
@@ -57,9 +57,9 @@ def tfidf_logreg(
     """Logistic regression on TF-IDF, fitted on `train_texts` with `train_targets` (N,), and its classes for `texts`.
 
     The terms are word 1–2-grams (punctuation marks count as words) and character 2–5-grams within words. More than two
-    classes are fitted one against the others. C is chosen by accuracy on a stratified tenth held out of the training
-    rows; then all training rows are fitted. Where that would take many minutes or gigabytes, a seeded stratified sample
-    is fitted instead, and `note` says so. `texts` have no influence on what is fitted.
+    classes are fitted one against the rest. C is chosen by accuracy on a stratified tenth held out of the training
+    rows; then all training rows are fitted. If that would take many minutes or gigabytes, a seeded stratified sample is
+    fitted instead, and `note` says so. `texts` do not influence the fit.
     """
     rng = np.random.default_rng(seed)
     sizes = np.fromiter(map(len, train_texts), np.int64, len(train_texts))
@@ -91,7 +91,8 @@ def tfidf_logreg(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfSample:
-    """Class probabilities by models that were fitted on other texts: `probs` (M, C) of the row numbers `rows` (M,)."""
+    """Class probabilities from models that were fitted on other texts: `probs` (M, C) for the row indices `rows`
+    (M,)."""
 
     rows: Int64
     probs: npt.NDArray[np.float64]
@@ -102,7 +103,7 @@ def out_of_sample(texts: Sequence[str], targets: Int64, num_classes: int, seed: 
     """The model of `tfidf_logreg` in five-fold cross-validation: each fold is predicted by a model of the other four.
 
     Copies of a text are in one fold. Vocabulary and document frequencies, which depend on no label, come from all rows.
-    None where there is no text to learn from.
+    None if there is no text, or only one class, to learn from.
     """
     rng = np.random.default_rng(seed)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -132,7 +133,7 @@ def out_of_sample(texts: Sequence[str], targets: Int64, num_classes: int, seed: 
 def _fitted_vectorizers(texts: Sequence[str]) -> list[tuple[Any, Any]]:
     """Each TF-IDF vectorizer with its matrix (N, F) of `texts`.
 
-    A term must be in two texts. Where no term is, all terms count. A vectorizer that finds no term is left out.
+    A term must occur in two texts. If no term does, all terms count. A vectorizer that finds no term is left out.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

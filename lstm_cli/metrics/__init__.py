@@ -1,1 +1,1 @@
-"""Arrays of targets and predictions in, frozen scores out."""
+"""The metrics: arrays of targets and predictions in, frozen scores out."""

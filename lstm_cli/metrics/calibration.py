@@ -11,10 +11,10 @@ import numpy as np
 from lstm_cli.arrays import Float64, Int64
 
 _PRIOR = 1.0
-"""Weight of the prior that pulls both scales towards 1, in rows: if few dev rows are all predicted right, the
-probabilities must not all become 1."""
+"""Weight, in rows, of the prior that pulls both scales towards 1. Without it, the probabilities would all become 1 if a
+few dev rows are all predicted correctly."""
 _MIN_SCALE = 1e-3
-"""Logits that carry no information get this scale: above 0, so that they stay recoverable from the sum."""
+"""The scale of logits without information. It is above 0, so that these logits can be recovered from the sum."""
 
 
 def fit_scales(logits: Float64, feature_logits: Float64, targets: Int64) -> Float64:

@@ -67,7 +67,7 @@ class Classification:
 def classification(targets: Int64, probs: Float64, label_names: Sequence[str]) -> Classification:
     """Score probabilities: (N,) class numbers, (N, C) rows that sum to 1, C names -> Classification.
 
-    A row's prediction is its most probable class, the first one of several equals.
+    A row's prediction is its most probable class; of equally probable classes, the first one.
     """
     num_classes = len(label_names)
     confusion = confusion_counts(targets, probs.argmax(axis=1), num_classes)
@@ -198,7 +198,7 @@ def _resampled_scores(draws: Int64, cells: Int64, num_classes: int) -> Float64:
 def paired_verdict(targets: Int64, ours: Int64, theirs: Int64) -> tuple[str, float]:
     """Compare two predictions of the same rows, all (N,), by McNemar's exact test: ("beats" | "ties" | "loses to", p).
 
-    The null hypothesis (McNemar 1947): in a row that only one of them predicts correctly, both are equally likely to be
+    The null hypothesis (McNemar 1947): if only one of the two predicts a row correctly, each is equally likely to be
     that one. p is two-sided; the verdict is "ties" for p ≥ 0.05.
     """
     only_ours = int(((ours == targets) & (theirs != targets)).sum())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Metric:
     """A metric: `name` is its key in files and in `train.select_by`; tables print its `label`, and scores in `format`.
 
-    The summaries of `--seeds` and `--folds` contain it if `in_summary` is set.
+    If `in_summary` is True, the summaries of `--seeds` and `--folds` contain it.
     """
 
     name: str
