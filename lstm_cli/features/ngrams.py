@@ -108,7 +108,7 @@ class Ngrams:
 
     @classmethod
     def _of_class_priors(cls, targets: Int64) -> Ngrams:
-        """The fit if no n-gram occurs in two texts: a bias alone, the log-odds of the class priors (with 0.5 rows
+        """The fit if no n-gram is in two texts: a bias alone, the log-odds of the class priors (with 0.5 rows
         added)."""
         counts = np.bincount(targets) + 0.5
         odds = np.log(counts / (counts.sum() - counts)).astype(np.float32)

@@ -91,8 +91,7 @@ def tfidf_logreg(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfSample:
-    """Class probabilities from models that were fitted on other texts: `probs` (M, C) for the row indices `rows`
-    (M,)."""
+    """Class probabilities from models fitted on other texts: `probs` (M, C) for the row indices `rows` (M,)."""
 
     rows: Int64
     probs: npt.NDArray[np.float64]

@@ -28,8 +28,7 @@ took 1.5 times as long."""
 
 
 class LanguageModel(Model):
-    """Encoder -> a projection per direction -> an output layer, its weights tied to the embedding, with a bias per
-    token.
+    """Encoder -> a projection per direction -> an output layer with a bias, its weights tied to the embedding.
 
     `frequencies` (V,) are the tokens' relative frequencies in the text. The bias starts at their logarithms, so that a
     projection of zero predicts exactly these frequencies.
@@ -60,8 +59,7 @@ class LanguageModel(Model):
         return torch.stack([nll for (nll,) in _each(_negative_log_likelihood, directions)])
 
     def sampled_loss(self, inputs: Tensor, lengths: Tensor, sample: tuple[Tensor, Tensor]) -> Tensor:
-        """An estimate of the sum of `forward`, for training: sampled softmax over the target and the sample from
-        `draw`.
+        """An estimate of the sum of `forward`, for training: softmax over the target and a sample from `draw`.
 
         (B, T), (B,) on the CPU, ((S,), (S,)) -> ().
         """
