@@ -1,4 +1,4 @@
-"""The protocols of a task, as training, scoring, reports and commands use it. Each task is one file in this package.
+"""The protocols by which training, scoring, reports and commands use a task. Each task is one file in this package.
 
 `Trainable` is all that the training loop needs. A `Task` can also be evaluated and predict. Abilities that only some
 tasks have are protocols of their own, `Calibrated` and `Verifiable`; `scoring.abilities` tests for them.
@@ -45,10 +45,13 @@ class Loss:
 
 
 class Scores(Protocol):
-    """All scores of a split."""
+    """All scores of the rows of a split."""
 
     def scalars(self) -> dict[str, float]:
-        """Scores that are single numbers, by the name of the metric. What these rows do not allow is left out."""
+        """Scores that are single numbers, by the name of the metric.
+
+        A score that these rows do not define is left out.
+        """
         ...
 
 
@@ -84,7 +87,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A scored row as a line of predictions.jsonl; `mistake` is the confidence if the answer is wrong, else None."""
+    """A scored row as a line of predictions.jsonl.
+
+    If its prediction is wrong, `mistake` is the confidence, else None.
+    """
 
     line: dict[str, Any]
     mistake: float | None
@@ -151,11 +157,11 @@ class TaskConfig(Config):
         """Raise DataError if a target of the `scored` rows is not in `train`. It runs before a long pretraining."""
 
     def conflicts(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """(path of the key below `task`, message) for each key that contradicts another one."""
+        """(path of the key below `task`, message) for each key that contradicts another key."""
         return iter(())
 
     def quick(self) -> Self:
-        """The config for `lstmcls check`, without parts that take long to fit and never refuse a row."""
+        """The config for `lstmcls check`, without the parts that take long to fit and never reject a row."""
         return self
 
     def text(self) -> TextReader | None:
@@ -172,7 +178,8 @@ class TaskConfig(Config):
         return {name: value for name, value in answer.items() if name != "row"}
 
     def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
-        """The scores of the predictions.jsonl of all folds together; {} if the lines do not suffice."""
+        """The scores of all folds' lines of predictions.jsonl together; {} if the lines do not contain enough for
+        that."""
         return {}
 
 
@@ -186,11 +193,11 @@ class Trainable(Protocol):
 
     @property
     def loss_metric(self) -> Metric:
-        """The metric that is the dev loss. It is shown next to the training loss."""
+        """The metric that serves as the dev loss. It is shown next to the training loss."""
         ...
 
     def describe(self) -> str | None:
-        """A sentence about learned parts that the table of the model does not show, or None."""
+        """A sentence about the learned parts that the table of the model does not show, or None."""
         return None
 
     def build_model(self) -> Model:
@@ -229,7 +236,7 @@ class Task(Trainable, Protocol):
     def encode(self, rows: Rows[Any], scored: bool = True) -> Store:
         """Encode all rows with their targets. The result is cached on disk.
 
-        If they are not `scored`, whatever only scoring needs is left out. Raises DataError if a row cannot be used.
+        Without `scored`, the store lacks what only scoring needs. Raises DataError if a row cannot be used.
         """
         ...
 
@@ -246,7 +253,7 @@ class Task(Trainable, Protocol):
         ...
 
     def answer(self, output: Any, target: Any) -> Answer:
-        """One row's output together with its target."""
+        """The prediction of one row together with its target, as it is stored."""
         ...
 
     def baselines(self, train: Rows[Any], rows: Rows[Any]) -> list[Baseline]:
@@ -267,7 +274,7 @@ class Calibrated(Protocol):
     """A task that calibrates its outputs on the dev rows."""
 
     def uncalibrated(self, model: nn.Module, batch: Batch) -> BatchOutputs:
-        """The outputs without calibration."""
+        """The outputs before calibration, for the rows of the batch."""
         ...
 
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Outputs:

@@ -62,7 +62,7 @@ from lstm_cli.tasks.text import EncoderConfig, chunks, learn_tokenizer
 _NGRAMS_FILE = "ngrams.safetensors"
 _NGRAM_LOGITS = "ngram_logits"
 _STORE_FORMAT = 3
-"""Increased whenever the same rows and settings would be encoded differently, so that no old cache is read."""
+"""Increased whenever the same rows and settings would be encoded in another way, so that no old cache is read."""
 _SYNTHETIC_TEXTS, _SYNTHETIC_WORDS = 24, 60
 
 
@@ -166,7 +166,7 @@ class ClassifyConfig(TaskConfig):
         return self.encoder.init_from
 
     def out_of_fold(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """In out-of-fold.jsonl `label` is the row's own label and `predicted` the model's."""
+        """In out-of-fold.jsonl, `label` is the true label of the row and `predicted` the label from the model."""
         return {
             "label": answer["target"],
             "predicted": answer["label"],
@@ -187,7 +187,7 @@ class ClassifyConfig(TaskConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The texts of rows; can be iterated over more than once."""
+    """The texts of rows, which can be iterated over more than once."""
 
     rows: Rows[Text]
 
@@ -218,7 +218,7 @@ class Classify:
         return f"{len(self.ngrams.keys):,} n-grams are combined with the network" if self.ngrams else None
 
     def encode(self, rows: Rows[Text], scored: bool = True) -> Store:
-        # the network trains without the n-grams, and to compute them takes as long as the tokens
+        # training does not use the n-grams, and computing them takes as long as the tokens
         if not scored:
             return replace(self, ngrams=None).encode(rows)
         inputs = {
@@ -405,7 +405,7 @@ class Classify:
         return files | ({_NGRAMS_FILE: self.ngrams.to_bytes()} if self.ngrams else {})
 
     def synthetic_rows(self, rng: np.random.Generator) -> list[Row[Text]]:
-        """The empty text, and texts of words from the vocabulary."""
+        """The empty text, and texts of random words from the vocabulary."""
         words = np.array(sorted(self.tokenizer.tokenizer.get_vocab()))
         texts = [
             " ".join(rng.choice(words, rng.integers(1, _SYNTHETIC_WORDS + 1)))
@@ -458,6 +458,6 @@ def _probs(outputs: Outputs) -> Float64:
 
 
 def _logits(probs: Outputs) -> Float64:
-    """(N, C) probabilities -> (N, C) logits with this softmax."""
+    """(N, C) probabilities -> (N, C) logits whose softmax they are."""
     logits: Float64 = np.log(np.maximum(_probs(probs), np.finfo(np.float64).tiny))
     return logits

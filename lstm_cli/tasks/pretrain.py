@@ -1,4 +1,4 @@
-"""Pretraining: language models on text without labels train the embedding and layers of a classifier."""
+"""Pretraining: language models on text without labels train the embedding and recurrent layers for a classifier."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ PERPLEXITY = Metric("perplexity", "perplexity", higher_is_better=False, format="
 
 @dataclass(frozen=True, slots=True)
 class Perplexities:
-    """exp of the mean negative log-likelihood of a token, for each direction; `log_loss` is the mean of both, in nats.
+    """Perplexity of each direction: exp of the mean negative log-likelihood of a token. `log_loss` is the mean negative
+    log-likelihood of both directions, in nats.
 
     `backward` is None if the model reads in one direction only.
     """
@@ -57,7 +58,7 @@ class Perplexities:
 
 
 def _exp(log_loss: float) -> float:
-    return math.exp(min(log_loss, 700.0))  # beyond it a float overflows
+    return math.exp(min(log_loss, 700.0))  # exp of more overflows a float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,10 @@ class Pretrain(Trainable):
         num_samples: int,
         tokenizer: TextTokenizer | None = None,
     ) -> Pretrain:
-        """Learn vocabulary and token frequencies from the corpus and nothing else. A given `tokenizer` is kept."""
+        """Learn vocabulary and token frequencies from the corpus and nothing else.
+
+        If `tokenizer` is given, keep its vocabulary.
+        """
         tokenizer = tokenizer or learn_tokenizer(config.tokenizer, corpus.whole)
         without_frequencies = cls(config, tokenizer, torch.zeros(tokenizer.vocab_size), num_samples)
         # counts begin at 1, so that a token that is only in the held-out text has a probability too

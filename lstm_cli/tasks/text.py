@@ -62,7 +62,7 @@ class EncoderConfig(Config):
 
     @property
     def num_pretrained_layers(self) -> int:
-        """The number of layers, from the first on, that can be pretrained: in a bidirectional encoder a second layer
+        """The number of layers, from the first on, that can be pretrained: in a bidirectional encoder, a second layer
         would see the token that it has to predict."""
         return 1 if self.bidirectional else self.num_layers
 
@@ -93,7 +93,7 @@ def learn_tokenizer(config: TokenizerConfig, rows: Rows[Text] | Corpus) -> TextT
 
 
 def chunks(rows: Iterable[Row[Text]]) -> Iterator[list[Row[Text]]]:
-    """The rows in chunks that are limited in rows and characters, and so in memory."""
+    """The rows in chunks. Limits on the rows and characters of a chunk bound the memory."""
     chunk, chars = [], 0
     for row in rows:
         chunk.append(row)
