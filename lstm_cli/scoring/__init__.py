@@ -1,1 +1,1 @@
-"""A trained model against rows: predictions, evaluation, baselines, verification."""
+"""What a trained model does with rows: predictions, evaluation, comparison with baselines, verification."""

@@ -49,7 +49,7 @@ def _listed(baseline: Baseline) -> list[Any]:
 
 
 def _read(path: Path) -> list[Baseline] | None:
-    """The baselines in the file, or None if it cannot be read as such."""
+    """The baselines in the file, or None if it does not hold baselines."""
     try:
         return [
             Baseline(str(one["name"]), _predicted(one["predicted"]), str(one["note"]))
@@ -66,7 +66,7 @@ def _predicted(values: list[Any]) -> Any:
 
 
 def _match(baselines: list[Baseline], task: Task, evaluation: Evaluation) -> bool:
-    """Whether the baselines have predictions for the scored rows."""
+    """Whether the baselines have a valid prediction for each scored row."""
     try:
         comparisons(task, replace(evaluation, baselines=baselines))
     except (ValueError, TypeError, IndexError):

@@ -22,8 +22,8 @@ OutputsOf = Callable[[nn.Module, Batch], BatchOutputs]
 
 _BATCH_ROWS = 256
 _BATCH_TOKENS = {"cpu": 4_096, "cuda": 65_536, "mps": 32_768}
-"""Padded tokens in a batch. On a CPU larger batches are no faster, and their memory is allocated and freed each time.
-The numbers for GPUs are from the literature, not measured."""
+"""Padded tokens in a batch. On a CPU, larger batches are no faster, and their memory is allocated and freed each time.
+The numbers for GPUs come from the literature; they were not measured."""
 _FIRST_WINDOW_ROWS = 256
 _WINDOW_ROWS = 8_192
 _WINDOW_SIZE = 16 * 2**20
@@ -66,9 +66,9 @@ class CollectedOutputs:
 
 
 def predict_store(model: nn.Module, task: Trainable, store: Store, runtime: Runtime) -> Outputs:
-    """Outputs of every row of the store, (N, …) or ragged, in its order, in fp32 and without dropout.
+    """The outputs of all rows of the store, (N, …) or ragged, in its order, computed in fp32 and without dropout.
 
-    The model keeps its mode (train or eval).
+    The model's mode (train or eval) is the same afterwards.
     """
     *_, (_, collected) = predict_batches(model, task.outputs, store, runtime)
     return collected.outputs()

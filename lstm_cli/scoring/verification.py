@@ -1,7 +1,7 @@
 """Checks that a model's outputs do not depend on the batch or the implementation, and agree with the NumPy reference.
 
 Every check compares outputs that were computed in two ways, in fp32. On one machine they differ by about 1e-7, because
-sums are rounded in another order. The promised tolerance is 1e-5.
+sums are computed in another order. The promised tolerance is 1e-5.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _PATHS: tuple[LayerPath, ...] = ("packed", "split")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result of a check. `compared` says on what; `difference` is the largest one of any output, or None."""
+    """The result of a check.
+
+    `compared` says what was compared; `difference` is the largest absolute one of any output, or None.
+    """
 
     name: str
     compared: str
@@ -51,7 +54,7 @@ Run = Callable[..., Outputs]
 def checks(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runtime) -> Iterator[Check]:
     """Run every check of a model's outputs on these rows, or on the first of them if there are many.
 
-    The model must be in eval mode. The model and the number of threads are not changed.
+    The model must be in eval mode. The path of its layers and the number of threads are restored after each check.
     """
     store = _within(task.encode_window(rows), _MOST_STEPS)
     given = predicted(task, model, rows[: len(store)], runtime)
@@ -84,7 +87,10 @@ def predicted(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: R
 def compare(
     name: str, compared: str, given: Sequence[Outputs], again: Sequence[Outputs], tolerance: float = TOLERANCE
 ) -> Check:
-    """The check of two sequences of outputs: ok if none differs by more than `tolerance` and all are finite."""
+    """Compare two sequences of outputs.
+
+    The check is ok if no value differs by more than `tolerance` and all are finite.
+    """
     difference = float(np.max([_difference(one, other) for one, other in zip(given, again, strict=True)]))
     if difference <= tolerance:
         return Check(name, compared, "ok", difference)
@@ -140,7 +146,7 @@ def _padded(batch: Batch, padding: int, ability: Verifiable) -> Batch:
 
 
 def _among_random_rows(run: Run, store: Store, ability: Verifiable) -> Outputs:
-    """Outputs in batches of eight, in which a random row of random length follows each row."""
+    """The outputs of the rows in batches of eight, in which a random row of random length follows each row."""
     rng = np.random.default_rng(1)
     longest = int(store.lengths.max())
     twice = store.select(np.repeat(np.arange(len(store)), 2))
