@@ -17,7 +17,7 @@ from lstm_cli.errors import ConfigError
 from lstm_cli.nn.cpu import get_num_threads, set_up
 from lstm_cli.schema import Config
 
-_CORES = torch.get_num_threads()  # before anything sets it: the number of cores, or OMP_NUM_THREADS
+_CORES = torch.get_num_threads()  # read before anything changes it: the number of cores, or OMP_NUM_THREADS
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -32,7 +32,7 @@ class RuntimeConfig(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="number format of the matrix products in training; weights and scoring always use fp32; auto: bf16 "
-        "where the device has instructions for it, else fp32",
+        "if the device has instructions for it, else fp32",
     )
     threads: int = Field(0, ge=0, le=4096, description="CPU threads; 0: one per core")
     deterministic: bool = Field(
@@ -68,15 +68,15 @@ class Runtime:
 def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
     """Choose device and precision, and set up this process. Raises ConfigError if the machine does not have them.
 
-    A process that does not train (`trains=False`) uses fp32 whatever the config says: the run may be from another
-    machine.
+    A process that does not train (`trains=False`) always uses fp32. The config's precision may be one that this machine
+    lacks, because the run may come from another machine.
     """
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         # all memory is written before it is read, so filling it first only costs time
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    # torch.use_deterministic_algorithms does the same, and spends 1.2 s on importing a compiler that is not used here
+    # torch.use_deterministic_algorithms does the same, but takes 1.2 s to import a compiler that is not used here
     torch.set_deterministic_debug_mode("error" if config.deterministic else "default")
     # by default cuDNN computes fp32 in TF32, whose 10-bit mantissa is too coarse for reproducible scores
     torch.backends.cudnn.allow_tf32 = False
@@ -121,7 +121,10 @@ def _precision(asked: str, device: torch.device) -> tuple[Precision, str]:
 
 
 def _cpu_can_bf16() -> bool:
-    """Whether the layers can compute in bf16: oneDNN runs them and must support it; without oneDNN, torch does."""
+    """Whether the layers can compute in bf16.
+
+    With oneDNN, which runs them, it must support bf16; without it, torch does.
+    """
     has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return not has_onednn or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
@@ -132,14 +135,14 @@ def _cpu_precision() -> tuple[Precision, str]:
     With AVX512-BF16 alone a training step is 1.3 times (20 tokens a row) to 2 times (400 tokens) as fast as in fp32.
     """
     for name, test in (("AMX", "_is_amx_tile_supported"), ("AVX512-BF16", "_is_avx512_bf16_supported")):
-        # an older torch has no such function, then bool() gives False; and settings can keep oneDNN from using bf16
+        # an older torch has no such function: then bool() gives False. Settings can keep oneDNN from using bf16.
         if getattr(torch.cpu, test, bool)() and _cpu_can_bf16():
             return "bf16", f"the CPU has {name}"
     return "fp32", "the CPU has no bf16 arithmetic"
 
 
 def available_memory() -> int | None:
-    """Bytes of memory still free, by the system and by the container's limit; None if unknown."""
+    """Free memory in bytes, the smaller of that of the system and that below the container's limit; None if unknown."""
     try:
         found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
         free = [1024 * int(found[1])] if found else []
@@ -155,5 +158,5 @@ def available_memory() -> int | None:
 
 
 def seed_step(seed: int, step: int) -> None:
-    """Seed torch by (seed, step) alone, so that a resumed training repeats its dropout without saved state."""
+    """Seed torch with (seed, step) alone, so that a resumed training repeats its dropout without saved state."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))

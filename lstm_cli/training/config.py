@@ -26,7 +26,7 @@ class TrainConfig(Config):
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "cosine",
-        description="learning rate after warm-up: constant, cosine (decays to zero) or plateau (is cut when the dev "
+        description="learning rate after warm-up: constant, cosine (decays to zero) or plateau (falls when the dev "
         "score stops improving)",
     )
     warmup: float = Field(
@@ -53,7 +53,7 @@ class TrainConfig(Config):
         0.0,
         ge=0,
         lt=1,
-        description="decay of the moving average of the weights, which is then scored and saved; 0: no average",
+        description="decay of the exponential moving average of the weights, which is scored and saved; 0: no average",
     )
     select_by: str = Field("macro_f1", description="dev metric that decides which epoch is best")
     patience: int = Field(3, ge=0, description="stop after this many epochs without improvement; 0: never")
@@ -66,8 +66,8 @@ class TrainConfig(Config):
     max_bad_steps: int = Field(
         10,
         ge=1,
-        description="after this many NaN or infinite steps in a row, go back to the last checkpoint with half the "
-        "learning rate",
+        description="after this many steps in a row with a NaN or infinite loss or gradient, go back to the last "
+        "checkpoint with half the learning rate; the second time, stop",
     )
     save_every: SaveEvery = Field(
         "60s",
@@ -87,7 +87,10 @@ class TrainConfig(Config):
 
 
 class PretrainConfig(Config):
-    """The `pretrain:` section: settings that replace those of `train:`, whose other keys hold for pretraining too."""
+    """The `pretrain:` section: settings that replace those of `train:`.
+
+    The other keys of `train:` apply to pretraining too.
+    """
 
     epochs: int = Field(4, ge=1, description="maximum number of passes over the text")
     budget: int = Field(
@@ -106,9 +109,9 @@ class PretrainConfig(Config):
     )
 
     def settings(self, train: TrainConfig, num_tokens: int) -> TrainConfig:
-        """The settings for training language models on `num_tokens` tokens.
+        """The settings to train language models on `num_tokens` tokens.
 
-        The epoch with the lowest held-out loss is the best; two epochs without a lower loss end the training.
+        The epoch with the lowest held-out loss is the best. The training stops after two epochs without a lower loss.
         """
         epochs = max(1, min(self.epochs, self.budget // num_tokens))
         own = {"epochs": epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}

@@ -1,4 +1,4 @@
-"""The training loop: `fit` yields reports and the caller decides what to do with them. To stop it, `break`."""
+"""The training loop. `fit` yields reports, and the caller decides what to do with them. To stop, it uses `break`."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ FitReport = StepReport | ScoringReport | EpochReport
 def fit(
     state: TrainState, task: Trainable, data: EncodedSplits, config: TrainConfig, runtime: Runtime
 ) -> Iterator[FitReport]:
-    """Train from the current state until the last epoch, or until `patience` epochs brought no improvement.
+    """Train from the current state until the last epoch, or until `patience` epochs in a row brought no improvement.
 
     Yields a report after every step, every batch of dev rows and every epoch. Between two reports the state is
     consistent: it can be saved there, and a training that resumes from it gives exactly the same result. Raises
@@ -179,7 +179,7 @@ def _try_step(
             ) from None
     else:
         return True
-    # outside of the handler: its traceback keeps every tensor of the step alive
+    # not in the handler above: the traceback there keeps every tensor of the step alive
     state.optimizer.zero_grad(set_to_none=True)
     if runtime.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -199,7 +199,10 @@ def _step(
     config: TrainConfig,
     runtime: Runtime,
 ) -> None:
-    """One optimizer step on `batches` of `num_rows` rows in total. The weights stay as they are if it is not finite."""
+    """One optimizer step on `batches` of `num_rows` rows in total.
+
+    A loss or gradient that is not finite changes no weight.
+    """
     total = torch.zeros((), device=runtime.device)
     count = 0
     for batch in batches:
@@ -208,7 +211,7 @@ def _step(
         state.scaler.scale(loss.total / num_rows).backward()  # type: ignore[no-untyped-call]
         total += loss.total.detach()
         count += loss.count
-    if count != num_rows:  # the mean is over `count`: a task may count time steps, or nothing at all
+    if count != num_rows:  # the mean is over `count`: a task may count time steps, and a batch may count 0
         for parameter in state.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(num_rows / max(count, 1))
@@ -236,8 +239,8 @@ def _read_pending(state: TrainState, config: TrainConfig) -> None:
 
 
 _BYTES_PER_GATE = 50
-"""Memory on a CPU per padded time step and gate unit. Measured at 25,600 time steps: peaks of 5.4 GB (two layers,
-H=256) and 1.7 GB (one layer, H=128), less the 0.4 GB of the process itself."""
+"""Bytes of memory on a CPU per padded time step and gate value. From peaks measured at 25,600 time steps, 5.4 GB (two
+layers, H=256) and 1.7 GB (one layer, H=128), minus the 0.4 GB of the process itself."""
 
 
 def memory_estimate(model: Model, store: Store, config: TrainConfig) -> int:
@@ -252,7 +255,7 @@ def learning_rate(config: TrainConfig, done: float, scale: float) -> float:
     """The learning rate after the fraction `done` of all epochs: linear warm-up, then the schedule.
 
     It depends on `done` alone, so that a resumed training has the same rate. `scale` is the factor from the plateau
-    schedule and from going back after NaN.
+    schedule and from returning to a checkpoint after NaN.
     """
     highest = config.learning_rate * scale
     if done < config.warmup:

@@ -1,7 +1,6 @@
-"""The optimizer step: clip the gradients, AdamW, average the weights. Nothing here waits for the device.
+"""The optimizer step: clip the gradients, AdamW, average the weights. Nothing here waits for a CUDA device.
 
-If the loss or a gradient is not finite, the weights stay as they are. The caller sees that in the returned loss and
-norm.
+If the loss or a gradient is not finite, the weights do not change. The caller sees it in the returned loss and norm.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def adamw(model: nn.Module, weight_decay: float, pretrained: Collection[str] = (
             ]
         )
     ]
-    # Every row of the embedding moves at every step, also rows of tokens that are not in the batch: their moments are
-    # not zero. A sparse update would save a tenth of a step on short texts, but change the training.
+    # Every row of the embedding changes at every step, also the rows of tokens that are not in the batch, because their
+    # moments are not zero. A sparse update would save a tenth of a step on short texts, but change the training.
     return torch.optim.AdamW(groups, fused=next(model.parameters()).device.type != "mps")
 
 
@@ -46,8 +45,8 @@ def take_step(
 ) -> Tensor:
     """Update the weights with their gradients, clipped to `clip_norm`, and clear the gradients.
 
-    `loss` () is the loss of these gradients, up to a factor. Returns (2,) on the device: the loss, and the norm of the
-    gradients before clipping. The weights are updated only if both are finite.
+    `loss` () is the loss that these gradients belong to, up to a factor. Returns (2,) on the device: the loss, and the
+    norm of the gradients before clipping. The weights are updated only if both are finite.
     """
     scaler.unscale_(optimizer)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -70,6 +69,9 @@ def take_step(
 
 @torch.no_grad()
 def average(averaged: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights towards the model's; early on they follow faster, to forget the initial weights."""
+    """Move the averaged weights towards the model's.
+
+    Early in training they follow faster, to forget the initial weights.
+    """
     weight = 1 - min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), weight)

@@ -35,7 +35,7 @@ class Progress:
     epochs_since_cut: int = 0
     bad_in_a_row: int = 0
     went_back: bool = False
-    # of the current epoch
+    # in the current epoch
     skipped_steps: int = 0
     loss_total: float = 0.0
     loss_count: int = 0
@@ -59,10 +59,11 @@ class PendingStep:
 
 @dataclass(slots=True)
 class TrainState:
-    """The state of a training, and its only mutable object. `averaged` holds the averaged weights of `train.ema`.
+    """The mutable state of a training. `averaged` holds the averaged weights of `train.ema`.
 
     `pending` are finished steps that are not yet counted in `progress`; on a CPU there are none. `num_microbatches` is
-    the number of parts that a batch is computed in: more than one after memory ran out. Every process begins with one.
+    the number of parts in which a batch is computed: more than one after memory ran out. It is not saved, so a resumed
+    training starts with one.
     """
 
     model: Model
@@ -104,14 +105,14 @@ class TrainState:
 
     @property
     def is_good(self) -> bool:
-        """Whether the state is worth saving: the last step and all weights are finite."""
+        """Whether the state may be saved: the last step and all saved tensors are finite."""
         self.count_pending()
         return not self.progress.bad_in_a_row and all(
             bool(value.isfinite().all()) for value in self.training_tensors().values()
         )
 
     def go_back(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """`restore` after steps with NaN or infinite values; also halves the learning rate from here on."""
+        """`restore` after steps with NaN or infinite values, and halve the learning rate from here on."""
         self.pending.clear()
         self.restore(tensors, numbers)
         self.progress.rate_scale *= 0.5
