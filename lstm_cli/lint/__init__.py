@@ -1,1 +1,1 @@
-"""What is wrong with labelled rows, found before a training: rows in; findings, a repaired copy and suspects out."""
+"""Checks of labelled rows before a training: rows in; findings, a repaired copy and suspicious labels out."""

@@ -20,9 +20,9 @@ _ALIKE = {
 
 
 def copies(scan: Scan) -> Iterator[Finding]:
-    """Every finding about copies. Each level leaves out the copies that a stricter level has counted.
+    """Every finding about copies. Each level leaves out the copies that a stricter level has already counted.
 
-    Texts are compared at three levels, other contents only exactly, by their key.
+    Texts are compared at three levels. Other contents are compared by their key only.
     """
     keys: _Keys = {"exact": scan.table["exact"]}
     if scan.holds_text:

@@ -113,7 +113,7 @@ def damage(scan: Scan, config: DataConfig, strips_markup: bool) -> Iterator[Find
 
 
 def refusal(fault: DataError, found: Sequence[Finding]) -> Iterator[Finding]:
-    """A finding for the error that a training would stop at, unless another finding reports it already."""
+    """A finding for the error that would stop a training, unless another finding reports it already."""
     if not any(finding.code in ("unreadable", "unknown-labels") for finding in found):
         where, _, what = str(fault).partition(": ")
         advice = "correct this first: no training can start"
@@ -123,7 +123,7 @@ def refusal(fault: DataError, found: Sequence[Finding]) -> Iterator[Finding]:
 
 
 def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]:
-    """A finding where a table cannot be read and another delimiter would divide its lines evenly."""
+    """A finding if a table cannot be read, but another delimiter would divide its lines evenly."""
     path = where if _is_file(where) else where.rpartition(":")[0]
     used = {".csv": ",", ".tsv": "\t"}.get(
         Path(path).suffix.lower(), {"csv": ",", "tsv": "\t"}.get(config.format)
@@ -151,13 +151,13 @@ def _delimiter(where: str, source: str, config: DataConfig) -> Iterator[Finding]
 
 
 def _is_file(path: str) -> bool:
-    with suppress(OSError):  # the message may name no file and be too long for a file name
+    with suppress(OSError):  # the message may not name a file, and may be too long for a file name
         return Path(path).is_file()
     return False
 
 
 def likely_delimiter(lines: Sequence[str], among: Sequence[str] = tuple(_DELIMITERS)) -> str | None:
-    """The delimiter that divides at least nine of ten lines into the same number of fields, two or more; or None."""
+    """The first delimiter that divides nine of ten lines into the same number of fields, at least two; or None."""
     filled = [line.replace("\r", " ") for line in lines if line]
     best = None
     for delimiter in among:

@@ -1,6 +1,6 @@
 """Copies and near copies among millions of texts, found from hashes alone: no text is kept in memory.
 
-A MinHash library took 7 s for 25,000 film reviews and kept 1.8 kB a row; this takes 1 s and keeps 0.13 kB.
+A MinHash library took 7 s for 25,000 film reviews and kept 1.8 kB per row; this takes 1 s and keeps 0.13 kB per row.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy.typing as npt
 from lstm_cli.arrays import Int64, UInt16, UInt32, UInt64
 
 NUM_HASHES = 64
-"""Hashes in a signature, which takes 128 bytes a row. The fraction of equal hashes estimates the Jaccard resemblance
+"""Hashes in a signature, which takes 128 bytes per row. The fraction of equal hashes estimates the Jaccard resemblance
 of two texts with a standard deviation of 0.05 (at a resemblance of 0.8)."""
 _BAND_SIZE = 4
-"""Hashes in a band. Two rows are compared where all hashes of one of the 16 bands are equal: of 10,000 pairs that
-resemble each other by 0.8, 9,998 are compared. Signatures that agree in 52 of 64 hashes always are, as the other 12
-hashes lie in 12 bands at most."""
+"""Hashes in a band. Two rows are compared if all hashes of one of their 16 bands are equal. Of 10,000 pairs with a
+resemblance of 0.8, 9,998 are compared. Signatures that agree in 52 of 64 hashes are always compared, because the other
+12 hashes lie in at most 12 bands."""
 NEAR = 0.8
 """Two texts are near copies if their word pairs have at least this Jaccard resemblance. With one word of twenty
 replaced it is 0.81."""
@@ -57,7 +57,7 @@ def _word_pairs(word_hashes: UInt32, begins: Int64) -> UInt32:
 
 
 def first_of(keys: UInt64 | Int64) -> Int64:
-    """(N,) -> (N,): the first row with the same key, for each row; for the first of its key the row itself."""
+    """(N,) -> (N,): for each row, the first row with the same key, which can be the row itself."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], np.int64)
 
@@ -65,7 +65,7 @@ def first_of(keys: UInt64 | Int64) -> Int64:
 def near_groups(folded: UInt64, signed: UInt16) -> Int64:
     """(N,) keys, (N, 64) signatures -> (N,) group numbers: equal for rows with the same key and for near copies.
 
-    The groups do not depend on the order of the rows. A row with a signature of zeros is a near copy of no other.
+    The groups do not depend on the order of the rows. A row with a signature of zeros is not a near copy of any other.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -87,9 +87,9 @@ def near_groups(folded: UInt64, signed: UInt16) -> Int64:
 
 
 def _candidates(keys: UInt64) -> list[tuple[Int64, Int64]]:
-    """(G,) -> pairs of rows with the same key: each with the one before it, and each with the first of the key.
+    """(G,) -> pairs of rows with the same key: each row with the one before it, and each with the first one.
 
-    Rows come in the order of the hash of their text, so that the order in the file has no influence.
+    Rows are in the order of the hashes of their texts, so that their order in the file has no influence.
     """
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order][1:] == keys[order][:-1]) + 1

@@ -1,11 +1,12 @@
 """What a finding is, and the severities.
 
-- **error**: a training refuses the data (rows that cannot be read, labels that train lacks, one class), or a score on
-  it would be misleading: an exact copy of a training row is in the split that is scored (test; dev where there is no
-  test), or one class has two spellings, so that right predictions count as wrong. One such row is enough, because
-  `--fix` can repair it.
-- **warning**: the data trains and scores, but some rows teach nothing or something wrong: copies, one text under two
-  labels, damaged text, near copies across splits (which can be legitimate: short texts recur, and so do templates).
+- **error**: a training refuses the data (rows that cannot be read, labels that train lacks, fewer than two labels), or
+  a score on it would be misleading: an exact copy of a training row is in the split that is scored (test, or dev if
+  there is no test), or one class has two spellings, so that right predictions count as wrong. One such row is enough
+  for an error, because `--fix` can repair it.
+- **warning**: the data trains and scores, but some rows teach the model nothing, or something wrong: copies, one text
+  under two labels, damaged text, near copies across splits (which can be legitimate: short texts recur, and so do
+  templates).
 - **note**: good to know before reading the scores: near copies within a split, markup, imbalance, sorted rows.
 """
 
@@ -24,7 +25,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row, as `file:line`, and a detail about it, which may be empty."""
+    """One row, given as `file:line`, and a detail about it, which may be empty."""
 
     where: str
     detail: str = ""
@@ -35,7 +36,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of fault in one split: `count` of `what`, up to three examples, and advice. Programs rely on `code`."""
+    """One kind of fault in one split: how many (`count`) of `what`, up to three examples, and advice.
+
+    Programs rely on `code`.
+    """
 
     code: str
     severity: Severity
@@ -63,12 +67,12 @@ def of_rows(
     advice: str,
     detail: Callable[[int], str] = lambda _: "",
 ) -> Iterator[Finding]:
-    """One finding about these rows of the table, given by number; no finding where there are no rows."""
+    """One finding about the rows of the table with these indices; no finding if there are none."""
     if len(rows):
         examples = tuple(Example(scan.where(int(row)), detail(int(row))) for row in rows[:SHOWN])
         yield Finding(code, severity, split, len(rows), what, examples, advice)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors first, then warnings, then notes; within each in the order given."""
+    """Errors first, then warnings, then notes; within each severity in the given order."""
     return tuple(sorted(findings, key=lambda finding: _RANK.index(finding.severity)))

@@ -48,7 +48,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """What happens to each row (KEPT or why it is dropped), the spelling for each label, and the columns to write."""
+    """What happens to each row (KEPT, or why it is dropped), the spelling of each label, and the columns to write."""
 
     fates: bytes
     spelling: dict[str, str]
@@ -56,7 +56,7 @@ class _Plan:
 
 
 def check_target(out: Path, config: DataConfig, content: type[Content]) -> None:
-    """Raise ConfigError where the rows hold no text, where `out` cannot be written, or where data: would read it too.
+    """Raise ConfigError if the rows hold no text, if `out` cannot be written, or if `data:` would read `out` too.
 
     `content` is the class of the contents of the rows.
     """
@@ -91,14 +91,14 @@ def log_path(out: Path) -> Path:
 
 
 def fix(config: DataConfig, out: Path, content: type[Content]) -> Fixed:
-    """Write the repaired rows to `out` and the changes to its log; each file is complete or not there.
+    """Write the repaired rows to `out` and the changes to its log. Each file appears complete or not at all.
 
-    Mojibake, control characters and `<br />` are repaired. A label gets the spelling of dev and test where they agree
-    on one, else the most frequent spelling in train. Dropped are rows that cannot be read, empty rows, rows whose text
-    is also in dev or test, all rows of a text with several labels, and copies. All decisions are made on repaired
-    texts, so fixing a fixed file changes nothing.
+    It repairs mojibake, control characters and `<br />`. A label gets the spelling of dev and test if they agree on
+    one, else the most frequent spelling in train. It drops rows that cannot be read, empty rows, rows whose text is
+    also in dev or test, all rows of a text with several labels, and copies. All decisions depend on the repaired texts,
+    so fixing a fixed file changes nothing.
 
-    Raises ConfigError where the rows hold no text, and DataError where fewer than two labels would be left or where
+    Raises ConfigError if the rows hold no text. Raises DataError if fewer than two labels would be left, or if
     data.encoding lacks a character.
     """
     check_is_text(content, "--fix")
@@ -129,7 +129,10 @@ def fix(config: DataConfig, out: Path, content: type[Content]) -> Fixed:
 
 
 def _train(config: DataConfig) -> Iterable[Row[Text]]:
-    """The training rows with all columns. Of several text columns the first is the text, the others are fields."""
+    """The training rows with all columns.
+
+    If there are several text columns, the first is the text, the others are fields.
+    """
     one_text = config.model_copy(update={"text_column": config.text_columns[0]})
     return open_rows(
         config.train, one_text, "train", labelled=True, keep_fields=True, on_error="row", content=Text
@@ -185,7 +188,7 @@ def _held_out(config: DataConfig) -> tuple[Any, set[str]]:
 
 
 def _spelling(names: Counter[str], spelled: set[str]) -> dict[str, str]:
-    """The spelling for each label of train: that of dev and test where they use one, else train's most frequent."""
+    """The spelling for each label of train: that of dev and test if they use only one, else the most frequent."""
     groups = defaultdict(list)
     for name in names:
         groups[fold(name)].append(name)

@@ -1,4 +1,4 @@
-"""Labels that a training refuses, that have two spellings, that are too rare, or by which the rows are sorted."""
+"""Labels that a training rejects, that have two spellings, that are too rare, or by which the rows are sorted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lstm_cli.lint.scan import Scan
 _SHOWN_LABELS = 20
 _FEW_ROWS = 10
 _IMBALANCE = 10
-"""From this ratio of the rows of two classes on, accuracy says little about the smaller class."""
+"""If one class has at least this many times the rows of another, accuracy says little about the smaller class."""
 _MIN_ROWS = 50
-"""Fewer rows than this can be sorted by chance."""
+"""Fewer rows than this can be in the order of their labels by chance."""
 
 
 def labels(scan: Scan, config: DataConfig) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def _unknown(scan: Scan, source: str) -> Iterator[Finding]:
 
 
 def _spellings(scan: Scan) -> Iterator[Finding]:
-    """Labels that differ in case or spaces only. The count is that of the rows with the rarer spellings."""
+    """Labels that differ in case or spaces only. The finding counts the rows with the rarer spellings."""
     groups = defaultdict(list)
     number = np.bincount(scan.table["label"][scan.table["label"] >= 0], minlength=len(scan.labels))
     for code, name in enumerate(scan.labels):
@@ -143,7 +143,7 @@ def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:
 
 
 def _ordered(scan: Scan) -> Iterator[Finding]:
-    """A finding where the label changes from row to row far less often than in a shuffled file."""
+    """A finding if the label changes from row to row far less often than in a shuffled file."""
     rows = scan.readable("train")
     rows = rows[scan.table["label"][rows] >= 0]
     found = scan.table["label"][rows]

@@ -17,7 +17,7 @@ Cells = list[list[str]]
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The splits by name, the findings with errors first, and the suspects, None where they were not asked for."""
+    """The splits by name, the findings with errors first, and the suspects, or None without `--suspects`."""
 
     surveys: Mapping[str, Survey]
     findings: Sequence[Finding]

@@ -1,4 +1,4 @@
-"""One pass over every source into a table of numbers: about 170 bytes a row, however long its content is."""
+"""One pass over every source into a table of numbers: about 170 bytes per row, for contents of any length."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SHOWN_FAULTS = 3
 
 COLUMNS = np.dtype(
     [
-        ("exact", "u8"),  # hash of the text as it is; of another content its key
-        ("folded", "u8"),  # hash of the words; `exact` where there are none
+        ("exact", "u8"),  # hash of the unchanged text; for another content, of its key
+        ("folded", "u8"),  # hash of the words; equal to `exact` if there are none
         ("line", "u4"),
         ("path", "i4"),
-        ("label", "i4"),  # -1 where there is none
-        ("size", "i4"),  # number of words; of another content its size
+        ("label", "i4"),  # -1 if there is none
+        ("size", "i4"),  # number of words; for another content, its size
         ("marks", "u2"),
         ("source", "i1"),
     ]
@@ -66,7 +66,7 @@ class Scan:
 
     @property
     def holds_text(self) -> bool:
-        """Whether the contents are texts. Of others only keys, labels and sizes are compared."""
+        """Whether the contents are texts. For other contents only keys, labels and sizes are compared."""
         return issubclass(self.content, Text)
 
     def where(self, row: int) -> str:
@@ -100,9 +100,9 @@ def scan(
 ) -> Scan:
     """Read the rows of every source; `content` is the class of their contents.
 
-    A row that cannot be read comes with its `error` and becomes a fault, and so does a DataError that stands in place
-    of a source or ends its reading. `masks` (N,) select the rows of train's source that belong to train, and to dev or
-    test where these are cut from it.
+    A row with an `error` becomes a fault. So does a DataError that is given instead of a source's rows, or that ends
+    their reading. `masks` (N,) select the rows of train's source that belong to train, and to dev or test if these are
+    cut from it.
     """
     built = _TableBuilder(config)
     faults = []
@@ -136,7 +136,7 @@ def scan(
 
 
 def hash_of(content: bytes) -> int:
-    """A hash of 64 bits. Of ten million data sets with two million different contents, one has two equal hashes."""
+    """A 64-bit hash. Among two million different contents, two have the same hash with probability 1e-7."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 

@@ -22,7 +22,7 @@ class Survey:
 
     The unit is words (in scripts without spaces, characters); for contents other than text it is their own size.
     `truncated` is the fraction of rows that task.max_tokens cuts, `unknown` the fraction of tokens that are not in the
-    vocabulary; both are None where the data cannot be encoded.
+    vocabulary. Both are None if the data cannot be encoded; `unknown` is also None for dense features.
     """
 
     rows: int
@@ -35,7 +35,7 @@ class Survey:
     unit: Literal["words", "size"] = "words"
 
     def to_json(self) -> dict[str, Any]:
-        """As `check --json` prints it."""
+        """The numbers of the split, as `check --json` prints them."""
         return {
             "rows": self.rows,
             "classes": self.classes,

@@ -32,7 +32,10 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """The most suspicious rows first. `note` says how they were found, and among how many rows if not among all."""
+    """The most suspicious rows first.
+
+    `note` says how they were found and, if only some rows were examined, how many.
+    """
 
     ranked: tuple[Suspect, ...]
     note: str
@@ -41,7 +44,7 @@ class Suspects:
 def suspects(scan: Scan, rows: Iterable[Row[Text]], seed: int) -> Suspects:
     """The rows of data.train whose label is probably wrong; `rows` are all rows of data.train.
 
-    Raises ConfigError where the rows hold no text.
+    Raises ConfigError if the rows hold no text.
     """
     check_is_text(scan.content, "--suspects")
     readable = scan.readable("train")
@@ -49,7 +52,7 @@ def suspects(scan: Scan, rows: Iterable[Row[Text]], seed: int) -> Suspects:
     of_train = scan.table["source"] == scan.sources.index("train")
     chosen = np.zeros(int(of_train.sum()), np.bool_)
     chosen[readable] = True
-    # islice: a source may have been read only up to a fault
+    # islice: the scan may have stopped at a fault, before the end of the source
     texts = [row.content.text for row in compress(islice(rows, len(chosen)), chosen)]
     given = scan.table["label"][readable].astype(np.int64)
     scored = out_of_sample(texts, given, len(scan.labels), seed)
@@ -68,10 +71,10 @@ def rank(probs: npt.NDArray[np.float64], given: Int64) -> tuple[Int64, Int64]:
     """(N, C), (N,) -> (S,) suspicious rows, the most suspicious first, (S,) the label suggested for each.
 
     `probs` are out-of-sample probabilities and `given` the labels. The threshold of a class is its average probability
-    over the rows that carry its label. A row is suspicious where the probability of another class exceeds the threshold
-    of that class by more than the probability of the given class exceeds its own, and ranked by the difference. The
+    over the rows that carry its label. The margin of a class is its probability minus its threshold. A row is
+    suspicious if another class has a larger margin than the given class; rows are ranked by the difference. The
     thresholds correct for classes to which the model gives low probabilities: of the first 1,000 suspects among 10,000
-    news texts labelled by a crowd 68 % were wrong, and 66 % when ranked by the plain probabilities.
+    news texts labelled by a crowd, 68 % were wrong, and 66 % when ranked by the plain probabilities.
     """
     rows = np.arange(len(given))
     counts = np.bincount(given, minlength=probs.shape[1])

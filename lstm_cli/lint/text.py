@@ -1,4 +1,4 @@
-"""One text: its words, folded for comparison, its marks of damage, and its repair."""
+"""Functions of one text: its words in a form for comparison, its marks of damage, and its repair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lstm_cli.data.rows import Content
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError
 
-_ALONE = (  # scripts without spaces between words: one character counts as a word
+_ALONE = (  # scripts without spaces between words: each character counts as a word
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _NO_WORD = (  # space and punctuation; all else belongs to words, emoji and combining marks too
@@ -26,7 +26,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _ENTITY = re.compile(r"&[a-zA-Z]{2,8};|&?#[0-9]{2,6};|&#x[0-9a-fA-F]{2,5};")
 _LINE_BREAK = re.compile(r"\s*(?:<br\s*/?>\s*)+", re.IGNORECASE)
 
-# The bytes 0x80 to 0xFF by the characters that they are in cp1252 or latin-1; 0x80 to 0xBF continue a UTF-8 character.
+# For each character that cp1252 or latin-1 has at 0x80 to 0xFF, its byte. 0x80 to 0xBF continue a UTF-8 character.
 _BYTE_OF = {chr(byte): byte for byte in range(0x80, 0x100)}
 _BYTE_OF |= {
     bytes([byte]).decode("cp1252"): byte
@@ -35,15 +35,15 @@ _BYTE_OF |= {
 }
 _TAIL = f"[{re.escape(''.join(char for char, byte in _BYTE_OF.items() if byte < 0xC0))}]"
 _PAIR, _TRIPLE, _QUADRUPLE = f"[\xc2-\xdf]{_TAIL}", f"[\xe0-\xef]{_TAIL}{{2}}", f"[\xf0-\xf4]{_TAIL}{{3}}"
-# A single pair counts as mojibake where it spells a Latin-1 letter or sign (Â and Ã), a single triple where it spells
-# punctuation (â€). Other scripts come in runs, and a lone `Ü“` is the end of a German quotation.
+# A single pair counts as mojibake if it encodes a Latin-1 letter or sign (Â and Ã), a single triple if it encodes
+# punctuation (â€). Characters of other scripts come in runs, and a lone `Ü“` is the end of a German quotation.
 _MOJIBAKE = re.compile(
     rf"(?:{_PAIR}|{_TRIPLE}|{_QUADRUPLE}){{2,}}|[\xc2\xc3]{_TAIL}|\xe2{_TAIL}{{2}}|{_QUADRUPLE}"
 )
 
 
 class Mark(IntFlag):
-    """What is wrong with a row, as bits: a row can have several."""
+    """What is wrong with a row, as bits, because a row can have several faults."""
 
     UNREADABLE = 1
     EMPTY = 2
@@ -59,7 +59,7 @@ class Mark(IntFlag):
 
 
 def check_is_text(content: type[Content], option: str) -> None:
-    """Raise ConfigError where an option needs rows of text and the task reads another content."""
+    """Raise ConfigError if an option needs rows of text and the task reads another content."""
     if not issubclass(content, Text):
         raise ConfigError(
             f"{option}: works on texts only, got a task whose rows hold {content.__name__}; leave {option} out"
@@ -115,7 +115,7 @@ def repaired(text: str) -> tuple[str, list[str]]:
 
 
 def _unscrambled(text: str) -> str:
-    """Decode as UTF-8 what was UTF-8 and decoded as cp1252 or latin-1. What is not valid UTF-8 stays."""
+    """Undo the decoding of UTF-8 as cp1252 or latin-1. Text that is not valid UTF-8 stays."""
     while not text.isascii():  # once for each time that it was decoded wrongly
         before, text = text, _MOJIBAKE.sub(_decoded, text)
         if text == before:
@@ -135,7 +135,7 @@ def _without_control(text: str) -> str:
 
 
 def _replacement(found: re.Match[str]) -> str:
-    """Below 0x80 a space or nothing; from 0x80 on the character that cp1252 has, such as ’ for U+0092."""
+    """A space or nothing below 0x80; from 0x80 on, the character that cp1252 has at this byte, such as ’ for U+0092."""
     if found[0] < "\x80":
         return " " if found[0].isspace() else ""
     return found[0].encode("latin-1", "ignore").decode("cp1252", "ignore")
