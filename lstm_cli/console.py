@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # an error panel must not wait for torch
 
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""Control characters, which a file, a label or a key may hold, are shown escaped: a terminal would obey them."""
+"""Control characters, which a file, a label or a key may contain, are shown escaped: a terminal would execute them."""
 
 
 def _text(message: str, style: str = "") -> Text:
@@ -39,7 +39,7 @@ class Screen:
         self._errors = Console(stderr=True, highlight=False)
 
     def say(self, message: str) -> None:
-        """Print a line. It is not wrapped if stderr is no terminal."""
+        """Print a line. It is wrapped only if stderr is a terminal."""
         self._console.print(_text(message), soft_wrap=not self._console.is_terminal)
 
     def warn(self, message: str) -> None:
@@ -191,7 +191,7 @@ class TrainingProgress:
     def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
         """Print the line of a finished epoch; `best` is the best dev score so far."""
         shown = self.metric
-        if shown == self.loss:  # the loss is shown anyway
+        if shown == self.loss:  # the dev loss has its own place in the line
             shown = next((name for name in record["dev"] if name != self.loss), shown)
         self.screen.say(
             f"epoch {record['epoch']:>2}  train loss {record['train_loss']:.4f}  "

@@ -16,7 +16,7 @@ from lstm_cli.tasks.report import Report, Table
 
 _MOST_MISTAKES = 10_000
 _ESCAPE = "backslashreplace"
-"""JSON can hold half a surrogate pair and UTF-8 cannot: it is written escaped, as in JSON: \\ud800."""
+"""JSON can hold half a surrogate pair, UTF-8 cannot. It is written as in JSON, escaped: \\ud800."""
 
 
 def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _metrics(
 
 
 def _best(task: Task, compared: Mapping[str, Comparison]) -> str | None:
-    """The name of the best baseline by the task's first metric; the first one of several equals."""
+    """The name of the best baseline by the task's first metric; of equally good ones, the first."""
     metric = task.compared_by[0]
     best: str | None = None
     for name, one in compared.items():

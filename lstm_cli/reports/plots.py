@@ -26,12 +26,12 @@ _FONTS = (
     "Noto Sans Devanagari",
     "Noto Sans Thai",
 )
-"""The fonts for labels. The first one that has a letter draws it."""
+"""The fonts for labels. The first font that has a character draws it."""
 
 
 @contextmanager
 def _figure(path: Path, width: float, height: float, columns: int = 1) -> Iterator[Any]:
-    """Axes to draw on; the complete file is written when the block ends."""
+    """Axes to draw on. The file is written, complete, when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -114,7 +114,7 @@ def _drawable(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _confusion(plot: ConfusionPlot, split: str, path: Path) -> None:
-    """Draw a confusion matrix: colours are fractions of the true class, numbers are rows."""
+    """Draw a confusion matrix: colours show fractions of the true class, numbers count rows."""
     counts, names = plot.counts, plot.names
     size = min(max(3.6, 1.6 + 0.55 * len(names)), 16)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -137,7 +137,10 @@ def _confusion(plot: ConfusionPlot, split: str, path: Path) -> None:
 
 
 def _reliability(plot: ReliabilityPlot, path: Path) -> None:
-    """Draw accuracy against confidence. A calibrated model is on the diagonal. The area of a point shows its rows."""
+    """Draw accuracy against confidence.
+
+    A calibrated model is on the diagonal. The area of a point shows its number of rows.
+    """
     confidence, accuracy, count = plot.confidence, plot.accuracy, plot.count
     with _figure(path, 4.4, 4.4) as ax:
         ax.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1)

@@ -2,8 +2,8 @@
 
 Every file is written to a temporary name, flushed to disk and renamed (`durable.py`). The manifest, with the SHA-256 of
 all other files, is written last; a folder that does not match its manifest is not a checkpoint. A new checkpoint is
-written as `.new` and then replaces the old one, which stays as `.previous`. Weights are safetensors, all else is JSON:
-nothing in a checkpoint can be executed.
+written as `.new` and then replaces the old one, which stays as `.previous`. Weights are safetensors, everything else is
+JSON: nothing in a checkpoint can be executed.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _MAX_OTHER_JSON_BYTES = 2**20
 _JSON_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 """The exceptions that a wrong JSON file can raise."""
 _OLD_NAMES = {"position": "num_batches", "tokens": "num_tokens", "positions": "num_padded_tokens"}
-"""The names of version 0.1 for three fields of `Progress`."""
-_MAX_HEADER_BYTES = 2**20  # of safetensors: a model of ten layers takes 10 kB
+"""The names that version 0.1 used for three fields of `Progress`."""
+_MAX_HEADER_BYTES = 2**20  # of a safetensors file: the header of a model of ten layers takes 10 kB
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A complete checkpoint: `about` has its epoch and step, `files` the contents of its files by name.
 
-    `newer_fault` says what was wrong with a newer checkpoint of the same name that could not be used, if there is one.
+    If a newer checkpoint of the same name could not be used, `newer_fault` says why.
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Such as `best, epoch 3, sha256 0f3a…`."""
+        """The name for messages and reports, such as `best, epoch 3, sha256 0f3a…`."""
         return f"{self.folder.name}, epoch {self.about['epoch']}, sha256 {self.digest[:12]}"
 
     @property
@@ -132,7 +132,7 @@ def save(best: Path | None, last: Path, task: Trainable, state: TrainState) -> N
     """Write the current model to `best`, for `eval` and `predict`, and everything that a resumed training needs to
     `last`. Raises NotFiniteError, and writes nothing, if a weight is not finite."""
     progress = state.progress
-    # epochs count from 1: the one in progress, or right after an epoch the finished one
+    # counted from 1: the epoch in progress or, right after an epoch, the finished one
     about = {"epoch": progress.epoch + (progress.num_batches > 0), "step": progress.step}
     model = {_MODEL: _bytes(state.scored_model.state_dict()), **task.files()}
     training = {
@@ -145,7 +145,7 @@ def save(best: Path | None, last: Path, task: Trainable, state: TrainState) -> N
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """The first complete checkpoint of: the folder itself, a newer one that was to replace it, and the previous one.
+    """The first complete checkpoint of these: the folder itself, a newer one that should replace it, the previous one.
 
     Raises CheckpointError if there is none.
     """
@@ -245,7 +245,10 @@ def _content(path: Path) -> bytes:
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """The tensors as safetensors. Raises NotFiniteError for NaN or infinite values: they must not replace good ones."""
+    """The tensors as safetensors.
+
+    Raises NotFiniteError for NaN or infinite values: they must not replace finite ones.
+    """
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise NotFiniteError(
@@ -259,7 +262,10 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def _tensors(content: bytes) -> dict[str, Tensor]:
-    """The tensors in safetensors bytes. Raises KeyError, RuntimeError, ValueError or SafetensorError for others."""
+    """The tensors in safetensors bytes.
+
+    Raises KeyError, RuntimeError, ValueError or SafetensorError for other bytes.
+    """
     if (header := int.from_bytes(content[:8], "little")) > _MAX_HEADER_BYTES:
         raise ValueError(f"its header claims {header} bytes")
     tensors: dict[str, Tensor] = safetensors.torch.load(content)
@@ -274,7 +280,7 @@ def _check_weights(weights: Mapping[str, Tensor]) -> None:
 
 
 class _SkipInitialisation(TorchFunctionMode):
-    """Skip random initialisation: on the meta device it does nothing, and torch imports for 1.1 s to do it."""
+    """Skip random initialisation: on the meta device it does nothing, but torch first spends 1.1 s on imports."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

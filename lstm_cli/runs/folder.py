@@ -23,7 +23,7 @@ from lstm_cli.runs.group import RECORD, RunGroup
 _CONFIG = "config.yaml"
 LOCK = ".lock"
 _BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", LOCK, RECORD}
-"""All files of a run that failed on its data, before it trained. They may be replaced without --overwrite."""
+"""The files of a run that failed on its data before it trained. They may be replaced without --overwrite."""
 _PACKAGES = (
     "lstmcls",
     "torch",
@@ -100,7 +100,10 @@ class RunFolder:
         return cls(path)
 
     def _empty(self) -> None:
-        """Delete all but the lock. The config goes last: a folder without one is not a run's and is never deleted."""
+        """Delete everything but the lock.
+
+        The config goes last, because a folder without a config is not a run's and is never emptied.
+        """
         files = [file for file in self.path.iterdir() if file.name != LOCK]
         for file in sorted(files, key=lambda file: file.name == _CONFIG):
             if file.is_dir() and not file.is_symlink():
@@ -110,7 +113,7 @@ class RunFolder:
 
     @property
     def pretraining(self) -> Path:
-        """The folder of the pretraining that this run makes itself (`init_from: pretrain`)."""
+        """The folder of this run's own pretraining (`init_from: pretrain`)."""
         return self.path / "pretrain"
 
     @property
@@ -152,7 +155,10 @@ class RunFolder:
         return self.path / "eval" / split
 
     def baseline(self, key: str) -> Path:
-        """The file of the baselines' predictions, by the key of their inputs. The runs of a group share it."""
+        """The file of the baselines' predictions; `key` is a hash of their inputs.
+
+        The runs of a group share the file.
+        """
         group = RunGroup.read(self.path.parent)
         shared = self.path.parent / "baselines"
         # a link there is not followed, as links in a run's own folder are refused
@@ -180,7 +186,7 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def dev_seed(self, seed: int) -> int:
-        """The seed by which dev was cut from train: the run's own, or that of the pretraining it started from."""
+        """The seed by which dev was cut from train: the run's own, or that of the pretraining that it started from."""
         dev_seed = self.read_environment().get("dev_seed")
         return dev_seed if type(dev_seed) is int else seed
 

@@ -40,7 +40,7 @@ class RunGroup:
 
     @property
     def option(self) -> str:
-        """Such as `--folds 3`."""
+        """The option that made the group, such as `--folds 3`."""
         return f"--{self.by} {len(self.names)}"
 
     @property

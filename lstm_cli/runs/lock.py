@@ -1,4 +1,4 @@
-"""Locks between processes: one process per run folder and per output file. They end with their process."""
+"""Locks between processes: one process per run folder and per output file. A lock ends with its process."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def sole_writer(path: Path, output: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # Delete it under the lock: afterwards it may belong to another process. Windows does not delete an open
-            # file; there the release deletes it.
+            # Delete it while the lock is held: afterwards it may belong to another process. Windows does not delete an
+            # open file; there the release deletes it.
             with suppress(OSError):
                 path.unlink()
 

@@ -61,7 +61,7 @@ class Origin:
         checkpoint = load_checkpoint(run.last)
         reader = config.text()
         pretrained = self.pretrained
-        # also if the run made the pretraining itself and it was deleted since
+        # also if the pretraining was the run's own and was deleted since
         if config.init_from and reader:
             pretrained = _pretrained_names(checkpoint.names(), reader.encoder.num_pretrained_layers)
         return replace(self, checkpoint=checkpoint, pretrained=pretrained)

@@ -3,7 +3,7 @@
 OUT is first written as `.OUT.part` in the same folder. After every window of rows, the part is flushed to disk and the
 record `.OUT.part.json` is replaced. It holds the number of rows and bytes so far, and the inputs that decide the
 content. To resume, the inputs must be equal; the part is then cut to the recorded bytes and the next row follows. So no
-written row has to be parsed again, and a crash costs at most the rows of one window.
+written row is parsed again, and a crash loses at most the rows of one window.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def partial_output(
 
 
 def _read(record: Path, part: Path, inputs: Mapping[str, Any] | None, output: Path) -> Done | None:
-    """The progress to resume from; None if the record is damaged or missing, or the part is shorter than it says."""
+    """The progress to resume from; None if the record is missing or damaged, or the part is shorter than recorded."""
     try:
         content = json.loads(record.read_bytes())
         before, done = dict(content[_INPUTS]), Done(**content["done"])

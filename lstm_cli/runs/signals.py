@@ -1,8 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP: after the first signal the process saves and ends; after the second it ends at once.
 
-Python runs a signal handler only between two of its own instructions, and a call into a tokenizer's library may take
+Python runs a signal handler only between two of its own instructions, and a call into the `tokenizers` library may take
 minutes. So a separate thread reads the signals too, and ends the process if the handler's exception does not. The
-interpreter notifies it through a socket: on Windows nothing else can be waited for with a timeout.
+interpreter notifies this thread through a socket: on Windows, a thread can wait for nothing else with a timeout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GRACE_SECONDS = 4.0
 
 @dataclass(slots=True)
 class StopRequest:
-    """`signal_number` is set after a signal."""
+    """A request to stop. `signal_number` is set once a signal has arrived."""
 
     signal_number: int | None = None
 
@@ -60,7 +60,10 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside the block the first signal is only noted and announced; at the end of the block it raises Interrupted."""
+    """Inside the block the first signal is only recorded and announced.
+
+    At the end of the block it raises Interrupted.
+    """
     global _noting
     request = StopRequest()
 
@@ -102,7 +105,7 @@ def _watch(reader: socket.socket) -> None:
         if not numbers:
             return
         for number in numbers:
-            # a closing terminal may send SIGHUP twice, and systemd sends it with SIGTERM: it is not a second request
+            # SIGHUP is never a second request: a closing terminal may send it twice, and systemd sends it with SIGTERM
             if asked is not None and number != _HANGUP:
                 _leave(number)
             asked = asked or number

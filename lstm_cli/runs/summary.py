@@ -82,7 +82,7 @@ def _mean(spread: Mapping[str, float]) -> str:
 
 
 def title(summary: Mapping[str, Any]) -> str:
-    """Such as `test over 5 seeds`."""
+    """The title of the table, such as `test over 5 seeds`."""
     return f"{summary['split']} over {len(summary['members'])} {summary['by']}"
 
 
