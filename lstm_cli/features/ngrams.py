@@ -108,8 +108,7 @@ class Ngrams:
 
     @classmethod
     def _of_class_priors(cls, targets: Int64) -> Ngrams:
-        """The fit if no n-gram is in two texts: a bias alone, the log-odds of the class priors (with 0.5 rows
-        added)."""
+        """The fit if no n-gram is in two texts: only a bias, the log-odds of the class priors (0.5 rows added)."""
         counts = np.bincount(targets) + 0.5
         odds = np.log(counts / (counts.sum() - counts)).astype(np.float32)
         bias = odds[1:] if len(odds) == 2 else odds

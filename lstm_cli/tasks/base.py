@@ -178,8 +178,7 @@ class TaskConfig(Config):
         return {name: value for name, value in answer.items() if name != "row"}
 
     def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
-        """The scores of all folds' lines of predictions.jsonl together; {} if the lines do not contain enough for
-        that."""
+        """The scores of the predictions.jsonl of all folds together; {} if the lines do not contain enough."""
         return {}
 
 

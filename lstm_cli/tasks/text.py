@@ -62,8 +62,10 @@ class EncoderConfig(Config):
 
     @property
     def num_pretrained_layers(self) -> int:
-        """The number of layers, from the first on, that can be pretrained: in a bidirectional encoder, a second layer
-        would see the token that it has to predict."""
+        """The number of layers, from the first on, that can be pretrained.
+
+        In a bidirectional encoder, a second layer would see the token that it has to predict.
+        """
         return 1 if self.bidirectional else self.num_layers
 
     def build(self, vocab_size: int, num_layers: int | None = None) -> RecurrentEncoder:
