@@ -1,4 +1,4 @@
-"""The command line. Every command imports its own file when it is called, so that --help stays fast."""
+"""The command line. Every command imports its file only when it is called, so that --help stays fast."""
 
 from __future__ import annotations
 
@@ -389,8 +389,9 @@ def main() -> None:
     # Threads that spin while they wait made a training step up to 12 times slower on a shared core, and at most 1.3
     # times faster on a core of their own. The variable is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # oneDNN caches prepared kernels for up to 1,024 batch shapes: 1.6 GB after 100 steps on film reviews, and growing.
-    # With 8 or 32 shapes it was 1.0 or 1.3 GB, at the same speed within noise.
+    # By default oneDNN caches prepared kernels for up to 1,024 batch shapes. After 100 steps on film reviews the
+    # process took 1.6 GB, and more with each step. With 8 or 32 shapes it took 1.0 or 1.3 GB, at the same speed within
+    # noise.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     app()
 

@@ -43,7 +43,7 @@ class CheckRequest:
 
 
 def check(request: CheckRequest, screen: Screen) -> None:
-    """Print splits, labels, model and every finding. Raises DataError, which is exit code 3, if one is an error."""
+    """Print splits, labels, model and every finding. Raises DataError (exit code 3) if a finding is an error."""
     config = load_config(request.source, request.overrides)
     if request.fix_to is not None:
         check_target(request.fix_to, config.data, config.task.content)
@@ -62,7 +62,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
     missing = _unlabelled(config.data)
     stores: dict[str, Store] = {}
     fault = None
-    if not scanned.faults:  # they are findings already, and a row that cannot be read cannot be encoded
+    if not scanned.faults:  # faults are findings already, and a row that cannot be read cannot be encoded
         stores, fault = _encode(config, splits, origin, bool(missing), screen)
     if fault is not None:
         findings += refusal(fault, findings)
@@ -88,7 +88,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
 
 
 def _show(report: CheckReport, screen: Screen) -> None:
-    """Print tables and findings, except for errors: they are in the panel at the end."""
+    """Print the tables and all findings but the errors, which the panel at the end shows."""
     for title, columns, rows in report.tables():
         screen.table(title, columns, rows)
     screen.findings(
@@ -99,7 +99,7 @@ def _show(report: CheckReport, screen: Screen) -> None:
 def _open(
     config: RunConfig, dev_seed: int
 ) -> tuple[dict[str, Rows[Any] | DataError], Splits[Any] | DataError]:
-    """Every source with its rows, also the unreadable ones, and the splits that a training would make of them."""
+    """Every source with its rows, unreadable ones included, and the splits that a training would make of them."""
     sources: dict[str, Rows[Any] | DataError] = {}
     for role, paths in config.data.sources().items():
         try:
@@ -154,7 +154,7 @@ def _encode(
 
 
 def _unlabelled(config: DataConfig) -> list[str]:
-    """The reason why the text for `lstmcls pretrain` cannot be found, if it cannot."""
+    """A message if the text for `lstmcls pretrain` cannot be found, else no message."""
     try:
         if config.unlabelled is not None:
             open_unlabelled(config, config.unlabelled)

@@ -119,7 +119,7 @@ def _components(components: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _gates(fail_under: Sequence[str], metrics: Sequence[Metric]) -> dict[Metric, float]:
-    """The bounds in `--fail-under` by metric. Raises ConfigError with every one that cannot be read."""
+    """The bounds in `--fail-under` by metric. Raises ConfigError that lists every bound that cannot be read."""
     by_name = {metric.name: metric for metric in metrics}
     gates: dict[Metric, float] = {}
     faults = []
@@ -140,7 +140,7 @@ def _gates(fail_under: Sequence[str], metrics: Sequence[Metric]) -> dict[Metric,
 
 
 def _check_gates(gates: Mapping[Metric, float], metrics: Mapping[str, Any]) -> None:
-    """Raise GateMissed with every metric that is worse than its bound."""
+    """Raise GateMissed that lists every metric that is worse than its bound or cannot be computed."""
     missed = []
     for metric, bound in gates.items():
         value = metrics.get(metric.name)

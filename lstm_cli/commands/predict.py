@@ -115,7 +115,7 @@ def _rows(
     files: Sequence[str], data: DataConfig, content: type[Content], format_is_meant: bool
 ) -> Iterable[Row[Any]]:
     if not format_is_meant:
-        # data.format is that of the training files, not of these
+        # data.format is the format of the training files, not of these files
         data = data.model_copy(update={"format": "auto"})
     if list(files) == ["-"]:
         return stream_rows(sys.stdin.buffer, data, content=content)
@@ -127,7 +127,10 @@ def _rows(
 
 
 def _model_metadata(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
-    """What decides an output to the last bit besides the row: threads and versions change the order of sums."""
+    """Everything besides the row that decides an output to the last bit.
+
+    Threads and versions change the order of sums.
+    """
     digest = hashlib.sha256()
     for name, content in sorted(saved.files.items()):
         digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
@@ -176,7 +179,7 @@ def _target(
     """Stdout, or a file that appears only when it is complete. If a signal stops it, the message says how to resume."""
     if output is None:
         assert isinstance(sys.stdout, io.TextIOWrapper)
-        sys.stdout.reconfigure(encoding="utf-8", newline="")  # whatever the locale of the terminal is
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # for any locale
         yield PartialOutput(sys.stdout)
         sys.stdout.flush()
         return
@@ -194,11 +197,11 @@ def _target(
 def _line_writer(
     stream: TextIO, format: Format, columns: list[str], quote_formulas: bool
 ) -> Callable[[dict[str, Any]], None]:
-    """A function that writes a line. The first row of a table fills `columns`, which is empty before."""
+    """A function that writes a line. In a table, the first line fills `columns`, if it is empty."""
     if format == "jsonl":
         return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
     shown = _quoted if quote_formulas else lambda cell: cell
-    # csv quotes a lone \r, which most readers take for the end of a row, only if its own line end contains \r
+    # Most readers take a lone \r for the end of a row, and csv quotes it only if its own line end contains \r.
     lines = SimpleNamespace(write=lambda text: stream.write(text.removesuffix("\r\n") + "\n"))
     table = csv.writer(lines, delimiter="," if format == "csv" else "\t", lineterminator="\r\n")
 

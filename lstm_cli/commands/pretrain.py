@@ -93,7 +93,7 @@ def pretrain_run(
 
 
 def _in_its_own_folder(config: RunConfig, request: PretrainRequest) -> RunConfig:
-    """The config with its folder next to the classifier's, unless --run or CONFIG names the folder."""
+    """The config with a run folder next to the classifier's, unless --run or CONFIG names the folder."""
     if request.run_dir is not None or Path(request.source).is_dir():
         return config
     run = config.run.model_copy(update={"dir": f"{config.run.dir}-pretrain"})

@@ -46,7 +46,7 @@ def train(request: TrainRequest, screen: Screen) -> None:
 
 def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:
     """Train and score one run. Returns the metrics.json of its best model."""
-    # both come first: if they fail, --overwrite must not have deleted the old run
+    # both before the run opens: if they fail, --overwrite must not have deleted the old run
     named = named_origin(config.task, config.run.seed)
     runtime = start(config.run)
     opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
@@ -88,7 +88,7 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
 
 @contextmanager
 def _resumable(config: RunConfig) -> Iterator[None]:
-    """Name the command that resumes, also if the run is stopped while it still pretrains."""
+    """If a signal stops the run while it still pretrains, the message names the command that resumes the whole run."""
     try:
         yield
     except Interrupted as stopped:
@@ -103,7 +103,7 @@ def _starting_point(
     config: RunConfig, run: RunFolder, named: Origin, runtime: Runtime, screen: Screen, *, resumed: bool
 ) -> Origin:
     """Where the training starts: from the run's last checkpoint if it is `resumed`, else from `named`, or from a
-    pretraining that is made now (`init_from: pretrain`).
+    pretraining that runs now (`init_from: pretrain`).
 
     That pretraining has its own folder inside the run's and is resumed if it was interrupted. Every checkpoint of the
     run contains its weights, so a resumed training no longer needs it.
@@ -128,7 +128,7 @@ def _starting_point(
 
 
 def _encode(task: Task, splits: Splits[Any]) -> dict[str, Store]:
-    """Encode every split. Test rows are encoded now too, so that an error in them shows before hours of training."""
+    """Encode every split, test too, so that an error in the test rows shows before hours of training."""
     return {name: task.encode(rows, scored=name != "train") for name, rows in splits.by_name().items()}
 
 

@@ -36,7 +36,7 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
             scored = []
             for number, (name, member) in enumerate(members.items(), 1):
                 screen.say(f"{name}: {number} of {count}")
-                # a finished run is not trained again: its rows are checked and it is scored, which takes seconds
+                # a finished run is not trained again; to check its rows and score it takes seconds
                 resume = request.resume and holds_a_run(Path(member.run.dir))
                 scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
             _write_summary(group, config, scored, screen)
@@ -108,7 +108,7 @@ def _write_summary(
 
 
 def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
-    """Write the prediction of each training row by the run that did not train on it, and score all of them together."""
+    """Write each training row's prediction by the run that did not train on it, and score all rows together."""
     rows = open_rows(config.data.train, config.data, "train", labelled=True, content=config.task.content)
     part = folds(rows, len(group.names))
     with ExitStack() as stack, atomic_writer(group.out_of_fold, "utf-8", "backslashreplace") as out:
@@ -120,7 +120,10 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
         ]
 
         def answers() -> Iterator[dict[str, Any]]:
-            """The predictions of all rows that are in a fold, in the order of the rows. Each one is also written."""
+            """The predictions of all rows that are in a fold, in the order of the rows.
+
+            Each one is also written to the file.
+            """
             for row, fold in enumerate(part.tolist()):
                 if fold == 0:
                     continue

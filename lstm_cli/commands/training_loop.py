@@ -1,4 +1,5 @@
-"""What every training does with the reports of `fit`: record and show them, save checkpoints, stop, and go back."""
+"""What every training does with the reports of `fit`: record and show them, save checkpoints, stop, recover from
+NaN."""
 
 from __future__ import annotations
 
@@ -41,8 +42,8 @@ from lstm_cli.training.state import TrainState
 class Training:
     """One training: the arguments of `fit`, the run folder, and the name of the command.
 
-    `start` makes a fresh state. `shown` are the stores in the table of the data. `metric` is the dev score in the line
-    of each epoch.
+    `start` makes a fresh state. `shown` are the stores that the table of the data lists. `metric` is the dev score in
+    the line of each epoch.
     """
 
     command: str
@@ -145,7 +146,7 @@ class Training:
         return self.task.loss_metric.name
 
     def _warn_of_memory(self, state: TrainState) -> None:
-        """Warn if memory may run out. On a CPU the system would end the process without any message."""
+        """Warn if memory may run out. If that happens on a CPU, the system ends the process without a message."""
         needed, available = (
             memory_estimate(state.model, self.data.train, self.config),
             available_memory(),
@@ -239,7 +240,7 @@ def keep_provenance(
 
 @dataclass(slots=True)
 class _SaveClock:
-    """Tells when the next checkpoint is due by `train.save_every`."""
+    """Counts steps and time to decide when `train.save_every` makes the next checkpoint due."""
 
     every: int | str
     num_steps: int = 0

@@ -86,7 +86,7 @@ def _report(
 
 
 def _check_files(saved: Checkpoint, name: str = "best") -> Check:
-    """The check of a checkpoint's files. It can only be loaded if each file has its saved SHA-256."""
+    """The check of a checkpoint's files. A checkpoint that was loaded has the saved SHA-256 for each file."""
     compared = f"{len(saved.files)} files with their SHA-256"
     if saved.newer_fault:
         return Check(
@@ -137,7 +137,7 @@ def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     data = config.data
     if (
         test := data.sources().get("test")
-    ) is not None:  # dev does not need test, and test does not need the others
+    ) is not None:  # dev needs no test rows, and test needs no other rows
         if split == "test":
             return open_rows(test, data, "test", labelled=True, content=config.task.content)
         data = data.model_copy(update={"test": None})
@@ -157,7 +157,7 @@ def _check_stored(
     task: Task,
     predict: Callable[[Sequence[Row[Any]]], Outputs],
 ) -> Check:
-    """The check that the rows of an evaluation still get the stored predictions."""
+    """Check that the rows of an evaluation still get the stored predictions."""
     name, folder = f"stored answers of {sample.split}", run.evaluation(sample.split)
     if not (folder / "predictions.jsonl").exists():
         return Check(name, "", "skipped", note="this split was never scored")

@@ -1,1 +1,1 @@
-"""From YAML to one checked config, or to the list of its faults in plain words."""
+"""From YAML to one checked config, or to a list of all its faults in plain words."""

@@ -1,4 +1,5 @@
-"""Messages for people from pydantic's errors: what the value must be, what was got, which key was probably meant."""
+"""Turns pydantic's errors into messages for users: what the value must be, what was given, which key was probably
+meant."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ Model = type[BaseModel]
 
 
 def key_path(loc: tuple[int | str, ...], raw: Any) -> KeyPath:
-    """The path of a key from pydantic's location `loc`, without the names of union members that pydantic inserts."""
+    """The path of a key in the config: pydantic's location `loc` without the names of union members that it inserts."""
     path: list[str] = []
     for i, part in enumerate(loc):
         if isinstance(raw, dict):
@@ -35,7 +36,10 @@ def key_path(loc: tuple[int | str, ...], raw: Any) -> KeyPath:
 
 
 def describe(model: Model, details: Iterable[ErrorDetails], raw: dict[str, Any]) -> list[tuple[KeyPath, str]]:
-    """(path, message) for every key with a fault. Several faults of one key, as a union has, become one message."""
+    """(path, message) for every key with a fault.
+
+    Several faults of one key, such as those of a union, become one message.
+    """
     messages: dict[KeyPath, list[str]] = {}
     for detail in details:
         path = key_path(detail["loc"], raw)
@@ -80,7 +84,7 @@ def _shown(got: object) -> str:
     """`got` as Python writes it, shortened to a readable length."""
     try:
         return _SHORT.repr(got)
-    except ValueError:  # Python refuses to write a number of more than 4,300 digits
+    except ValueError:  # Python does not convert a number of more than 4,300 digits to text
         return "a number that is too long to show"
 
 
@@ -97,7 +101,7 @@ def _known_keys(model: Model, path: KeyPath, raw: Any) -> list[str]:
 
 
 def _section(model: Model, path: KeyPath, raw: Any) -> Model | None:
-    """The model of a section. Of a union it is the member that `kind` names, else the first."""
+    """The model of a section. For a union, it is the member that `kind` names, or else the first member."""
     for part in path:
         if part not in model.model_fields:
             return None

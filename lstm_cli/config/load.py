@@ -1,7 +1,7 @@
 """Load a config: YAML and --set become one checked, frozen RunConfig, or one ConfigError that lists every fault.
 
-Every package defines its own section of the config; only this file combines them. A fault has the form
-`file:line: dotted.path: what, got, try`.
+Every room defines its own section of the config; only this file combines them. Every fault has the form `file:line:
+dotted.path: what is wrong, what was given, what to try`.
 """
 
 from __future__ import annotations
@@ -91,8 +91,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _complete(raw: dict[str, Any]) -> list[str]:
-    """Add the defaults that depend on the kind of task. Returns the names of its metrics, or those of all kinds if its
-    kind is unknown."""
+    """Add the defaults that depend on the kind of task.
+
+    Returns the names of that kind's metrics, or those of all kinds if the kind is unknown.
+    """
     kinds = {tasks.kind_of(kind): kind for kind in tasks.TASKS}
     known = list(kinds.values())
     if isinstance(section := raw.setdefault("task", {}), dict):
@@ -202,7 +204,7 @@ def _validate(
     except ValidationError as error:
         details = error.errors(include_url=False)
         retyped = False
-        for detail in details:  # `--set run.dir=2024` means the text, although YAML reads a number
+        for detail in details:  # in `--set run.dir=2024` the text is meant, but YAML reads a number
             path = key_path(detail["loc"], raw)
             if (
                 detail["type"] == "string_type"
@@ -247,7 +249,7 @@ def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath,
 
 
 def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
-    """(path of the key, message) for each key that contradicts another one."""
+    """(path of the key, message) for each key that contradicts another key."""
     for path, message in config.task.conflicts():
         yield ("task", *path), message
     if config.task.init_from is None:
@@ -272,7 +274,7 @@ class Key:
 
 
 def keys(config: Config, above: KeyPath = ()) -> Iterator[Key]:
-    """All keys of a config that are not sections, in the order of the file."""
+    """All keys of a config that are not sections, in the order in which a config file lists them."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if isinstance(value, Config):

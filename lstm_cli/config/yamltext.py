@@ -1,4 +1,4 @@
-"""From YAML to plain values and the line of every key. YAML that no config can mean is an error and never a crash."""
+"""From YAML to plain values and the line of every key. YAML that cannot be a config is an error, never a crash."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from lstm_cli.errors import ConfigError
 
 _MAX_VALUES = 10_000
 MAX_LEVELS = 20
-"""Of nested keys and lists. A config has five."""
+"""Maximum depth of nested keys and lists. A config has five levels."""
 _MAX_CHARS = 4_096
-"""Of one value, the longest that a path can be. YAML reads 1:1:1:… as a number, in time quadratic in its length."""
+"""Maximum characters of one value: the longest possible path. YAML reads 1:1:1:… as a number, in time quadratic in its
+length."""
 
 
 def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """The sections as plain values, and the line of every key. Raises ConfigError where `text` is no YAML mapping."""
+    """The sections as plain values, and the line of every key. Raises ConfigError if `text` is not a YAML mapping."""
     try:
         node, raw = values(text)
     except yaml.MarkedYAMLError as fault:
@@ -40,7 +41,10 @@ def parse(text: str, name: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 
 def values(text: str) -> tuple[yaml.Node | None, Any]:
-    """The YAML as nodes and as plain values. Raises yaml.YAMLError, also where no config can be meant."""
+    """The YAML as nodes and as plain values.
+
+    Raises yaml.YAMLError for wrong YAML, and for YAML that cannot be a config.
+    """
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -51,14 +55,14 @@ def values(text: str) -> tuple[yaml.Node | None, Any]:
     except RecursionError:
         raise yaml.YAMLError("nested too deep") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as fault:
-        # the library's constructors raise these where a tag does not fit, such as !!int before a text
+        # PyYAML's constructors raise these if a tag does not fit its value, such as !!int before a text
         raise yaml.YAMLError(f"a value is not of the type that it is written as ({fault})") from None
     finally:
         loader.dispose()
 
 
 def _refuse_bombs(root: yaml.Node) -> None:
-    """Raise yaml.YAMLError where the nesting, the number of values or the length of one value exceeds its limit."""
+    """Raise yaml.YAMLError if the nesting, the number of values or the length of one value exceeds its limit."""
     count, left = 0, [(root, 1)]
     while left:
         node, level = left.pop()
