@@ -67,7 +67,7 @@ class Screen:
         self._console.print(table)
 
     def findings(self, findings: Sequence[tuple[str, str, Sequence[str]]]) -> None:
-        """Print the severity, headline and further lines of each finding; if stderr is no terminal, one line each."""
+        """Print severity, headline and further lines of each finding; if stderr is not a terminal, one line each."""
         if not self._console.is_terminal:
             for severity, headline, lines in findings:
                 self.say(f"{severity}: {headline}: {'; '.join(lines)}")

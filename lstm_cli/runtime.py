@@ -132,7 +132,7 @@ def _cpu_can_bf16() -> bool:
 def _cpu_precision() -> tuple[Precision, str]:
     """bf16 if the CPU has instructions for it, else fp32: without them bf16 is emulated and slow.
 
-    With AVX512-BF16 alone a training step is 1.3 times (20 tokens a row) to 2 times (400 tokens) as fast as in fp32.
+    With AVX512-BF16 alone, a training step is 1.3 times (20 tokens per row) to 2 times (400 tokens) as fast as in fp32.
     """
     for name, test in (("AMX", "_is_amx_tile_supported"), ("AVX512-BF16", "_is_avx512_bf16_supported")):
         # an older torch has no such function: then bool() gives False. Settings can keep oneDNN from using bf16.

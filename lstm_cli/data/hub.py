@@ -40,7 +40,7 @@ def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
 
 
 def _class_name(value: object, names: list[str] | None) -> object:
-    """The name of a class; None for -1, which stands for a label that the data set does not publish."""
+    """The name of a class; None for -1, which data sets use for a label that they do not publish."""
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None

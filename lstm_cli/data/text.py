@@ -13,7 +13,7 @@ from lstm_cli.data.rows import Reading, Row, RowError
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text and its label, which is None where it is unknown."""
+    """A text and its label, which is None if it is unknown."""
 
     text: str
     label: str | None = None

@@ -195,7 +195,7 @@ class TextTokenizer:
         except Exception as fault:
             if type(fault) is not Exception:  # only the library's trainers raise Exception itself
                 raise
-            learned = 0  # the unigram trainer raises it where all texts are empty
+            learned = 0  # the unigram trainer raises it if all texts are empty
         if learned <= 2:
             raise DataError(
                 f"the {config.kind} tokenizer finds no vocabulary in the training texts: they are empty, or no token "

@@ -43,7 +43,7 @@ class Linear:
         multiplied by them, and the weights are regularised on that scale.
 
         Measured on film reviews (22,500 rows, 50 M values): 2 s per fit. lbfgs and newton-cg with scikit-learn's
-        default tolerance stop too early: it bounds the largest gradient, which is small from the start where there are
+        default tolerance stop too early: it bounds the largest gradient, which is small from the start if there are
         many features.
         """
         from scipy.sparse import csr_matrix

@@ -46,7 +46,7 @@ class PredictedClasses:
 
 
 def majority(train_targets: Int64, num_rows: int, num_classes: int) -> PredictedClasses:
-    """The most frequent training class for every row; of equally frequent ones the first."""
+    """The most frequent training class for every row; of equally frequent classes, the first."""
     most = int(np.bincount(train_targets, minlength=num_classes).argmax())
     return PredictedClasses(np.full(num_rows, most, np.int64), "always the most frequent training class")
 

@@ -55,7 +55,7 @@ def _within(scan: Scan, keys: _Keys, source: str) -> Iterator[Finding]:
         original = dict(zip(rows[found[:SHOWN]], rows[first[found[:SHOWN]]], strict=True))
         known |= extra
         severity: Severity = "warning" if level == "exact" else "note"
-        advice = "compare the examples; where two are the same text, keep one of them"
+        advice = "compare the examples; if two are the same text, keep one of them"
         if level == "exact":
             advice = "each copy counts once more in training; "
             advice += "--fix OUT keeps one of each text and label" if scan.holds_text else "keep one of each"
