@@ -1,7 +1,7 @@
 """Load a config: YAML and --set become one checked, frozen RunConfig, or one ConfigError that lists every fault.
 
-Every room defines its own section of the config; only this file combines them. Every fault has the form `file:line:
-dotted.path: what is wrong, what was given, what to try`.
+Every room defines its own section of the config; only this file combines them.
+Every fault has the form `file:line: dotted.path: what is wrong, what was given, what to try`.
 """
 
 from __future__ import annotations

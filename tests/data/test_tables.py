@@ -267,7 +267,7 @@ def test_text_in_parquet_that_is_not_utf8_is_an_error_of_its_row(made: Made, ope
         ("[" * 100_000, "not usable JSON"),
         ('{"text": ' + "9" * 5000 + ', "label": "x"}', "not usable JSON"),
         ('{"text": ["b"], "label": "x"}', 'column "text" holds a list'),
-        ('{"text": "b", "label": ["x", "y"]}', "more than one label a text is not supported"),
+        ('{"text": "b", "label": ["x", "y"]}', "more than one label per text is not supported"),
         ('{"test": "b", "label": "x"}', r'no column "text" \(have: test, label\)\. Did you mean "test"\?'),
         (
             '{"text": "b\\udce9", "label": "x"}',
