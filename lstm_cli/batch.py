@@ -59,6 +59,7 @@ class Batch:
 
     @property
     def num_rows(self) -> int:
+        """B, the number of rows."""
         return int(self.lengths.shape[0])
 
     @property

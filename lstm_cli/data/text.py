@@ -20,6 +20,7 @@ class Text:
 
     @classmethod
     def columns(cls, reading: Reading) -> list[tuple[str, str]]:
+        """The text columns, then the label column if the rows must have labels."""
         columns = [("text_column", name) for name in reading.config.text_columns]
         return [*columns, ("label_column", reading.config.label_column)] if reading.labelled else columns
 

@@ -50,6 +50,7 @@ class Finding:
     advice: str
 
     def headline(self) -> str:
+        """The split, what was found and how often, as one line."""
         return f"{self.split}: {self.what}: {self.count:,}"
 
     def lines(self) -> list[str]:

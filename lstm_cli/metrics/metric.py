@@ -35,4 +35,5 @@ class NamedScores:
     values: Mapping[str, float]
 
     def scalars(self) -> dict[str, float]:
+        """All scores, by the names of their metrics."""
         return dict(self.values)
