@@ -34,7 +34,7 @@ class RuntimeConfig(Config):
         description="number format of the matrix products in training; weights and scoring always use fp32; auto: bf16 "
         "if the device has instructions for it, else fp32",
     )
-    threads: int = Field(0, ge=0, le=4096, description="CPU threads; 0: one per core")
+    threads: int = Field(0, ge=0, le=4096, description="CPU threads; 0: one per core, or OMP_NUM_THREADS")
     deterministic: bool = Field(
         True, description="the same seed gives exactly the same result on the same machine"
     )

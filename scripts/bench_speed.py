@@ -147,7 +147,7 @@ def ours(shape: Shape, options: argparse.Namespace) -> Iterator[int]:
     from lstm_cli.arrays import Ragged
     from lstm_cli.data.batching import batches_from, epoch_batches
     from lstm_cli.data.store import Store
-    from lstm_cli.nn import RecurrentEncoder, TextClassifier, build_pooling
+    from lstm_cli.nn import TextClassifier, TokenEncoder, build_pooling
     from lstm_cli.nn.cpu import set_up
     from lstm_cli.training.optimizer import adamw, take_step
 
@@ -156,7 +156,7 @@ def ours(shape: Shape, options: argparse.Namespace) -> Iterator[int]:
     device = torch.device(options.device)
     texts, targets = rows_of(shape, options.data)
     store = Store(Ragged.pack(texts), np.zeros(len(texts), np.bool_), targets)
-    encoder = RecurrentEncoder(
+    encoder = TokenEncoder(
         shape.vocab_size,
         shape.embedding_size,
         "lstm",

@@ -50,7 +50,7 @@ def check(request: CheckRequest, screen: Screen) -> None:
     if request.with_suspects:
         check_is_text(config.task.content, "--suspects")
     runtime = start(config.run)
-    reader = config.task.text()
+    reader = config.task.text_reader()
     origin = named_origin(config.task, config.run.seed)
     sources, splits = _open(config, origin.dev_seed)
     scanned = scan(sources, config.data, config.task.content, _masks(splits))
@@ -137,7 +137,7 @@ def _encode(
     if isinstance(splits, DataError):
         return {}, splits
     test = {} if splits.test is None else {"test": splits.test}
-    reader = config.task.text()
+    reader = config.task.text_reader()
     try:
         if reader and config.task.init_from == "pretrain" and not unlabelled_is_missing:
             corpus = load_corpus(config.data, splits, config.run.seed)

@@ -19,7 +19,10 @@ _WIDTH = 110
 
 def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
     """Write the preset, or the JSON Schema of a config, to a new file or to stdout."""
-    text = json.dumps(json_schema(), indent=2) + "\n" if schema else commented(preset)
+    name = (
+        preset if output == "-" else Path(output).stem
+    )  # the run is named after the file, not after the preset
+    text = json.dumps(json_schema(), indent=2) + "\n" if schema else commented(preset, name)
     if output == "-":
         sys.stdout.write(text)
         return
@@ -33,17 +36,18 @@ def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
         ) from None
     screen.say(f"wrote {path}")
     if not schema:
-        screen.say(f"next: set data.train in it, then lstmcls check {path}")
+        data = "" if preset == "quickstart" else "set data.train in it, then "
+        screen.say(f"next: {data}lstmcls check {path}")
 
 
-def commented(preset: str) -> str:
-    """The preset with all keys of a config, each with its description as a comment."""
+def commented(preset: str, name: str) -> str:
+    """The preset with all keys of a config, each with its description as a comment; its run is `runs/NAME`."""
     path = _find(preset)
     header = "".join(
         line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")
     )
     lines = [header.rstrip("\n")]
-    config = load_config(str(path), run_dir=f"runs/{preset}")
+    config = load_config(str(path), run_dir=f"runs/{name}")
     above: tuple[str, ...] = ()
     for key in keys(config):
         open_already = itertools.takewhile(

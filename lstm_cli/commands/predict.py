@@ -63,8 +63,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         screen.warn(f"{saved.newer_fault}; predicting with {saved.folder}")
     task, model = saved.load(runtime.device)
     task.accept(options)
-    format_is_meant = any(override.startswith("data.format=") for override in request.overrides)
-    rows = _rows(request.files, config.data, config.task.content, format_is_meant)
+    format_is_set = any(override.startswith("data.format=") for override in request.overrides)
+    rows = _rows(request.files, config.data, config.task.content, format_is_set)
     inputs = None
     if output and isinstance(rows, Rows):
         how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
@@ -112,9 +112,9 @@ def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
 
 
 def _rows(
-    files: Sequence[str], data: DataConfig, content: type[Content], format_is_meant: bool
+    files: Sequence[str], data: DataConfig, content: type[Content], format_is_set: bool
 ) -> Iterable[Row[Any]]:
-    if not format_is_meant:
+    if not format_is_set:
         # data.format is the format of the training files, not of these files
         data = data.model_copy(update={"format": "auto"})
     if list(files) == ["-"]:

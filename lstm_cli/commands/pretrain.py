@@ -44,7 +44,7 @@ def pretrain_run(
     config: RunConfig, runtime: Runtime, screen: Screen, *, resume: bool, overwrite: bool
 ) -> None:
     """Run one pretraining in the folder of `config`. Raises ConfigError if the task does not read text."""
-    reader = config.task.text()
+    reader = config.task.text_reader()
     if reader is None:
         raise ConfigError(
             f"task.kind: {config.task.kind} does not read text, which pretraining needs; try lstmcls train"

@@ -153,7 +153,7 @@ def _score(
             f"stopped; the training is complete and saved, but not scored; to score it: lstmcls eval {run.path}",
         ) from None
     screen.say(f"the model is in {run.best}")
-    if config.task.text():
+    if config.task.text_reader():
         screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
     else:
         screen.say(f"next: lstmcls predict {run.path} FILE")

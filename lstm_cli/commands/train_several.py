@@ -132,5 +132,5 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
                 out.write(json.dumps(line, ensure_ascii=False) + "\n")
                 yield answer
 
-        scores = config.task.pool(answers())
+        scores = config.task.score_folds(answers())
     return {"out_of_fold": scores, "rows_in_no_fold": int((part == 0).sum())}

@@ -30,7 +30,7 @@ def adversarial_loss(
     clean = loss_of(plain)
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     direction, *gradients = torch.autograd.grad(clean, [plain, *weights], allow_unused=True)
-    moved = embedded + steepest(plain.detach(), lengths, direction, distance)
+    moved = embedded + adversarial_step(plain.detach(), lengths, direction, distance)
     worst = loss_of(moved)
     # only the gradient of this term is used: it equals the gradient of `clean`
     linear = (embedded * direction).sum() + sum(
@@ -41,7 +41,7 @@ def adversarial_loss(
     return (worst + clean.detach() + linear - linear.detach()) / 2
 
 
-def steepest(embedded: Tensor, lengths: Tensor, gradient: Tensor, distance: float) -> Tensor:
+def adversarial_step(embedded: Tensor, lengths: Tensor, gradient: Tensor, distance: float) -> Tensor:
     """Each row's step along its gradient: (B, T, E), (B,), (B, T, E) -> (B, T, E).
 
     The step's length is `distance` times the root mean square of the row's values. `embedded` and `gradient` must be

@@ -75,7 +75,7 @@ class Encoder(nn.Module):
         ]
 
 
-class RecurrentEncoder(Encoder):
+class TokenEncoder(Encoder):
     """An encoder of token ids (B, T) int64.
 
     Word dropout turns a whole token into `UNK_ID`. The embedding of `PAD_ID` is zero and gets no gradient, so that no

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from lstm_cli.nn.cpu import get_num_threads
 from lstm_cli.nn.dropout import PAD_ID
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import TokenEncoder
 from lstm_cli.nn.masks import valid_mask
 from lstm_cli.nn.model import Model, Stage, num_parameters
 from lstm_cli.nn.parallel import in_parallel
@@ -36,7 +36,7 @@ class LanguageModel(Model):
     Raises ValueError for a bidirectional encoder of several layers.
     """
 
-    def __init__(self, encoder: RecurrentEncoder, frequencies: Tensor) -> None:
+    def __init__(self, encoder: TokenEncoder, frequencies: Tensor) -> None:
         super().__init__()
         recurrent = encoder.recurrent
         if recurrent.bidirectional and recurrent.num_layers > 1:

@@ -9,14 +9,16 @@ gate. Conventions as in torch.nn.RNN, GRU and LSTM.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:  # what computes here is NumPy alone
+    from lstm_cli.nn.pooling import PoolingKind
+    from lstm_cli.nn.recurrent import Cell
+
 Array = NDArray[np.float64]
-Cell = Literal["rnn", "gru", "lstm"]
-PoolingKind = Literal["final", "final-all-layers", "mean", "max", "mean+max", "attention"]
 
 
 class Weights(NamedTuple):

@@ -59,7 +59,7 @@ class Origin:
         if self.pretraining:
             self.pretraining.refuse_another(run)
         checkpoint = load_checkpoint(run.last)
-        reader = config.text()
+        reader = config.text_reader()
         pretrained = self.pretrained
         # also if the pretraining was the run's own and was deleted since
         if config.init_from and reader:
@@ -107,7 +107,7 @@ def named_origin(config: TaskConfig, seed: int, folder: Path | None = None) -> O
     If neither is given, it is random weights and `seed`. Raises CheckpointError if the folder holds no complete
     pretraining, ConfigError with all keys in which it differs from `config`.
     """
-    reader = config.text()
+    reader = config.text_reader()
     if folder is None and config.init_from not in (None, "pretrain"):
         folder = Path(str(config.init_from))
     if folder is None or reader is None:

@@ -33,7 +33,7 @@ class StopRequest:
     signal_number: int | None = None
 
 
-_noting: StopRequest | None = None
+_pending_request: StopRequest | None = None
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
 
     At the end of the block it raises Interrupted.
     """
-    global _noting
+    global _pending_request
     request = StopRequest()
 
     def note(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
@@ -72,14 +72,14 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
             request.signal_number = signal_number
             announce()
 
-    _noting = request
+    _pending_request = request
     handlers = {number: signal.signal(number, note) for number in _SIGNALS if _is_ours(number)}
     try:
         yield request
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        _noting = None
+        _pending_request = None
     if request.signal_number is not None:
         raise Interrupted(request.signal_number, "stopped after the step in progress was finished")
 
@@ -96,7 +96,7 @@ def _watch(reader: socket.socket) -> None:
     """Run until the socket is closed: end the process at a second signal, or if nothing has reacted to the first."""
     asked: int | None = None
     while True:
-        reader.settimeout(None if asked is None or _noting else _GRACE_SECONDS)
+        reader.settimeout(None if asked is None or _pending_request else _GRACE_SECONDS)
         try:
             numbers = [number for number in reader.recv(64) if number in _SIGNALS]
         except TimeoutError:

@@ -72,10 +72,19 @@ def checks(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runt
         yield compare("neighbours", f"{num} in batches with random rows", [given], [mixed])
         padded = [run(store, 7, padding) for padding in (1, 40)]
         yield compare("padding", f"{num}, 1 and 40 steps longer", [given] * 2, padded)
+    else:
+        yield from _skipped("neighbours", "padding")
     yield _threads(lambda: run(store, 7), given, runtime)
     if ability:
         yield _paths(lambda: run(store, 7), given, model, ability)
         yield _reference(model, store, ability, run)
+    else:
+        yield from _skipped("path", "NumPy reference")
+
+
+def _skipped(*names: str) -> Iterator[Check]:
+    for name in names:
+        yield Check(name, "", "skipped", note="this kind of task has no other way to compute its outputs")
 
 
 def predicted(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: Runtime) -> Outputs:

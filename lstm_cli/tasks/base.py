@@ -164,7 +164,7 @@ class TaskConfig(Config):
         """The config for `lstmcls check`, without the parts that take long to fit and never reject a row."""
         return self
 
-    def text(self) -> TextReader | None:
+    def text_reader(self) -> TextReader | None:
         """The config keys for pretraining, or None if the task does not read text."""
         return None
 
@@ -177,7 +177,7 @@ class TaskConfig(Config):
         """The keys of out-of-fold.jsonl for a line of predictions.jsonl."""
         return {name: value for name, value in answer.items() if name != "row"}
 
-    def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
+    def score_folds(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         """The scores of the predictions.jsonl of all folds together; {} if the lines do not contain enough."""
         return {}
 

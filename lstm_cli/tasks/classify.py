@@ -158,7 +158,7 @@ class ClassifyConfig(TaskConfig):
         """The config without n-grams."""
         return self.model_copy(update={"features": "none"})
 
-    def text(self) -> ClassifyConfig:
+    def text_reader(self) -> ClassifyConfig:
         return self
 
     @property
@@ -174,7 +174,7 @@ class ClassifyConfig(TaskConfig):
             "probs": answer["probs"],
         }
 
-    def pool(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    def score_folds(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """The scores of the rows of all folds together, under the keys of metrics.json."""
         names: list[str] = []
         targets, probs = [], []

@@ -14,7 +14,7 @@ from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import cache_key, cached_bytes
 from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import TokenEncoder
 from lstm_cli.schema import Config
 
 _ROWS_AT_ONCE, _CHARS_AT_ONCE = 2_000, 2**24
@@ -68,9 +68,9 @@ class EncoderConfig(Config):
         """
         return 1 if self.bidirectional else self.num_layers
 
-    def build(self, vocab_size: int, num_layers: int | None = None) -> RecurrentEncoder:
+    def build(self, vocab_size: int, num_layers: int | None = None) -> TokenEncoder:
         """A new encoder; with `num_layers`, it has only that many layers."""
-        return RecurrentEncoder(
+        return TokenEncoder(
             vocab_size=vocab_size,
             embedding_size=self.embedding_size,
             cell=self.cell,

@@ -33,7 +33,7 @@ class TrainConfig(Config):
         0.05,
         ge=0,
         lt=1,
-        description="fraction of the training in which the learning rate rises linearly from zero",
+        description="fraction of the training in which the learning rate rises linearly, from 1 % of its highest value",
     )
     plateau_patience: int = Field(
         1,

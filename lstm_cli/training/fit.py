@@ -24,7 +24,7 @@ from lstm_cli.scoring.evaluation import refuse_not_finite
 from lstm_cli.scoring.prediction import predict_batches
 from lstm_cli.tasks.base import Scores, Trainable
 from lstm_cli.training.config import TrainConfig
-from lstm_cli.training.optimizer import average, slow_down, take_step
+from lstm_cli.training.optimizer import average, scale_pretrained_rate, take_step
 from lstm_cli.training.state import PendingStep, Progress, TrainState
 
 _PENDING_STEPS = {"cpu": 1, "cuda": 32, "mps": 32}
@@ -132,7 +132,7 @@ def train_epoch(
         done = (progress.epoch + progress.num_batches / len(batches)) / config.epochs
         rate = learning_rate(config, done, progress.rate_scale)
         frozen = done * config.epochs < config.frozen_epochs
-        slow_down(state.optimizer, 0.0 if frozen else config.pretrained_rate)
+        scale_pretrained_rate(state.optimizer, 0.0 if frozen else config.pretrained_rate)
         while not _try_step(state, task, group, batch_of, rate, config, runtime):
             state.num_microbatches *= 2
         progress.num_batches += len(group)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 def adamw(model: nn.Module, weight_decay: float, pretrained: Collection[str] = ()) -> torch.optim.AdamW:
     """AdamW over all parameters, with `weight_decay` on matrices only. Every step sets the learning rate.
 
-    The parameters named in `pretrained` form groups of their own, for `slow_down`.
+    The parameters named in `pretrained` form groups of their own, for `scale_pretrained_rate`.
     """
     groups = [
         {"params": parameters, "weight_decay": decay, "pretrained": is_pretrained, "factor": 1.0}
@@ -33,7 +33,7 @@ def adamw(model: nn.Module, weight_decay: float, pretrained: Collection[str] = (
     return torch.optim.AdamW(groups, fused=next(model.parameters()).device.type != "mps")
 
 
-def slow_down(optimizer: torch.optim.AdamW, factor: float) -> None:
+def scale_pretrained_rate(optimizer: torch.optim.AdamW, factor: float) -> None:
     """From the next step on, pretrained parameters have `factor` times the learning rate; 0 freezes them."""
     for group in optimizer.param_groups:
         if group["pretrained"]:

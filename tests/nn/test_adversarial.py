@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lstm_cli.nn.adversarial import adversarial_loss, steepest
+from lstm_cli.nn.adversarial import adversarial_loss, adversarial_step
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import TokenEncoder
 from lstm_cli.nn.pooling import build_pooling
 
 LENGTHS = torch.tensor([5, 3, 1])
@@ -19,7 +19,7 @@ TARGETS = torch.tensor([0, 1, 2])
 
 def classifier() -> TextClassifier:
     torch.manual_seed(0)
-    encoder = RecurrentEncoder(7, 4, "lstm", 5)
+    encoder = TokenEncoder(7, 4, "lstm", 5)
     return TextClassifier(encoder, build_pooling("max", encoder.output_size, 1), 3).double()
 
 
@@ -56,7 +56,7 @@ def test_the_step_has_its_length_leaves_the_padding_and_raises_the_loss_most() -
     embedded = model.encoder.embed(INPUTS).detach().requires_grad_()
     clean = loss(model, embedded)
     (gradient,) = torch.autograd.grad(clean, embedded)
-    small = steepest(embedded, LENGTHS, gradient, 1e-3)
+    small = adversarial_step(embedded, LENGTHS, gradient, 1e-3)
     torch.testing.assert_close(
         small.flatten(1).norm(dim=1),
         1e-3
@@ -75,7 +75,7 @@ def test_the_step_has_its_length_leaves_the_padding_and_raises_the_loss_most() -
 
 def test_a_row_without_a_gradient_is_left_as_it_is() -> None:
     embedded = torch.ones(2, 3, 4)
-    assert (steepest(embedded, torch.tensor([3, 2]), torch.zeros(2, 3, 4), 0.5) == 0).all()
+    assert (adversarial_step(embedded, torch.tensor([3, 2]), torch.zeros(2, 3, 4), 0.5) == 0).all()
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import TokenEncoder
 from lstm_cli.nn.masks import reverse_index
 from lstm_cli.nn.pooling import PoolingKind, build_pooling
 from lstm_cli.nn.recurrent import Cell, LayerPath
@@ -30,7 +30,7 @@ def make(
 ) -> TextClassifier:
     torch.manual_seed(0)
     options = {"num_layers": 2, "bidirectional": True, **options}
-    encoder = RecurrentEncoder(VOCAB, 6, cell, 5, **options)
+    encoder = TokenEncoder(VOCAB, 6, cell, 5, **options)
     pooling = build_pooling(kind, encoder.output_size, options["num_layers"])
     model = TextClassifier(encoder, pooling, CLASSES, head_dropout).double()
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_ten_texts_are_learned_exactly(cell: Cell, kind: PoolingKind) -> None:
     lengths = torch.randint(3, 8, (10,))
     inputs = torch.randint(2, VOCAB, (10, 8)).masked_fill(torch.arange(8) >= lengths.unsqueeze(1), 0)
     targets = torch.arange(10) % CLASSES
-    encoder = RecurrentEncoder(VOCAB, 8, cell, 8)
+    encoder = TokenEncoder(VOCAB, 8, cell, 8)
     model = TextClassifier(encoder, build_pooling(kind, encoder.output_size, 1), CLASSES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
     for _ in range(40):
@@ -201,7 +201,7 @@ def test_the_stages_shapes_are_those_of_the_models_tensors() -> None:
 
 
 def test_pooling_and_head_stay_in_full_precision_where_the_layers_do_not() -> None:
-    model = TextClassifier(RecurrentEncoder(20, 8, "gru", 8), build_pooling("mean", 16, 1), num_classes=3)
+    model = TextClassifier(TokenEncoder(20, 8, "gru", 8), build_pooling("mean", 16, 1), num_classes=3)
     seen: list[torch.dtype] = []
     # bf16 by hand: a CPU whose oneDNN has none runs no layer in it, and torch's own loops leave its outputs in fp32
     model.encoder.recurrent.register_forward_hook(

@@ -8,15 +8,15 @@ import torch
 from lstm_cli import batch
 from lstm_cli.nn import dropout
 from lstm_cli.nn.dropout import PAD_ID
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import TokenEncoder
 
 INPUTS = torch.tensor([[5, 6, 7, 8], [9, 5, PAD_ID, PAD_ID], [3, PAD_ID, PAD_ID, PAD_ID]])
 LENGTHS = torch.tensor([4, 2, 1])
 
 
-def make(**noise: Any) -> RecurrentEncoder:
+def make(**noise: Any) -> TokenEncoder:
     torch.manual_seed(0)
-    return RecurrentEncoder(12, 6, "lstm", 5, num_layers=2, **noise)
+    return TokenEncoder(12, 6, "lstm", 5, num_layers=2, **noise)
 
 
 def test_the_ids_of_padding_and_unknown_words_are_those_of_the_batch() -> None:
@@ -25,7 +25,7 @@ def test_the_ids_of_padding_and_unknown_words_are_those_of_the_batch() -> None:
 
 def test_a_new_embedding_is_small_and_its_padding_row_is_zero() -> None:
     torch.manual_seed(0)
-    weight = RecurrentEncoder(2000, 8, "rnn", 2).embedding.weight
+    weight = TokenEncoder(2000, 8, "rnn", 2).embedding.weight
     assert not weight[PAD_ID].any()
     assert 0.099 < weight.abs().max() <= 0.1
     assert weight[1:].any(dim=1).all()
@@ -84,6 +84,6 @@ def test_stages_name_each_layer_with_its_shape_and_parameters() -> None:
     lstm = [2 * (4 * 5 * size + 4 * 5 * 5 + 2 * 4 * 5) for size in (6, 10)]
     assert [stage.parameters for stage in stages] == [12 * 6, *lstm]
     assert [stage.gates for stage in stages] == [0, 2 * 4 * 5, 2 * 4 * 5]
-    one_way = RecurrentEncoder(12, 6, "gru", 5, bidirectional=False).stages("64", "200")
+    one_way = TokenEncoder(12, 6, "gru", 5, bidirectional=False).stages("64", "200")
     assert one_way[1].gates == 3 * 5
     assert (one_way[1].name, one_way[1].shape) == ("gru layer 1", "(64, 200, 5)")

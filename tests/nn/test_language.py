@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lstm_cli.nn import language
-from lstm_cli.nn.encoders import RecurrentEncoder
+from lstm_cli.nn.encoders import TokenEncoder
 from lstm_cli.nn.language import LanguageModel, draw
 
 VOCAB = 12
@@ -24,7 +24,7 @@ BOTH_WAYS_OR_A_STACK = pytest.mark.parametrize(
 
 def make(**options: Any) -> LanguageModel:
     torch.manual_seed(0)
-    model = LanguageModel(RecurrentEncoder(VOCAB, 6, "lstm", 5, **options), FREQUENCIES)
+    model = LanguageModel(TokenEncoder(VOCAB, 6, "lstm", 5, **options), FREQUENCIES)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name != "encoder.embedding.weight":

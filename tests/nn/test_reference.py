@@ -13,8 +13,8 @@ from lstm_cli.nn import (
     Cell,
     LayerPath,
     PoolingKind,
-    RecurrentEncoder,
     TextClassifier,
+    TokenEncoder,
     build_pooling,
     reference,
 )
@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 
 
 def walk_through() -> TextClassifier:
-    encoder = RecurrentEncoder(6, 2, "lstm", 2, bidirectional=False)
+    encoder = TokenEncoder(6, 2, "lstm", 2, bidirectional=False)
     model = TextClassifier(encoder, build_pooling("final", 2, 1), 2).double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -65,7 +65,7 @@ def walk_through() -> TextClassifier:
 
 def make(cell: Cell, kind: PoolingKind, num_layers: int = 2, bidirectional: bool = True) -> TextClassifier:
     torch.manual_seed(0)
-    encoder = RecurrentEncoder(20, 4, cell, 3, num_layers, bidirectional)
+    encoder = TokenEncoder(20, 4, cell, 3, num_layers, bidirectional)
     pooling = build_pooling(kind, encoder.output_size, num_layers)
     model = TextClassifier(encoder, pooling, 3).double()
     with torch.no_grad():
