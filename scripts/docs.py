@@ -61,7 +61,12 @@ def _sections(schema: Schema, models: Schema, above: tuple[str, ...]) -> Iterato
         yield from _table(
             ("key", "type and allowed values", "default", "meaning"),
             (
-                (f"`{name}`", _type(key), _default(key, name in required), _text(key.get("description", "")))
+                (
+                    f"`{name}`",
+                    _type(key, ".".join((*above, name))),
+                    _default(key, name in required),
+                    _text(key.get("description", "")),
+                )
                 for name, key in leaves.items()
             ),
         )
@@ -69,14 +74,14 @@ def _sections(schema: Schema, models: Schema, above: tuple[str, ...]) -> Iterato
         path = (*above, name)
         members = _models_of(key, models)
         yield from (f"{'#' * (len(path) + 1)} `{'.'.join(path)}`", "")
-        yield from (f"{_sentence(key['description'])}", "")
+        yield from (_described(key, f"the section {'.'.join(path)}", "give its field a description"), "")
         if len(members) == 1:
             yield from _sections(members[0], models, path)
             continue
         for member in members:
             kind = member["properties"]["kind"]["const"]
             yield from (f"{'#' * (len(path) + 2)} `{'.'.join(path)}` with `kind: {kind}`", "")
-            yield from (_sentence(member["description"]), "")
+            yield from (_described(member, f"the class {member['title']}", "give it a docstring"), "")
             yield from _sections(member, models, path)
 
 
@@ -86,25 +91,35 @@ def _models_of(key: Schema, models: Schema) -> list[Schema]:
     return [models[one["$ref"].rpartition("/")[2]] for one in found if "$ref" in one]
 
 
-def _type(key: Schema) -> str:
-    if "anyOf" in key:
-        *first, last = (_type({"default": key.get("default"), **one}) for one in key["anyOf"])
-        return f"{', '.join(first)} or {last}"
-    if "const" in key:
-        return f"`{key['const']}`"
-    if "enum" in key:
-        return "one of " + ", ".join(f"`{choice}`" for choice in key["enum"])
-    name = str(key["type"])
-    match name:
-        case "null":
+def _described(schema: Schema, what: str, remedy: str) -> str:
+    """The description of a section or a class as a sentence."""
+    if "description" not in schema:
+        raise SystemExit(f"{what} has no description for docs/config.md: {remedy}")
+    return _sentence(schema["description"])
+
+
+def _type(key: Schema, path: str) -> str:
+    """The type and bounds of the key at `path` in words."""
+    default = {"default": key["default"]} if "default" in key else {}
+    match key:
+        case {"anyOf": choices}:
+            *first, last = (_type({**default, **one}, path) for one in choices)
+            return f"{', '.join(first)} or {last}"
+        case {"const": value}:
+            return f"`{value}`"
+        case {"enum": choices}:
+            return "one of " + ", ".join(f"`{choice}`" for choice in choices)
+        case {"type": "null"}:
             return "`null`"
-        case "array":
-            return f"a list of {_type(key['items'])}s"
-        case "string":
-            return f"text such as `{key['default']}`" if "pattern" in key else "text"
-        case "boolean":
+        case {"type": "array", "items": items}:
+            return f"a list of {_type(items, path)}s"
+        case {"type": "string", "pattern": _, "default": example}:
+            return f"text such as `{example}`"
+        case {"type": "string"}:
+            return "text"
+        case {"type": "boolean"}:
             return "`true` or `false`"
-        case "integer" | "number":
+        case {"type": "integer" | "number" as name}:
             bounds = [
                 f"{sign} {_number(key[bound])}"
                 for bound, sign in (
@@ -116,7 +131,10 @@ def _type(key: Schema) -> str:
                 if bound in key
             ]
             return " ".join([name, ", ".join(bounds)]).rstrip()
-    raise SystemExit(f"no words for the type {name} in a config's schema yet: add them to scripts/docs.py")
+    raise SystemExit(
+        f"the key {path} has a type without words for docs/config.md ({json.dumps(key)}): add a case to _type in "
+        f"scripts/docs.py"
+    )
 
 
 def _default(key: Schema, is_required: bool) -> str:
@@ -126,9 +144,9 @@ def _default(key: Schema, is_required: bool) -> str:
     match value:
         case str():
             return f"`{value}`" if value.strip() else f'`"{value}"`'
-        case bool() | None:
-            return f"`{json.dumps(value)}`"
-    return f"`{_number(value)}`"
+        case int() | float() if not isinstance(value, bool):
+            return f"`{_number(value)}`"
+    return f"`{json.dumps(value)}`"
 
 
 def _number(value: float) -> str:

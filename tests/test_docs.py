@@ -21,18 +21,23 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Literal, cast
 
 import pytest
 import yaml
 from matplotlib.figure import Figure
+from pydantic import Field
 from typer.testing import CliRunner
 
+from lstm_cli import tasks
 from lstm_cli.cli import app
 from lstm_cli.config.load import load_config
 from lstm_cli.data import builtin
+from lstm_cli.metrics.metric import Metric
+from lstm_cli.tasks.base import TaskConfig
 from scripts import docs
 from tests.conftest import small_rows
+from tests.running_sum import RunningSumConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,6 +100,40 @@ def named(page: Path) -> str:
 @pytest.mark.parametrize("path", [docs.CONFIG_PAGE, docs.COMMANDS_PAGE], ids=named)
 def test_a_generated_reference_is_up_to_date(path: Path) -> None:
     assert path.read_text("utf-8") == docs.pages()[path], "stale: run .venv/bin/python scripts/docs.py"
+
+
+class SumConfig(RunningSumConfig):
+    """The `task:` section of a running sum."""
+
+
+class SizesConfig(TaskConfig):
+    """A task with a key of a type that no other key has."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    kind: Literal["sizes"] = "sizes"
+    sizes: dict[str, int] = Field({}, description="sizes by name")
+
+
+def test_every_kind_of_task_gets_its_own_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "TASKS", [*tasks.TASKS, SumConfig])
+    classify, running_sum = docs.config_reference().split("### `task` with `kind: running-sum`")
+    assert "### `task` with `kind: classify`" in classify
+    assert "The `task:` section of a running sum." in running_sum
+    assert "| `hidden_size` | integer | `8` |" in running_sum
+
+
+def test_a_config_class_without_a_docstring_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "TASKS", [*tasks.TASKS, RunningSumConfig])
+    with pytest.raises(SystemExit, match=r"the class RunningSumConfig has no .* give it a docstring"):
+        docs.config_reference()
+
+
+def test_a_key_whose_type_has_no_words_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "TASKS", [SizesConfig])
+    with pytest.raises(
+        SystemExit, match=r"the key task\.sizes has a type without words .* add a case to _type"
+    ):
+        docs.config_reference()
 
 
 def test_the_picture_is_small() -> None:
