@@ -233,7 +233,7 @@ class Task(Trainable, Protocol):
         ...
 
     def encode(self, rows: Rows[Any], scored: bool = True) -> Store:
-        """Encode all rows with their targets. The result is cached on disk.
+        """Encode all rows with their targets, and cache the result on disk by `cached(cache_key(…))` of data.store.
 
         Without `scored`, the store lacks what only scoring needs. Raises DataError if a row cannot be used.
         """
