@@ -41,7 +41,7 @@ class Vectors(Content):
     def from_values(cls, values: Any, reading: Any, encoding: str | None) -> Vectors:
         try:
             vectors, *targets = (np.array(one, kind) for one, kind in zip(values, ("f4", "i4"), strict=False))
-        except (ValueError, TypeError) as fault:
+        except (ValueError, TypeError, OverflowError) as fault:
             raise RowError(f"not lists of numbers: {fault}") from None
         if vectors.ndim != 2 or any(target.shape != vectors.shape[:1] for target in targets):
             raise RowError("not a list of vectors and a number for each of them")
@@ -75,7 +75,7 @@ class SumModel(Model):
 class RunningSum(Task):
     config: RunningSumConfig
     num_features: int
-    metrics, loss_metric, compared_by = (ACCURACY, LOSS), LOSS, (ACCURACY,)
+    metrics, loss_metric, compared_by, prediction_keys = (ACCURACY, LOSS), LOSS, (ACCURACY,), ("positive",)
 
     def build_model(self) -> SumModel:
         return SumModel(self.num_features, self.config.hidden_size)

@@ -301,6 +301,8 @@ def test_the_commands_train_score_predict_and_check(setting: Setting, tmp_path: 
     assert metrics["verdict"] in ("beats", "ties", "loses to")
     assert metrics["n"] == 30
     page = (folder / "eval" / "test" / "report.md").read_text(encoding="utf-8")
+    settings = json.loads(setting.task.files()["config.json"])["task"]
+    assert ("task.max_tokens" in page) == ("max_tokens" in settings)
     assert all(name in page for name in metrics["baselines"])
     scored = list(answers(folder / "eval" / "test" / "predictions.jsonl"))
     assert [line["row"] for line in scored] == list(range(30))
@@ -358,6 +360,25 @@ def test_seeds_are_summed_up(setting: Setting, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "several" / "summary.json").read_bytes())
     assert sum(summary["verdicts"].values()) == 2
     assert setting.task.compared_by[0].name in summary["scores"]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_an_input_column_replaces_no_key_of_a_prediction(
+    setting: Setting, tmp_path: Path, format: str
+) -> None:
+    run("train", setting.config_path, "--set", "train.epochs=1", "--no-baselines")
+    given, out, keys = tmp_path / "given.jsonl", tmp_path / f"out.{format}", setting.task.prediction_keys
+    texts = [row.content.as_json() for row in setting.rows[:5]]
+    lines = [{"text": next(iter(one.values())), **dict.fromkeys(keys, "mine")} for one in texts]
+    given.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    run("predict", str(tmp_path / "run"), str(given), "-o", str(out))
+    with out.open(encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file)) if format == "csv" else list(map(json.loads, file))
+    assert len(read) == len(lines)
+    for line in read:
+        assert list(line)[: 1 + len(keys)] == ["row", *keys]
+        assert not {line[key] for key in keys if isinstance(line[key], str)} & {"mine", ""}
+        assert {line[f"input.{key}"] for key in keys} == {"mine"}
 
 
 def test_a_prediction_can_be_written_as_json(setting: Setting) -> None:

@@ -80,7 +80,9 @@ def predict(request: PredictRequest, screen: Screen) -> None:
                 if done.rows
                 else "no saved rows found: starting from the beginning"
             )
-        write = _line_writer(target.stream, format, done.columns, request.quote_formulas)
+        write = _line_writer(
+            target.stream, format, task.prediction_keys, done.columns, request.quote_formulas
+        )
         for window in predict_windows(model, task, rows, runtime, skip=done.rows):
             for result in window:
                 write(_prediction(done.rows, result, task, options))
@@ -153,11 +155,12 @@ def _prediction(number: int, result: RowOutput, task: Task, options: PredictOpti
         if result.truncated:
             line["truncated"] = True
     for name, value in (result.row.fields or {}).items():
-        line[f"input.{name}" if name in _OUTPUT_KEYS else name] = value
+        is_taken = name in _OUTPUT_KEYS or name in task.prediction_keys
+        line[f"input.{name}" if is_taken else name] = value
     return line
 
 
-_OUTPUT_KEYS = {"row", "label", "score", "top", "probs", "truncated", "error"}
+_OUTPUT_KEYS = {"row", "top", "probs", "truncated", "error"}
 
 
 def _format_of(output: Path | None) -> Format:
@@ -195,7 +198,7 @@ def _target(
 
 
 def _line_writer(
-    stream: TextIO, format: Format, columns: list[str], quote_formulas: bool
+    stream: TextIO, format: Format, keys: Sequence[str], columns: list[str], quote_formulas: bool
 ) -> Callable[[dict[str, Any]], None]:
     """A function that writes a line. In a table, the first line fills `columns`, if it is empty."""
     if format == "jsonl":
@@ -208,7 +211,7 @@ def _line_writer(
     def write(line: dict[str, Any]) -> None:
         cells = _flat(line)
         if not columns:
-            columns.extend(dict.fromkeys(["row", "label", "score", "truncated", "error", *cells]))
+            columns.extend(dict.fromkeys(["row", *keys, "truncated", "error", *cells]))
             table.writerow(map(shown, columns))
         unknown = [name for name in cells if name not in columns]
         if unknown:
@@ -233,6 +236,10 @@ def _flat(line: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             cells |= {f"{name}.{key}": entry for key, entry in value.items()}
         elif isinstance(value, list):
+            if not all(isinstance(entry, dict) for entry in value):
+                # one cell: a column for each value would be missing in the first row if that is shorter
+                cells[name] = json.dumps(value, ensure_ascii=False)
+                continue
             for i, entry in enumerate(value, start=1):
                 cells |= {f"{name}.{i}.{key}": part for key, part in entry.items()}
         elif isinstance(value, bool):

@@ -129,7 +129,7 @@ def _page(
         _verdict(metrics, compared),
         "",
         f"Scored: checkpoint {evaluation.checkpoint}.",
-        f"{int(evaluation.store.truncated.sum()):,} rows were longer than task.max_tokens and were cut.",
+        *([report.cut] if report.cut else []),
         "",
         *_markdown(Table(["", *labels, ""], rows)),
         "",

@@ -247,6 +247,11 @@ class Task(Trainable, Protocol):
         """Raise ConfigError if this task does not support an option."""
         ...
 
+    @property
+    def prediction_keys(self) -> tuple[str, ...]:
+        """The keys that every `prediction` has. They are the first columns of a table."""
+        ...
+
     def prediction(self, row: Row[Any], output: Any, options: PredictOptions) -> Mapping[str, Any]:
         """The keys of a prediction for one row's output."""
         ...

@@ -207,6 +207,7 @@ class Classify:
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     loss_metric: ClassVar[Metric] = LOG_LOSS
     compared_by: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1)
+    prediction_keys: ClassVar[tuple[str, ...]] = ("label", "score")
 
     def build_model(self) -> TextClassifier:
         encoder = self.config.encoder.build(self.tokenizer.vocab_size)

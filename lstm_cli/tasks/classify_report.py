@@ -36,6 +36,7 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
         lead=f"Accuracy **{scores.accuracy:.2%}** (95 % interval {low:.2%} to {high:.2%}), "
         f"macro F1 **{scores.macro_f1:.4f}** ({low_f1:.4f} to {high_f1:.4f}).",
         metrics=to_json(scores),
+        cut=f"{int(evaluation.store.truncated.sum()):,} rows were longer than task.max_tokens and were cut.",
         ci95=ci95,
         sections=[
             Section(table=_classes(scores)),
