@@ -83,7 +83,7 @@ def pretrain_run(
             config=settings,
             runtime=runtime,
             start=partial(TrainState.start, task, settings, runtime, seed),
-            shown={"text": data.train, "held out": data.dev},
+            stores={"text": data.train, "held out": data.dev},
             metric=PERPLEXITY.name,
             tensorboard=config.run.tensorboard,
             screen=screen,

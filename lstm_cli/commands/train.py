@@ -77,7 +77,7 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
                 origin.weights,
                 origin.pretrained,
             ),
-            shown=stores,
+            stores=stores,
             metric=config.train.select_by,
             tensorboard=config.run.tensorboard,
             screen=screen,

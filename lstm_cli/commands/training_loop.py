@@ -53,7 +53,7 @@ class Training:
     config: TrainConfig
     runtime: Runtime
     start: Callable[[], TrainState]
-    shown: Mapping[str, Store]
+    stores: Mapping[str, Store]
     metric: str
     tensorboard: bool
     screen: Screen
@@ -70,21 +70,21 @@ class Training:
             stop_requests(
                 lambda: screen.say("stopping after saving; send the signal again (Ctrl-C) to stop at once")
             ) as stop,
-            screen.training(self.config.epochs, state.progress.epoch, self.metric, self._loss) as shown,
+            screen.training(self.config.epochs, state.progress.epoch, self.metric, self._loss) as bar,
         ):
             for report in self._fit(state):
                 ends_epoch = improved = False
                 match report:
                     case StepReport():
                         saves.count_step()
-                        shown.step(report)
+                        bar.step(report)
                     case ScoringReport():
-                        shown.scoring(report.num_done, report.num_rows)
+                        bar.scoring(report.num_done, report.num_rows)
                     case EpochReport():
                         ends_epoch, improved = True, report.improved
                         record = report.as_record()
                         run.record(record)
-                        self._show_epoch(shown, record, report.warnings)
+                        self._show_epoch(bar, record, report.warnings)
                         if writer:
                             writer.write(record)
                 stopping = stop.signal_number is not None
@@ -106,7 +106,7 @@ class Training:
                 screen.warn(f"{last.newer_fault}; resuming from {last.folder}")
             last.restore(state)
         self.run.keep_records(state.progress.epoch)
-        screen.splits(self.shown)
+        screen.splits(self.stores)
         screen.stages(state.model.stages())
         if description := self.task.describe():
             screen.say(description)
@@ -157,11 +157,9 @@ class Training:
                 f"free; try a lower train.batch_tokens, train.batch_size or task.max_tokens"
             )
 
-    def _show_epoch(
-        self, shown: TrainingProgress, record: Mapping[str, Any], warnings: Sequence[str]
-    ) -> None:
+    def _show_epoch(self, bar: TrainingProgress, record: Mapping[str, Any], warnings: Sequence[str]) -> None:
         best = next((r["dev"][self.metric] for r in reversed(self.run.records()) if r["best"]), None)
-        shown.epoch(record, best)
+        bar.epoch(record, best)
         self.run.write_log(
             f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, dev {record['dev']}"
         )

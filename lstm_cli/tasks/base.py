@@ -113,7 +113,7 @@ class Evaluation:
     components: Mapping[str, Scores] = field(default_factory=dict)
 
 
-class Origin(Protocol):
+class TokenizerSource(Protocol):
     """The starting point of a training. Its tokenizer, if there is one, is used instead of a new one."""
 
     @property
@@ -144,7 +144,7 @@ class TaskConfig(Config):
 
     kind: str
 
-    def fit(self, rows: Rows[Any], origin: Origin | None = None) -> Task:
+    def fit(self, rows: Rows[Any], origin: TokenizerSource | None = None) -> Task:
         """Fit the task on the training rows, and on nothing else. Raises DataError if they cannot be used."""
         raise NotImplementedError
 

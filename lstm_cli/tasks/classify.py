@@ -49,11 +49,11 @@ from lstm_cli.tasks.base import (
     Comparison,
     Evaluation,
     Loss,
-    Origin,
     Outputs,
     PredictOptions,
     Scores,
     TaskConfig,
+    TokenizerSource,
 )
 from lstm_cli.tasks.classify_report import classification_report
 from lstm_cli.tasks.report import Report
@@ -108,7 +108,7 @@ class ClassifyConfig(TaskConfig):
     def _words_unless_said(cls, value: object) -> object:
         return {"kind": "word", **value} if isinstance(value, dict) else value
 
-    def fit(self, rows: Rows[Text], origin: Origin | None = None) -> Classify:
+    def fit(self, rows: Rows[Text], origin: TokenizerSource | None = None) -> Classify:
         """Learn labels, vocabulary and n-grams from the training rows, and from nothing else.
 
         If `origin` has a tokenizer, it is used instead of a new one. Raises DataError if there are fewer than two
