@@ -42,7 +42,7 @@ from lstm_cli.training.state import TrainState
 class Training:
     """One training: the arguments of `fit`, the run folder, and the name of the command.
 
-    `start` makes a fresh state. `shown` are the stores that the table of the data lists. `metric` is the dev score in
+    `start` makes a fresh state. `stores` are listed in the table of the data. `metric` is the dev score in
     the line of each epoch.
     """
 
