@@ -102,6 +102,8 @@ def _sign(path: Path) -> None:
 
 def _holder(path: Path) -> str:
     """The process number that `_sign` wrote, or "unknown"."""
+    if not path.is_file():  # to open a named pipe would wait for its writer
+        return "unknown"
     try:
         with path.open("rb", buffering=0) as file:
             file.seek(1)

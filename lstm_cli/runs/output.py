@@ -82,6 +82,8 @@ def partial_output(
         done = _read(record, part, inputs, output) if resume else None
         if done is None:
             record.unlink(missing_ok=True)  # first: it must never describe another part
+        if part.is_symlink():
+            raise ConfigError(f"{part}: a link in the place of the part file; remove it, or try another -o")
         try:
             with part.open("a", encoding="utf-8", newline="") as stream:
                 target = PartialOutput(stream, done or Done(), inputs, None if inputs is None else record)

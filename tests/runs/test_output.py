@@ -180,6 +180,15 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     assert elsewhere.read_bytes() == b"years of work"
 
 
+def test_a_link_in_the_place_of_the_part_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    (tmp_path / ".out.part").symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigError, match="a link in the place of the part"):
+        write_on(tmp_path / "out")
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", ".out.part"}
+
+
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_on(tmp_path / "typo" / "out")
