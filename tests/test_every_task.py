@@ -23,11 +23,12 @@ from typer.testing import CliRunner
 from lstm_cli import tasks
 from lstm_cli.arrays import Ragged
 from lstm_cli.cli import app
+from lstm_cli.commands import training_loop
 from lstm_cli.config.load import load_config
 from lstm_cli.data.batching import collate
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Splits, load_splits
-from lstm_cli.errors import CheckpointError, ConfigError
+from lstm_cli.errors import CheckpointError, ConfigError, Interrupted
 from lstm_cli.runs.checkpoint import load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import prediction
@@ -360,6 +361,20 @@ def test_seeds_are_summed_up(setting: Setting, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "several" / "summary.json").read_bytes())
     assert sum(summary["verdicts"].values()) == 2
     assert setting.task.compared_by[0].name in summary["scores"]
+
+
+def test_a_signal_while_the_curves_are_drawn_says_that_the_training_is_saved(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise Interrupted(2, "stopped before there was anything to save")
+
+    arguments = ("train", setting.config_path, "--set", "train.epochs=1", "--no-baselines")
+    with monkeypatch.context() as patch:
+        patch.setattr(training_loop, "learning_curves", stopped)
+        result = run(*arguments, exit_code=130)
+    assert "the training is complete and saved; to resume: lstmcls train" in " ".join(result.stderr.split())
+    run(*arguments, "--resume")
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])

@@ -96,7 +96,13 @@ class Training:
                         stop.signal_number,
                         f"stopped and saved; to resume: lstmcls {self.command} {run.path} --resume",
                     )
-        learning_curves(run.records(), self.metric, self._loss, run.curves)
+        try:
+            learning_curves(run.records(), self.metric, self._loss, run.curves)
+        except Interrupted as stopped:
+            raise Interrupted(
+                stopped.signal_number,
+                f"stopped; the training is complete and saved; to resume: lstmcls {self.command} {run.path} --resume",
+            ) from None
 
     def _begin(self, last: Checkpoint | None) -> TrainState:
         """A fresh state, or the one saved in `last`. Also prints the tables of the data and the model."""
