@@ -350,8 +350,8 @@ def not_printed(shown: list[str], printed: str) -> str | None:
 
 def plain(line: str) -> str:
     """A line without what differs between machines and models: numbers, device, labels, verdict, the best epoch's *."""
-    line = re.sub(r"\d[\d.,]*(?:e[+-]?\d+)?k?%?", "#", line)
     line = re.sub(r", on \w+ \(.*", ", on DEVICE", line)
+    line = re.sub(r"\d[\d.,]*(?:e[+-]?\d+)?k?%?", "#", line)
     line = re.sub(r"\"label\": \"\w+\"", '"label": "…"', line)
     line = re.sub(r"\b(beats|ties|loses to)\b", "compares to", line)
     return " ".join(line.replace(" * ", " ").replace("─", "").split())
