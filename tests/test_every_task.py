@@ -265,6 +265,17 @@ def test_rows_that_could_not_be_read_keep_their_place(setting: Setting) -> None:
     assert [result.row for result in results] == rows
 
 
+def test_a_row_that_does_not_fit_the_task_is_an_error_and_the_others_are_predicted(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, model, odd = setting.task, setting.task.build_model(), setting.rows[1]
+    alone = predicted(task, model, [setting.rows[0], setting.rows[2]])
+    monkeypatch.setattr(type(task), "row_fault", lambda self, row: "of another width" if row == odd else None)
+    results = list(predict_rows(model, task, setting.rows[:3], CPU))
+    assert [result.row.error for result in results] == [None, "of another width", None]
+    assert_alike(alone, [result.output for result in results if result.output is not None])
+
+
 def test_a_baseline_of_other_rows_is_refused(setting: Setting) -> None:
     task, model = setting.task, setting.task.build_model()
     evaluation = evaluate(model, task, setting.splits.dev, "dev", "a checkpoint", CPU)

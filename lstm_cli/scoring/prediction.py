@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,7 @@ def predict_windows(
 def _predict_window(
     model: nn.Module, task: Task, window: list[Row[Any]], runtime: Runtime
 ) -> list[RowOutput]:
+    window = [_judged(task, row) for row in window]
     readable = [row for row in window if row.error is None]
     if not readable:
         return [RowOutput(row, None, False) for row in window]
@@ -135,6 +136,13 @@ def _predict_window(
     return [
         RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None, False) for row in window
     ]
+
+
+def _judged(task: Task, row: Row[Any]) -> Row[Any]:
+    """The row, with an error if the task cannot encode it."""
+    if row.error is not None or (fault := task.row_fault(row)) is None:
+        return row
+    return replace(row, error=fault)
 
 
 def _windows(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:

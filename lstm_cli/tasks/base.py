@@ -239,8 +239,12 @@ class Task(Trainable, Protocol):
         """
         ...
 
+    def row_fault(self, row: Row[Any]) -> str | None:  # noqa: ARG002
+        """Why a row that could be read does not fit this task, such as vectors of another width; None if it fits."""
+        return None
+
     def encode_window(self, rows: Sequence[Row[Any]]) -> Store:
-        """Encode a few rows without targets."""
+        """Encode a few rows without targets. Each has no `row_fault`."""
         ...
 
     def accept(self, options: PredictOptions) -> None:
