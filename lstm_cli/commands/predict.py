@@ -67,6 +67,7 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     rows = _rows(request.files, config.data, config.task.content, format_is_set)
     inputs = None
     if output and isinstance(rows, Rows):
+        _refuse_input_as_output(output, rows)
         how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
         inputs = {"input": rows.digest(), **how, **_model_metadata(saved, runtime)}
     with (
@@ -111,6 +112,18 @@ def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
         )
     if output and output.exists() and not output.is_file():  # the output would replace it
         raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
+
+
+def _refuse_input_as_output(output: Path, rows: Rows[Any]) -> None:
+    """Raise ConfigError if `output` is a file that the rows are read from: the predictions would replace it."""
+    if not output.exists():
+        return
+    for source in map(Path, rows.sources):
+        below = source.is_dir() and output.resolve().is_relative_to(source.resolve())
+        if below or (source.exists() and output.samefile(source)):
+            raise ConfigError(
+                f"-o {output}: the rows are read from it, and the predictions would replace it; name another file"
+            )
 
 
 def _rows(

@@ -134,6 +134,27 @@ def test_what_is_no_regular_file_is_not_replaced(rows: str, tmp_path: Path) -> N
     assert (tmp_path / "pipe.csv").is_fifo()
 
 
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_a_file_that_is_read_is_not_replaced(rows: str, tmp_path: Path, resume: tuple[str, ...]) -> None:
+    before = Path(rows).read_bytes()
+    folder = tmp_path / "texts"
+    (folder / "of").mkdir(parents=True)
+    text = folder / "of" / "one.txt"
+    text.write_text("fine", encoding="utf-8")
+    for source, output in (
+        (rows, rows),
+        (str(tmp_path / "*.csv"), str(folder / ".." / "in.csv")),
+        (str(folder), str(text)),
+    ):
+        result = predict(source, "-o", output, "--format", "csv", *resume)
+        assert (result.exit_code, "the rows are read from it" in result.stderr) == (2, True), result.stderr
+    assert Path(rows).read_bytes() == before
+    assert text.read_text(encoding="utf-8") == "fine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "texts"]
+    result = predict("builtin:reviews", "-o", str(text), "--format", "csv")  # not an input: replaced
+    assert result.exit_code == 0, result.stderr
+
+
 def test_strict_writes_everything_and_then_says_how_many_rows_could_not_be_read(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
