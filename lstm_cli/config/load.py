@@ -115,9 +115,8 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     text, name, default_dir, fixed_dir = _read(source)
     raw, lines = parse(text, name)
     faults: list[str] = []
-    origins: dict[
-        KeyPath, tuple[str, str]
-    ] = {}  # the --set argument of each override, and its value as typed
+    # the --set argument of each override, and its value as typed
+    origins: dict[KeyPath, tuple[str, str]] = {}
     for override in overrides:
         _apply(raw, override, origins, faults)
     section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
@@ -225,8 +224,7 @@ def _validate(
             return config
     placed = sorted((_line(path, lines, origins), path, message) for path, message in faulty)
     for line, path, message in placed:
-        where = next((o for p, (o, _) in origins.items() if path[: len(p)] == p), None)
-        where = where or (f"{name}:{line}" if line else name)
+        where = _override(path, lines, origins) or (f"{name}:{line}" if line else name)
         faults.append(f"{where}: {'.'.join(path)}: {message}")
     return None
 
@@ -241,9 +239,19 @@ def _at(raw: Any, path: KeyPath) -> Any:
     return raw
 
 
+def _override(
+    path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, tuple[str, str]]
+) -> str | None:
+    """The --set argument that the key comes from, or None. A section that is not in the file comes from one too."""
+    for origin, (argument, _) in origins.items():
+        if path[: len(origin)] == origin or (path not in lines and origin[: len(path)] == path):
+            return argument
+    return None
+
+
 def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, tuple[str, str]]) -> int:
     """The line of the key, or of the nearest section above it; 0 if it comes from the command line."""
-    if any(path[: len(origin)] == origin for origin in origins):
+    if _override(path, lines, origins):
         return 0
     return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
 

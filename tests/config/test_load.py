@@ -168,6 +168,13 @@ def test_a_fault_of_an_override_names_the_override(tmp_path: Path) -> None:
     assert found[3].endswith('Did you mean "epochs"?')
 
 
+def test_a_fault_of_a_section_that_only_an_override_has_names_the_override(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, MINIMAL, "trian.epochs=3")
+    assert fault.startswith("--set trian.epochs=3: trian: unknown key")
+    (fault,) = faults(tmp_path, f"{MINIMAL}trian: {{}}\n", "trian.epochs=3")
+    assert fault.startswith("my.yaml:3: trian: unknown key")
+
+
 def test_impossible_combinations_are_faults(tmp_path: Path) -> None:
     text = MINIMAL + (
         "task:\n  pooling: final-all-layers\n  encoder: {dropout: 0.5}\nrun:\n  device: cpu\n  precision: fp16\n"
