@@ -139,7 +139,7 @@ def _encode(
     test = {} if splits.test is None else {"test": splits.test}
     reader = config.task.text_reader()
     try:
-        if reader and config.task.init_from == "pretrain" and not unlabelled_is_missing:
+        if reader and config.task.pretrains_first and not unlabelled_is_missing:
             corpus = load_corpus(config.data, splits, config.run.seed)
             origin = replace(origin, tokenizer=learn_tokenizer(reader.tokenizer, corpus.whole))
         task = config.task.quick().fit(splits.train, origin)

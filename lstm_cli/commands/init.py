@@ -19,9 +19,8 @@ _WIDTH = 110
 
 def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
     """Write the preset, or the JSON Schema of a config, to a new file or to stdout."""
-    name = (
-        preset if output == "-" else Path(output).stem
-    )  # the run is named after the file, not after the preset
+    # the run is named after the file, not after the preset
+    name = preset if output == "-" else Path(output).stem
     text = json.dumps(json_schema(), indent=2) + "\n" if schema else commented(preset, name)
     if output == "-":
         sys.stdout.write(text)

@@ -92,7 +92,7 @@ def _resumable(config: RunConfig) -> Iterator[None]:
     try:
         yield
     except Interrupted as stopped:
-        if config.task.init_from != "pretrain":
+        if not config.task.pretrains_first:
             raise
         raise Interrupted(
             stopped.signal_number, f"stopped and saved; to resume: lstmcls train {config.run.dir} --resume"
@@ -110,7 +110,7 @@ def _starting_point(
     """
     if resumed:
         return named.resumed(run, config.task)
-    if config.task.init_from != "pretrain":
+    if not config.task.pretrains_first:
         return named
     splits = load_splits(config.data, named.dev_seed, content=config.task.content)
     # check the labels before the pretraining, which may take hours

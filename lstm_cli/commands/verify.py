@@ -135,9 +135,8 @@ def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
 
 def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     data = config.data
-    if (
-        test := data.sources().get("test")
-    ) is not None:  # dev needs no test rows, and test needs no other rows
+    # dev needs no test rows, and test needs no other rows
+    if (test := data.sources().get("test")) is not None:
         if split == "test":
             return open_rows(test, data, "test", labelled=True, content=config.task.content)
         data = data.model_copy(update={"test": None})

@@ -77,9 +77,8 @@ def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
     predictions = folder / "predictions.jsonl"
     temporary = predictions.with_suffix(".tmp")
     num_mistakes = 0
-    most_confident: list[
-        tuple[float, int, dict[str, Any]]
-    ] = []  # a heap: its first entry is the least confident
+    # a heap: its first entry is the least confident
+    most_confident: list[tuple[float, int, dict[str, Any]]] = []
     answers = map(task.answer, evaluation.outputs, evaluation.store.known_targets)
     with temporary.open("w", encoding="utf-8", errors=_ESCAPE, newline="\n") as file:
         for number, (row, answer) in enumerate(zip(evaluation.rows, answers, strict=True)):

@@ -38,10 +38,6 @@ class Origin:
     pretraining: Pretraining | None = None
     checkpoint: Checkpoint | None = None
 
-    @property
-    def is_resumed(self) -> bool:
-        return self.checkpoint is not None
-
     def learned_task(self, device: torch.device) -> Task | None:
         """The fitted task of a resumed training, else None."""
         return self.checkpoint.load(device)[0] if self.checkpoint else None
@@ -108,8 +104,8 @@ def named_origin(config: TaskConfig, seed: int, folder: Path | None = None) -> O
     pretraining, ConfigError with all keys in which it differs from `config`.
     """
     reader = config.text_reader()
-    if folder is None and config.init_from not in (None, "pretrain"):
-        folder = Path(str(config.init_from))
+    if folder is None and config.init_from and not config.pretrains_first:
+        folder = Path(config.init_from)
     if folder is None or reader is None:
         return Origin(dev_seed=seed)
     if not holds_a_run(folder):

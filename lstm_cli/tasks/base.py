@@ -173,6 +173,11 @@ class TaskConfig(Config):
         """The value of `init_from`, or None for random weights."""
         return None
 
+    @property
+    def pretrains_first(self) -> bool:
+        """Whether the training pretrains first, on its own rows."""
+        return self.init_from == "pretrain"
+
     def out_of_fold(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The keys of out-of-fold.jsonl for a line of predictions.jsonl."""
         return {name: value for name, value in answer.items() if name != "row"}

@@ -51,16 +51,6 @@ class EncoderConfig(Config):
     )
 
     @property
-    def pretrains_first(self) -> bool:
-        """Whether `lstmcls train` pretrains first."""
-        return self.init_from == "pretrain"
-
-    @property
-    def pretrained_in(self) -> str | None:
-        """The folder of an existing pretraining to start from, or None."""
-        return None if self.pretrains_first else self.init_from
-
-    @property
     def num_pretrained_layers(self) -> int:
         """The number of layers, from the first on, that can be pretrained.
 

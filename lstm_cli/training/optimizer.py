@@ -6,6 +6,7 @@ If the loss or a gradient is not finite, the weights do not change. The caller s
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +17,18 @@ def adamw(model: nn.Module, weight_decay: float, pretrained: Collection[str] = (
 
     The parameters named in `pretrained` form groups of their own, for `scale_pretrained_rate`.
     """
-    groups = [
-        {"params": parameters, "weight_decay": decay, "pretrained": is_pretrained, "factor": 1.0}
-        for is_pretrained in (False, True)
-        for decay, is_matrix in ((weight_decay, True), (0.0, False))
-        if (
-            parameters := [
-                p
-                for name, p in model.named_parameters()
-                if (p.ndim >= 2) == is_matrix and (name in pretrained) == is_pretrained
+    groups: list[dict[str, Any]] = []
+    for is_pretrained in (False, True):
+        for decay, is_matrix in ((weight_decay, True), (0.0, False)):
+            parameters = [
+                parameter
+                for name, parameter in model.named_parameters()
+                if (parameter.ndim >= 2) == is_matrix and (name in pretrained) == is_pretrained
             ]
-        )
-    ]
+            if parameters:
+                groups.append(
+                    {"params": parameters, "weight_decay": decay, "pretrained": is_pretrained, "factor": 1.0}
+                )
     # Every row of the embedding changes at every step, also the rows of tokens that are not in the batch, because their
     # moments are not zero. A sparse update would save a tenth of a step on short texts, but change the training.
     return torch.optim.AdamW(groups, fused=next(model.parameters()).device.type != "mps")
