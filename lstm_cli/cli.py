@@ -76,7 +76,7 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
 
     screen = Screen(quiet=quiet)
     try:
-        with stoppable():
+        with stoppable(), screen.notes():
             yield screen
     except LstmclsError as fault:
         screen.error(fault)

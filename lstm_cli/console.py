@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,22 @@ class Screen:
         self._console.print(
             _text(f"warning: {message}", style="yellow"), soft_wrap=not self._console.is_terminal
         )
+
+    @contextmanager
+    def notes(self) -> Iterator[None]:
+        """Inside the block, print what the rooms below log (`logging.getLogger(__name__)`), each sentence once.
+
+        A room that reads files may say a thing in every pass over them, and knows no screen.
+        """
+        logger, handler = logging.getLogger("lstm_cli"), _Notes(self)
+        before = logger.level
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before)
 
     def error(self, fault: LstmclsError) -> None:
         """Print one panel with everything that is wrong, also when quiet."""
@@ -149,6 +166,21 @@ class Screen:
             yield counter
         seconds = time.perf_counter() - began
         self.say(f"{counter.rows:,} rows in {seconds:.1f} s, {counter.rows / max(seconds, 1e-9):,.0f} rows/s")
+
+
+class _Notes(logging.Handler):
+    """Prints log records of the package: INFO as lines, WARNING as warnings, each sentence once."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__()
+        self._screen = screen
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message not in self._shown:
+            self._shown.add(message)
+            (self._screen.warn if record.levelno >= logging.WARNING else self._screen.say)(message)
 
 
 class _RateColumn(ProgressColumn):

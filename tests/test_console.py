@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,17 @@ def test_only_token_ids_have_a_fraction_that_is_unknown(capsys: pytest.CaptureFi
     lines = [line.split() for line in capsys.readouterr().err.splitlines()]
     assert ["train", "2", "4", "2", "1", "25.00%"] in lines
     assert ["dev", "2", "4", "2", "1", "–"] in lines
+
+
+def test_what_a_lower_room_logs_is_printed_once_and_only_while_a_command_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logger = logging.getLogger("lstm_cli.data.some_reader")
+    with Screen().notes():
+        for _ in range(2):
+            logger.info("a.csv: %d rows are skipped", 3)
+            logger.warning("a.csv: strange")
+    logger.info("after the command")
+    with Screen(quiet=True).notes():
+        logger.info("hidden")
+    assert capsys.readouterr().err.splitlines() == ["a.csv: 3 rows are skipped", "warning: a.csv: strange"]
