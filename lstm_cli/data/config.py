@@ -20,7 +20,7 @@ class DataConfig(Config):
 
     train: str | list[str] = Field(
         description="training rows: a file, a folder with one sub-folder per class, a glob, "
-        "hub:NAME[:CONFIG][@SPLIT], builtin:reviews, or a list of these; .gz, .xz and .zst are unpacked"
+        "hub:OWNER/NAME[:CONFIG][@SPLIT], builtin:reviews, or a list of these; .gz, .xz and .zst are unpacked"
     )
     dev: str | list[str] | float = Field(
         default=0.1,

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from lstm_cli.data.columns import Columns
 from lstm_cli.data.rows import Reading, Row
-from lstm_cli.errors import DataError, did_you_mean
+from lstm_cli.errors import DataError, LstmclsError, did_you_mean
 
 HUB = "hub:"
 BUILTIN = "builtin:"
 _SPLIT_OF_ROLE = {"train": "train", "dev": "validation", "test": "test", "unlabelled": "train"}
 _BATCH_ROWS = 1000
+_MAX_REASON_CHARS = 1000
+_FORM = "the form is hub:OWNER/NAME[:CONFIG][@SPLIT], or hub:FOLDER for a folder in the layout of the Hub"
+_ON_THE_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 
 
 def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of `hub:NAME[:CONFIG][@SPLIT]`. `line` is the row's number; class numbers become class names.
+    """Rows of `hub:OWNER/NAME[:CONFIG][@SPLIT]`. `line` is the row's number; class numbers become class names.
 
     The default split follows from the role: train for train and unlabelled, validation for dev, test for any other.
-    NAME can be a local folder in the layout of the Hub. Raises DataError if the data set cannot be loaded or lacks a
-    column.
+    Instead of OWNER/NAME there can be a folder in the layout of the Hub. Raises DataError for any other name, and if
+    the data set cannot be loaded or lacks a column.
     """
     name, _, split = source.removeprefix(HUB).partition("@")
     name, _, config = name.partition(":")
@@ -31,7 +37,12 @@ def read_hub(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
     columns = Columns(dataset.column_names, reading, path, path)
     names = [getattr(dataset.features[column], "names", None) for column in dataset.column_names]
     line = 0
-    for batch in dataset.iter(batch_size=_BATCH_ROWS):
+    batches = dataset.iter(batch_size=_BATCH_ROWS)
+    while True:
+        with _naming(f"{path}: cannot be read after row {line}"):
+            batch = next(batches, None)
+        if batch is None:
+            return
         for row in zip(*batch.values(), strict=True):
             line += 1
             yield columns.row(
@@ -53,13 +64,33 @@ def _load(source: str, name: str, config: str | None, split: str) -> Any:
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    with _naming(f"{source}: split {split} cannot be loaded"):
+        return datasets.load_dataset(_repository(source, name), config, split=split)
+
+
+def _repository(source: str, name: str) -> str:
+    """The absolute path of a folder, or OWNER/NAME.
+
+    A bare word is neither: `datasets` takes it for one of its builders (csv, sql, webdataset, …), which reads whatever
+    lies in the working folder. Up to 5.1 the builder called pandas unpickled it.
+    """
+    if name and Path(name).is_dir():
+        return str(Path(name).absolute())
+    if _ON_THE_HUB.fullmatch(name):
+        return name
+    raise DataError(f"{source}: {name!r} is neither OWNER/NAME nor a folder; {_FORM}")
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Turn whatever the loader raises into a DataError: a data set is a stranger's, and there are dozens of readers."""
     try:
-        return datasets.load_dataset(name, config, split=split)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as fault:
-        reason = " ".join(str(fault).split()).rstrip(".")
-        raise DataError(
-            f"{source}: split {split} cannot be loaded: {reason}. The name has the form hub:NAME[:CONFIG][@SPLIT]"
-        ) from fault
+        yield
+    except LstmclsError:
+        raise
+    except Exception as fault:
+        reason = " ".join(str(fault).split()).rstrip(".")[:_MAX_REASON_CHARS] or type(fault).__name__
+        raise DataError(f"{what}: {reason}; {_FORM}") from fault
 
 
 def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,13 +54,17 @@ FILES: dict[str, list[tuple[str, int]]] = {
 }
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """`hub:` and the folder of a data set."""
+def isolate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`hub:` and the folder of a data set."""
+    isolate(tmp_path, monkeypatch)
     repository = tmp_path / "set"
     for name, rows in FILES.items():
         path = repository / f"{name}.parquet"
@@ -96,9 +103,9 @@ def test_a_label_of_minus_one_is_no_label(hub: str, pairs: Pairs) -> None:
 @pytest.mark.parametrize(
     ("ending", "said"),
     [
-        ("@valid", "split valid cannot be loaded: .*train.*validation.*hub:NAME"),
+        ("@valid", "split valid cannot be loaded: .*train.*validation.*hub:OWNER/NAME"),
         (":other", "other.*plain.*extra"),
-        ("-not-there", "cannot be loaded"),
+        ("-not-there", "neither OWNER/NAME nor a folder; .*hub:FOLDER"),
     ],
 )
 def test_a_missing_split_or_config_is_named_with_those_that_exist(
@@ -119,3 +126,110 @@ def test_the_digest_of_a_data_set_is_that_of_its_rows(hub: str, opened: Open) ->
     rows = opened(hub)
     assert rows.files().keys() == {hub}
     assert rows.digest() == opened(hub).digest() != opened(f"{hub}:extra").digest()
+
+
+class Canary:
+    """What leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+def builders() -> dict[str, list[str]]:
+    """The names that `datasets` takes for builders of its own, and the endings of the files that each reads."""
+    from datasets import packaged_modules
+
+    known = packaged_modules._MODULE_TO_EXTENSIONS
+    return {name: known.get(name, []) for name in packaged_modules._PACKAGED_DATASETS_MODULES}
+
+
+@pytest.fixture
+def payload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder in which every kind of file is a pickle."""
+    isolate(tmp_path, monkeypatch)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    content = pickle.dumps(Canary(tmp_path / "canary"))
+    for ending in {
+        ".pkl",
+        ".pickle",
+        ".pt",
+        ".npy",
+        *(ending for all in builders().values() for ending in all),
+    }:
+        (folder / f"train{ending}").write_bytes(content)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_payload_is_live(payload: Path, tmp_path: Path) -> None:
+    pickle.loads((payload / "train.pkl").read_bytes())  # noqa: S301
+    assert (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("name", builders())
+def test_the_name_of_a_builder_names_no_data_set_and_reads_nothing_of_the_working_folder(
+    payload: Path, pairs: Pairs, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import datasets
+
+    asked: list[object] = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *arguments, **options: asked.append(arguments))
+    for source in (f"hub:{name}", f"hub:{name}:default@train"):
+        with pytest.raises(DataError, match=f"'{name}' is neither OWNER/NAME nor a folder"):
+            pairs(source)
+    assert not asked
+
+
+@pytest.mark.filterwarnings("ignore")  # of the readers
+@pytest.mark.parametrize("name", builders())
+def test_a_folder_with_the_name_of_a_builder_is_a_folder_and_its_pickles_do_not_run(
+    payload: Path, tmp_path: Path, pairs: Pairs, name: str
+) -> None:
+    (payload / name).mkdir()
+    for ending in (*builders()[name], ".pkl", ".pt"):
+        if not ending.endswith(".zip"):
+            (payload / name / f"train{ending}").write_bytes((payload / "train.pkl").read_bytes())
+    with pytest.raises(DataError, match=rf"hub:{name}"):
+        pairs(f"hub:{name}@train")
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", builders())
+def test_no_builder_of_the_installed_release_unpickles_a_file(
+    payload: Path, tmp_path: Path, name: str
+) -> None:
+    import datasets
+
+    files = [str(payload / f"train{ending}") for ending in (".pkl", *builders()[name])]
+    for file in files:
+        with suppress(Exception):  # of whatever kind
+            datasets.load_dataset(name, data_files={"train": [file]}, split="train")
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a", "/nowhere/at/all", "https://example.org/a", "a/b/c", "a//b"]
+)
+def test_a_name_of_another_form_is_refused_before_anything_is_loaded(pairs: Pairs, name: str) -> None:
+    with pytest.raises(DataError, match=r"neither OWNER/NAME nor a folder|cannot be loaded"):
+        pairs(f"hub:{name}")
+
+
+@pytest.mark.parametrize("fault", [KeyError("x"), AssertionError(), ImportError("no module"), MemoryError()])
+def test_whatever_the_loader_raises_is_an_error_in_the_data(
+    hub: str, pairs: Pairs, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    import datasets
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(DataError, match=r"cannot be loaded: .*hub:OWNER/NAME"):
+        pairs(f"{hub}@other")
+    monkeypatch.undo()
