@@ -14,6 +14,7 @@ import numpy as np
 
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.durable import open_regular, read_file
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import CheckpointError, DataError, LstmclsError
@@ -25,6 +26,9 @@ from lstm_cli.scoring.verification import TOLERANCE, Check, checks, compare, pre
 from lstm_cli.tasks.base import Outputs, Task
 
 _SAMPLE_ROWS = 48
+_MAX_METRICS_BYTES = 2**28  # a confusion matrix of 5,000 classes takes 100 MB
+_MAX_BYTES, _MAX_ROW_BYTES = 2**16, 2**16
+"""Limits on predictions.jsonl: for itself and for each row. A probability takes up to 30 bytes, and its label."""
 
 
 def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bool) -> None:
@@ -169,17 +173,19 @@ def _check_stored(
     if known != sample.digest:
         return Check(name, "", "skipped", note="its rows have changed since the run began")
     try:
-        scored = str(json.loads((folder / "metrics.json").read_bytes())["checkpoint"])
+        scored = str(json.loads(read_file(folder / "metrics.json", _MAX_METRICS_BYTES))["checkpoint"])
         if _without_digest(scored) != _without_digest(best.name):
             return Check(name, "", "skipped", note=f"the predictions are from another checkpoint ({scored})")
-        with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
-            lines = list(file)
+        with open_regular(
+            folder / "predictions.jsonl", _MAX_BYTES + _MAX_ROW_BYTES * sample.num_rows
+        ) as file:
+            lines = file.readlines()
         if len(lines) != sample.num_rows:
             raise ValueError(f"{len(lines)} lines for {sample.num_rows} rows")
         stored = ability.stored_outputs([json.loads(lines[i]) for i in sample.indices])
         given = predict(sample.rows)
         check = compare(name, f"{len(stored)} of {sample.num_rows:,} rows", [stored], [given])
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as fault:
         return Check(name, "", "FAILED", note=f"{folder}: its files are not those of an evaluation ({fault})")
     if check.result == "ok" and scored != best.name:
         return dataclasses.replace(

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, create_model
 from lstm_cli import tasks
 from lstm_cli.config.faults import KeyPath, describe, key_path
 from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
+from lstm_cli.data.durable import read_file
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError, did_you_mean
 from lstm_cli.runtime import RuntimeConfig
@@ -134,10 +135,10 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
 def _read(source: str) -> tuple[str, str, str, str | None]:
     """(text, name for messages, default of run.dir, run.dir if `source` is a run's folder, else None)"""
     if source == "-":
-        text = sys.stdin.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise ConfigError(f"stdin: too large for a config (at most {_MAX_BYTES} bytes)")
-        return text, "stdin", "runs/stdin", None
+        content = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"stdin: too large for a config (at most {_MAX_BYTES:,} bytes)")
+        return _decoded(content, "stdin"), "stdin", "runs/stdin", None
     path = Path(source)
     fixed = None
     if path.is_dir():
@@ -147,17 +148,20 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
                 f"{source}: a folder without config.yaml, so not a run's folder; give a YAML file or a run's folder"
             )
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(
-                f"{source}: {path.stat().st_size} bytes is too large for a config (at most {_MAX_BYTES})"
-            )
-        return path.read_text(encoding="utf-8"), str(path), f"runs/{path.stem}", fixed
+        content = read_file(path, _MAX_BYTES)
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path()
         near = did_you_mean(path.name, sorted(file.name for file in folder.glob("*.yaml")))
         raise ConfigError(f"{source}: no such config.{near} `lstmcls init -o my.yaml` writes one") from None
     except OSError as fault:
-        raise ConfigError(f"{source}: cannot be read ({fault.strerror})") from None
+        hint = "; to give it through a pipe, name -" if path.is_fifo() else ""
+        raise ConfigError(f"{path}: cannot be read ({fault.strerror}){hint}") from None
+    return _decoded(content, source), str(path), f"runs/{path.stem}", fixed
+
+
+def _decoded(content: bytes, source: str) -> str:
+    try:
+        return content.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
 

@@ -1,14 +1,74 @@
-"""Atomic writing: a file appears complete or not at all, and survives a power cut."""
+"""Reading and writing whole files.
+
+A file is read only if it is regular and not larger than its kind can be. A written file appears complete or not at all,
+and survives a power cut.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from lstm_cli.errors import StorageError
+
+_BINARY: int = getattr(os, "O_BINARY", 0)  # of Windows, which would change line ends
+_DO_NOT_WAIT: int = getattr(os, "O_NONBLOCK", 0)  # for the writer of a pipe
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a regular file of at most `max_bytes`. Raises OSError for anything else.
+
+    A pipe would be waited for, a device may never end, and a sparse file of no bytes on the disk can read as 5 GB.
+    """
+    with open_regular(path, max_bytes) as file:
+        content: bytes = file.read(max_bytes + 1)
+    if len(content) > max_bytes:  # it has grown
+        raise _too_large(path, len(content), max_bytes)
+    return content
+
+
+def open_regular(path: Path, max_bytes: int) -> IO[bytes]:
+    """Open a regular file of at most `max_bytes` for reading. Raises OSError for anything else."""
+    check_regular(path, path.stat(), max_bytes)  # opening a device may already do something
+    handle = os.open(path, os.O_RDONLY | _BINARY | _DO_NOT_WAIT)
+    try:
+        check_regular(path, os.fstat(handle), max_bytes)  # it may have been replaced meanwhile
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def check_regular(path: Path, state: os.stat_result, max_bytes: int) -> None:
+    """Raise OSError if `state` is not that of a regular file of at most `max_bytes`."""
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if state.st_size > max_bytes:
+        raise _too_large(path, state.st_size, max_bytes)
+
+
+def _too_large(path: Path, size: int, max_bytes: int) -> OSError:
+    return OSError(
+        errno.EFBIG, f"{size:,} bytes is too large for such a file (at most {max_bytes:,})", str(path)
+    )
+
+
+def odd_entry(folder: Path) -> Path | None:
+    """The first entry below `folder` that is neither a file nor a folder: a link, a pipe, a device or a socket."""
+    folders = [folder]
+    while folders:  # a stranger's folders may be nested deeper than Python can recurse
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    return Path(entry.path)
+    return None
 
 
 def write_file(path: Path, content: bytes) -> None:

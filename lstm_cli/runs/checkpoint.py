@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
-import stat
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors
 import safetensors.torch
@@ -26,7 +27,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lstm_cli.data.durable import storage_errors, sync_folder, write_file
+from lstm_cli.data.durable import open_regular, storage_errors, sync_folder, write_file
 from lstm_cli.errors import CheckpointError, NotFiniteError, StorageError
 from lstm_cli.nn.model import Model
 from lstm_cli.tasks import load_task
@@ -202,7 +203,7 @@ def _digest_of(manifest: Mapping[str, Any]) -> str:
 
 def _read(folder: Path) -> Checkpoint:
     try:
-        manifest = json.loads(_content(folder / MANIFEST))
+        manifest = json.loads(_content(folder / MANIFEST, _max_bytes(MANIFEST)))
         listed = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         if manifest["format"] != _FORMAT:
             raise CheckpointError(
@@ -219,7 +220,7 @@ def _read(folder: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{folder / MANIFEST}: lists a file that does not belong in a checkpoint: {name!r:.200}"
             )
-        files[name] = _content(folder / name)
+        files[name] = _content(folder / name, _max_bytes(name))
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise CheckpointError(
                 f"{folder / name}: damaged: its content does not match the SHA-256 in the manifest"
@@ -229,19 +230,44 @@ def _read(folder: Path) -> Checkpoint:
     return Checkpoint(folder, about, files)
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a file. Raises CheckpointError for a link, pipe or device, and for a JSON file that is too large."""
+def _max_bytes(name: str) -> int:
+    if name.endswith(".safetensors"):
+        return sys.maxsize  # as many as its header describes
+    return _MAX_JSON_BYTES.get(name, _MAX_OTHER_JSON_BYTES)
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file.
+
+    Raises CheckpointError for a link, pipe or device, for a file of more than `max_bytes`, and for weights that do not
+    fill their file, as those of a sparse file do not: it would take all memory before its SHA-256 is known to be wrong.
+    """
+    if path.is_symlink():
+        raise CheckpointError(f"{path}: a link; a checkpoint has only regular files")
     try:
-        state = path.lstat()
-        if not stat.S_ISREG(state.st_mode):
-            raise CheckpointError(f"{path}: not a regular file; a checkpoint has only regular files")
-        if path.suffix == ".json" and state.st_size > _MAX_JSON_BYTES.get(path.name, _MAX_OTHER_JSON_BYTES):
-            raise CheckpointError(f"{path}: {state.st_size} bytes is too large for such a file")
-        return path.read_bytes()
+        with open_regular(path, max_bytes) as file:
+            if path.suffix == ".safetensors":
+                _check_header(path, file)
+            return file.read()
     except OSError as fault:
         raise CheckpointError(f"{path}: cannot be read ({fault.strerror})") from None
     except MemoryError:
-        raise CheckpointError(f"{path}: its {state.st_size} bytes do not fit into memory") from None
+        raise CheckpointError(f"{path}: its {path.stat().st_size:,} bytes do not fit into memory") from None
+
+
+def _check_header(path: Path, file: IO[bytes]) -> None:
+    """Raise CheckpointError unless the tensors that the header lists fill the file of safetensors."""
+    try:
+        if (length := int.from_bytes(file.read(8), "little")) > _MAX_HEADER_BYTES:
+            raise ValueError(f"its header claims {length} bytes")
+        header = json.loads(file.read(length))
+        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        filled, size = 8 + length + max(ends, default=0), file.seek(0, os.SEEK_END)
+        if filled != size:
+            raise ValueError(f"its header describes {filled:,} bytes of {size:,}")
+        file.seek(0)
+    except (*_JSON_FAULTS, IndexError) as fault:
+        raise CheckpointError(f"{path}: damaged ({str(fault)[:500]})") from None
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:

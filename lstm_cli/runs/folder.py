@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from lstm_cli.data.durable import append_line, write_file
+from lstm_cli.data.durable import append_line, odd_entry, read_file, write_file
 from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.runs.group import RECORD, RunGroup
 
@@ -24,6 +23,8 @@ _CONFIG = "config.yaml"
 LOCK = ".lock"
 _BEFORE_TRAINING = {_CONFIG, "environment.json", "log.txt", LOCK, RECORD}
 """The files of a run that failed on its data before it trained. They may be replaced without --overwrite."""
+_MAX_ENVIRONMENT_BYTES = 2**24  # it lists the data files
+_MAX_METRICS_BYTES = 2**26  # 500 bytes an epoch
 _PACKAGES = (
     "lstmcls",
     "torch",
@@ -79,10 +80,11 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run. Raises CheckpointError if there is none or if it contains a link, and ConfigError if the
-        folder holds several runs.
+        """An existing run. Raises CheckpointError if there is none or if it contains a link, a pipe or a device, and
+        ConfigError if the folder holds several runs.
 
-        A run may come from another machine, and a link in it could lead to files outside of it.
+        A run may come from another machine. A link in it could lead to files outside of it, and a pipe would be waited
+        for.
         """
         if not holds_a_run(path):
             raise CheckpointError(
@@ -93,9 +95,11 @@ class RunFolder:
                 f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
                 f"to resume all of them: {group.resume}"
             )
-        if link := link_in(path):
+        if odd := odd_entry(path):
             raise CheckpointError(
-                f"{link}: a link in a run's folder; replace it with the file or folder that it points to"
+                f"{odd}: a link in a run's folder; replace it with the file or folder that it points to"
+                if odd.is_symlink()
+                else f"{odd}: not a regular file; a run's folder has only files and folders"
             )
         return cls(path)
 
@@ -178,10 +182,13 @@ class RunFolder:
         write_file(self.environment, (json.dumps(content, indent=2) + "\n").encode())
 
     def read_environment(self) -> dict[str, Any]:
-        """The content of environment.json, or {} if it cannot be read."""
+        """The content of environment.json, or {} if it is missing or damaged.
+
+        Raises CheckpointError if it is not a regular file, or too large for one.
+        """
         try:
-            content = json.loads(self.environment.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            content = json.loads(self._content(self.environment, _MAX_ENVIRONMENT_BYTES))
+        except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 
@@ -196,10 +203,9 @@ class RunFolder:
 
     def records(self) -> list[dict[str, Any]]:
         """The records of the epochs so far, up to the first incomplete line."""
-        if not self.metrics.exists():
-            return []
         records = []
-        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        content = self._content(self.metrics, _MAX_METRICS_BYTES)
+        for line in content.decode("utf-8", "replace").splitlines():
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
@@ -208,6 +214,15 @@ class RunFolder:
                 break
             records.append(record)
         return records
+
+    def _content(self, path: Path, max_bytes: int) -> bytes:
+        """The bytes of a file of this run, or b"" if there is none. Raises CheckpointError if it cannot be read."""
+        try:
+            return read_file(path, max_bytes)
+        except FileNotFoundError:
+            return b""
+        except OSError as fault:
+            raise CheckpointError(f"{path}: cannot be read ({fault.strerror})") from None
 
     def seconds(self) -> float:
         """Duration of the recorded epochs in seconds, with scoring on dev and the run's own pretraining."""
@@ -232,12 +247,6 @@ def _is_epoch(record: Any) -> bool:
     numbers = [record.get("train_loss"), *record["dev"].values()]
     numbers += [record.get(name, 0.0) for name in ("seconds", "dev_seconds")]
     return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
-
-
-def link_in(path: Path) -> Path | None:
-    """The first symbolic link below `path`, or None."""
-    below = (Path(folder) / name for folder, *names in os.walk(path) for name in itertools.chain(*names))
-    return next((place for place in below if place.is_symlink()), None)
 
 
 def _versions() -> dict[str, str]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lstm_cli.data.durable import write_file
+from lstm_cli.data.durable import read_file, write_file
+from lstm_cli.errors import CheckpointError
 
 RECORD = "members.json"
+_MAX_BYTES = 2**20  # a thousand members take 20 kB
 _SHOWN_MEMBERS = 10
 
 
@@ -23,11 +25,16 @@ class RunGroup:
 
     @classmethod
     def read(cls, path: Path) -> RunGroup | None:
-        """The group in the folder `path`, or None."""
+        """The group in the folder `path`, or None.
+
+        Raises CheckpointError if the record is not a regular file, or too large for one.
+        """
         try:
-            content = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            content = json.loads(read_file(path / RECORD, _MAX_BYTES))
+        except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
             return None
+        except OSError as fault:
+            raise CheckpointError(f"{path / RECORD}: cannot be read ({fault.strerror})") from None
         match content:
             case {"by": "seeds" | "folds" as by, "members": [_, *_] as names}:
                 return cls(path, by, tuple(map(str, names)))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from lstm_cli.data.durable import storage_errors
+from lstm_cli.data.durable import odd_entry, storage_errors
 from lstm_cli.errors import ConfigError, LstmclsError
-from lstm_cli.runs.folder import LOCK, has_results, holds_a_run, link_in
+from lstm_cli.runs.folder import LOCK, has_results, holds_a_run
 
 _NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 
@@ -33,8 +33,9 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigError(
             f"{folder}: not empty and not a run's folder, so nothing was changed; try --run another-folder"
         )
-    if link := link_in(folder):
-        raise ConfigError(f"{link}: a link in the run's folder; remove it, or try --run another-folder")
+    if odd := odd_entry(folder):
+        what = "a link" if odd.is_symlink() else "a pipe or a device"
+        raise ConfigError(f"{odd}: {what} in the run's folder; remove it, or try --run another-folder")
     path = folder / LOCK
     holder = _holder(path)  # read first: some releases of filelock empty the file when they open it
     with _held(path) as lock:

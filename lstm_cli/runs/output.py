@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from lstm_cli.data.durable import storage_errors, write_file
+from lstm_cli.data.durable import read_file, storage_errors, write_file
 from lstm_cli.data.rows import Row
 from lstm_cli.errors import ConfigError, Interrupted, LstmclsError, StorageError
 from lstm_cli.runs.lock import sole_writer
 
+_MAX_RECORD_BYTES = 2**26  # it holds the names of a table's columns
 _INPUTS = "made_from"
 """The key of the inputs in a record. Version 0.1 chose it, and its records can still be resumed."""
 
@@ -82,8 +83,9 @@ def partial_output(
         done = _read(record, part, inputs, output) if resume else None
         if done is None:
             record.unlink(missing_ok=True)  # first: it must never describe another part
-        if part.is_symlink():
-            raise ConfigError(f"{part}: a link in the place of the part file; remove it, or try another -o")
+        if part.is_symlink() or (part.exists() and not part.is_file()):
+            what = "a link" if part.is_symlink() else "not a regular file"
+            raise ConfigError(f"{part}: {what} in the place of the part file; remove it, or try another -o")
         try:
             with part.open("a", encoding="utf-8", newline="") as stream:
                 target = PartialOutput(stream, done or Done(), inputs, None if inputs is None else record)
@@ -104,11 +106,11 @@ def partial_output(
 def _read(record: Path, part: Path, inputs: Mapping[str, Any] | None, output: Path) -> Done | None:
     """The progress to resume from; None if the record is missing or damaged, or the part is shorter than recorded."""
     try:
-        content = json.loads(record.read_bytes())
+        content = json.loads(read_file(record, _MAX_RECORD_BYTES))
         before, done = dict(content[_INPUTS]), Done(**content["done"])
         if part.stat().st_size < done.bytes:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     now = json.loads(json.dumps(inputs))
     changes = [

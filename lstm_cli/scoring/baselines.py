@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from lstm_cli.arrays import Ragged
-from lstm_cli.data.durable import write_file
+from lstm_cli.data.durable import read_file, write_file
 from lstm_cli.data.sources import Rows
 from lstm_cli.tasks.base import Baseline, Comparison, Evaluation, Task
+
+_MAX_BYTES, _MAX_ROW_BYTES = 2**16, 2**12
+"""Limits on a file of kept baselines: for itself and for each scored row. A class takes up to 6 bytes."""
 
 FORMAT = 2
 """Increased whenever a baseline would predict differently, so that no old file is read."""
@@ -28,7 +31,7 @@ def with_baselines(
     say: Callable[[str], None],
 ) -> Evaluation:
     """The evaluation with the task's baselines, read from `path`, or fitted on `train` and saved there."""
-    saved = _read(path)
+    saved = _read(path, _MAX_BYTES + _MAX_ROW_BYTES * len(evaluation.store))
     if saved is None or not _match(saved, task, evaluation):
         say("fitting the baselines on the same training rows (--no-baselines skips this) …")
         saved = task.baselines(train, rows)
@@ -48,12 +51,12 @@ def _listed(baseline: Baseline) -> list[Any]:
     return [row.tolist() for row in predicted] if isinstance(predicted, Ragged) else predicted.tolist()
 
 
-def _read(path: Path) -> list[Baseline] | None:
+def _read(path: Path, max_bytes: int) -> list[Baseline] | None:
     """The baselines in the file, or None if it does not hold baselines."""
     try:
         return [
             Baseline(str(one["name"]), _predicted(one["predicted"]), str(one["note"]))
-            for one in json.loads(path.read_text(encoding="utf-8"))
+            for one in json.loads(read_file(path, max_bytes))
         ] or None
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -200,7 +202,7 @@ def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
 
 
 def test_a_config_can_come_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(MINIMAL))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(MINIMAL.encode())))
     assert load_config("-").run.dir == "runs/stdin"
 
 
@@ -216,7 +218,7 @@ def test_a_runs_folder_is_a_config_and_knows_where_it_is_now(tmp_path: Path) -> 
 
 def test_a_huge_file_is_no_config(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, "# " + "x" * 2**20)
-    assert "is too large for a config" in fault
+    assert "is too large" in fault
 
 
 def test_the_resolved_config_is_plain_yaml(tmp_path: Path) -> None:
@@ -252,7 +254,7 @@ _LAUGHS = "".join(f"- &b{i} [{','.join([f'*b{i - 1}' if i else 'x'] * 9)}]\n" fo
         ("run: {seed: !!timestamp x}", "not of the type"),
         ("run: {seed: 2001-99-99}", "not of the type"),
         (MINIMAL + "run: {seed: 0x" + "f" * 4_000 + "}", "run.seed: must be a number of at most"),
-        ("# " + "x" * 2**18, "is too large for a config"),
+        ("# " + "x" * 2**18, "is too large"),
     ],
 )
 def test_yaml_that_would_grow_or_that_its_library_trips_over_is_a_fault(
@@ -351,3 +353,28 @@ def test_the_schema_for_editors_lists_the_metrics() -> None:
     assert select_by["enum"] == [metric.name for metric in METRICS]
     assert select_by["default"] in select_by["enum"]
     assert select_by["type"] == "string"
+
+
+def test_a_config_from_stdin_is_utf_8_whatever_the_locale_and_not_endless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for content, said in (
+        (b"data: {train: \xff}", "stdin: not UTF-8 at byte 14"),
+        (b"#" * 2**19, "stdin: too large"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="latin-1"))
+        with pytest.raises(ConfigError, match=said):
+            load_config("-")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes and devices among the files")
+def test_a_config_is_a_regular_file_and_nothing_that_waits_or_never_ends(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"pipe.yaml: cannot be read \(not a regular file\).* name -"):
+        load_config(str(tmp_path / "pipe.yaml"))
+    with pytest.raises(ConfigError, match="not a regular file"):
+        load_config("/dev/zero")
+    (tmp_path / "large.yaml").touch()
+    os.truncate(tmp_path / "large.yaml", 5 * 2**30)
+    with pytest.raises(ConfigError, match="5,368,709,120 bytes is too large"):
+        load_config(str(tmp_path / "large.yaml"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from lstm_cli.data.durable import append_line, write_file
+from lstm_cli.data.durable import append_line, odd_entry, read_file, write_file
 from lstm_cli.errors import LstmclsError
 
 
@@ -64,3 +65,42 @@ def test_every_byte_is_on_the_disk_before_the_name_is(
     monkeypatch.setattr(Path, "replace", record_replace)
     write_file(tmp_path / "a", b"new")
     assert done == ["file", "rename", "folder"]
+
+
+def test_a_file_is_read_up_to_its_limit_and_not_beyond(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"\r\nabc")
+    assert read_file(path, 5) == b"\r\nabc"
+    with pytest.raises(OSError, match="5 bytes is too large for such a file") as caught:
+        read_file(path, 4)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    os.truncate(path, 5 * 2**30)  # of zeros that take no room on the disk
+    with pytest.raises(OSError, match="5,368,709,120 bytes"):
+        read_file(path, 2**20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes and devices among the files")
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # whoever opens it waits for ever
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match="not a regular file"):
+            read_file(path, 100)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "b", 100)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes among the files")
+def test_what_is_neither_file_nor_folder_is_found_at_any_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1_500):  # deeper than Python recurses
+        os.mkdir("a")  # noqa: PTH102
+        os.chdir("a")
+    monkeypatch.chdir(tmp_path)
+    assert odd_entry(tmp_path) is None
+    (tmp_path / "a" / "a" / "link").symlink_to(tmp_path)
+    assert odd_entry(tmp_path) == tmp_path / "a" / "a" / "link"
+    (tmp_path / "a" / "a" / "link").unlink()
+    os.mkfifo(tmp_path / "a" / "pipe")
+    assert odd_entry(tmp_path) == tmp_path / "a" / "pipe"

@@ -261,6 +261,57 @@ def test_a_link_or_a_pipe_in_a_run_is_followed_nowhere(run: Path, tmp_path: Path
     assert_refused(invoke("predict", str(run)), 5, said=f"{name}: not a regular file")
 
 
+FILES_OF_A_RUN = (
+    "members.json",
+    "environment.json",
+    "config.yaml",
+    "metrics.jsonl",
+    "eval/dev/metrics.json",
+    "eval/dev/predictions.jsonl",
+    *(f"checkpoints/{name}/{file}" for name in ("best", "last") for file in (*SAVED, MANIFEST)),
+    "checkpoints/last/training.json",
+    "checkpoints/last/training.safetensors",
+)
+
+
+def every_command(run: Path) -> list[tuple[str, ...]]:
+    """The commands that read a run, with at least one that needs each of its files."""
+    return [
+        ("verify", str(run)),
+        ("predict", str(run)),
+        ("train", str(run), "--resume", "--no-baselines", "--quiet"),
+    ]
+
+
+@pytest.mark.parametrize("name", FILES_OF_A_RUN)
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_a_pipe_in_the_place_of_any_file_of_a_run_is_not_waited_for(run: Path, name: str) -> None:
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    for command in every_command(run):
+        assert_refused(invoke(*command), said=name.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("forged", [False, True])
+@pytest.mark.parametrize("name", FILES_OF_A_RUN)
+def test_a_file_of_five_gigabytes_in_the_place_of_any_of_a_run_is_not_read(
+    run: Path, name: str, forged: bool
+) -> None:
+    (run / name).touch()
+    os.truncate(run / name, 5 * 2**30)
+    folder = (run / name).parent
+    if forged and "checkpoints" in name and not name.endswith(MANIFEST):
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest["files"][Path(name).name]["bytes"] = 5 * 2**30
+        (folder / MANIFEST).write_bytes(forged_manifest({MANIFEST: json.dumps(manifest).encode()}, keep=True))
+    results = [invoke(*command) for command in every_command(run)]
+    refused = [result for result in results if result.exit_code]
+    assert refused
+    for result in refused:
+        if "FAILED" not in result.stderr:
+            assert_refused(result, said=name.rpartition("/")[2])
+
+
 def test_a_link_in_a_run_leads_no_report_over_another_file(run: Path, tmp_path: Path) -> None:
     precious = tmp_path / ".profile"
     precious.write_text("mine", encoding="utf-8")
@@ -415,7 +466,7 @@ def test_json_of_any_other_form_is_refused(run: Path, name: str, content: bytes)
 def test_a_file_of_a_checkpoint_has_a_limit(run: Path, name: str, limit: int) -> None:
     with (run / "checkpoints" / "best" / name).open("r+b") as file:
         file.truncate(limit + 1)  # of zeros that take no room on the disk
-    assert_refused(invoke("predict", str(run)), 5, said=f"{name}: {limit + 1} bytes")
+    assert_refused(invoke("predict", str(run)), 5, said=f"{limit + 1:,} bytes")
 
 
 BLOCK = b"a" * 2**24
