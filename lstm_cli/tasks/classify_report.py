@@ -11,7 +11,7 @@ import numpy as np
 from lstm_cli.arrays import Int64, Ragged
 from lstm_cli.metrics.classification import (
     Classification,
-    bootstrap_ci,
+    intervals,
     reliability,
     to_json,
 )
@@ -24,7 +24,7 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
     scores, probs = evaluation.scores, evaluation.outputs
     assert isinstance(scores, Classification)
     assert not isinstance(probs, Ragged)
-    ci95 = bootstrap_ci(targets, probs.argmax(axis=1), len(names))
+    ci95 = intervals(scores.confusion)
     (low, high), (low_f1, high_f1) = ci95["accuracy"], ci95["macro_f1"]
     confidence, accuracy, count = reliability(targets, probs)
     components = {

@@ -14,8 +14,9 @@ from sklearn import metrics as sk
 from lstm_cli.arrays import Float64, Int64
 from lstm_cli.metrics.classification import (
     accuracy_and_macro_f1,
-    bootstrap_ci,
     classification,
+    confusion_counts,
+    intervals,
     paired_verdict,
     reliability,
 )
@@ -42,6 +43,7 @@ def test_every_score_is_scikit_learns(rows: tuple[Int64, Float64]) -> None:
     names = [f"class {i}" for i in range(num_classes)]
     scores = classification(targets, probs, names)
     guess, labels = probs.argmax(axis=1), list(range(num_classes))
+    present = sorted({*targets.tolist(), *guess.tolist()})
 
     def same(value: object) -> object:
         return pytest.approx(value, abs=1e-12, rel=1e-12)
@@ -49,7 +51,7 @@ def test_every_score_is_scikit_learns(rows: tuple[Int64, Float64]) -> None:
     assert scores.n == len(targets)
     assert scores.accuracy == same(sk.accuracy_score(targets, guess))
     for average in ("macro", "micro", "weighted"):
-        expected = sk.f1_score(targets, guess, average=average, labels=labels, zero_division=0)
+        expected = sk.f1_score(targets, guess, average=average, labels=present, zero_division=0)
         assert getattr(scores, f"{average}_f1") == same(expected), average
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn remarks on rows that sum to 1 only nearly
@@ -65,7 +67,16 @@ def test_every_score_is_scikit_learns(rows: tuple[Int64, Float64]) -> None:
     else:
         assert scores.roc_auc is None
         assert "roc_auc" not in scores.scalars()
+    assert scores.absent == [names[i] for i in labels if i not in present]
     assert accuracy_and_macro_f1(targets, guess, num_classes) == (scores.accuracy, scores.macro_f1)
+
+
+def test_a_class_that_is_neither_in_the_rows_nor_predicted_is_no_part_of_the_mean() -> None:
+    scores = classification(np.array([1, 1]), np.array([[0.1, 0.9], [0.2, 0.8]]), ["negative", "positive"])
+    assert (scores.macro_f1, scores.absent) == (1.0, ["negative"])
+    wrong = classification(np.array([1, 1]), np.array([[0.1, 0.9], [0.8, 0.2]]), ["negative", "positive"])
+    assert wrong.absent == []  # predicted once, and wrongly
+    assert wrong.macro_f1 == pytest.approx((0 + 2 / 3) / 2)
 
 
 def test_calibration_error_is_the_weighted_gap_between_confidence_and_accuracy() -> None:
@@ -90,41 +101,69 @@ def test_an_interval_holds_the_score_and_narrows_with_more_rows() -> None:
         targets = rng.integers(0, 3, n)
         predicted = np.where(rng.random(n) < 0.8, targets, (targets + 1) % 3)
         score = accuracy_and_macro_f1(targets, predicted, 3)
-        interval = bootstrap_ci(targets, predicted, 3)
-        for value, name in zip(score, ("accuracy", "macro_f1"), strict=True):
+        interval = intervals(confusion_counts(targets, predicted, 3))
+        for value, name, tolerance in zip(score, ("accuracy", "macro_f1"), (0.1, 0.3), strict=True):
             low, high = interval[name]
             assert low < value < high
-        widths.append(interval["accuracy"][1] - interval["accuracy"][0])
-        expected = 2 * 1.96 * np.sqrt(0.8 * 0.2 / n)  # the normal approximation
-        assert widths[-1] == pytest.approx(expected, rel=0.2)
-    assert widths[1] < widths[0] / 5
+            widths.append(high - low)
+            expected = 2 * 1.96 * np.sqrt(0.8 * 0.2 / n)  # the normal approximation
+            assert widths[-1] == pytest.approx(expected, rel=tolerance)
+    assert max(widths[2:]) < min(widths[:2]) / 5
 
 
-@pytest.mark.parametrize("num_classes", [2, 7])
-def test_an_interval_is_that_of_rows_drawn_one_by_one(num_classes: int) -> None:
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_the_interval_of_accuracy_is_wilsons_as_scipy_has_it(right: int, wrong: int) -> None:
+    if right + wrong == 0:
+        return
+    expected = binomtest(right, right + wrong).proportion_ci(method="wilson")
+    # the wrong rows are those of another class, predicted as the first
+    found = intervals(np.array([[right, 0], [wrong, 0]]))["accuracy"]
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(st.integers(2, 6), st.integers(1, 60), st.integers(0, 2**32))
+def test_no_interval_is_a_point_and_each_holds_its_score(num_classes: int, n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, num_classes, n)
+    for predicted in (targets, (targets + 1) % num_classes, rng.integers(0, num_classes, n)):
+        interval = intervals(confusion_counts(targets, predicted, num_classes))
+        score = accuracy_and_macro_f1(targets, predicted, num_classes)
+        for value, name in zip(score, ("accuracy", "macro_f1"), strict=True):
+            low, high = interval[name]
+            assert 0 <= low <= value <= high <= 1
+            assert high - low > 0.01
+
+
+def test_two_balanced_classes_without_a_mistake_have_one_interval_for_both_scores() -> None:
+    found = intervals(np.array([[60, 0], [0, 60]]))
+    assert found["macro_f1"] == pytest.approx(found["accuracy"], abs=1e-12)
+    rare = intervals(np.array([[396, 0], [0, 4]]))
+    assert rare["macro_f1"][0] < 0.9 < rare["accuracy"][0]  # four rows say little about their class
+
+
+@pytest.mark.parametrize(
+    ("n", "prior", "recall"),
+    [
+        (60, [0.5, 0.5], [0.98, 0.98]),
+        (400, [0.99, 0.01], [0.995, 0.7]),
+        (300, [0.6, 0.3, 0.1], [0.95, 0.8, 0.6]),
+    ],
+)
+def test_nineteen_of_twenty_intervals_hold_the_true_macro_f1(
+    n: int, prior: list[float], recall: list[float]
+) -> None:
+    others = len(prior) - 1
+    cells = np.array(
+        [
+            [p * (r if i == j else (1 - r) / others) for j in range(others + 1)]
+            for i, (p, r) in enumerate(zip(prior, recall, strict=True))
+        ]
+    )
+    true = (2 * np.diagonal(cells) / (cells.sum(axis=0) + cells.sum(axis=1))).mean()
     rng = np.random.default_rng(0)
-    targets = rng.integers(0, num_classes, 200)
-    predicted = np.where(rng.random(200) < 0.7, targets, rng.integers(0, num_classes, 200))
-    predicted[predicted == 1] = 0  # a class that is never predicted
-    draws = rng.integers(0, 200, (2000, 200))
-    scores = np.array([accuracy_and_macro_f1(targets[i], predicted[i], num_classes) for i in draws])
-    interval = bootstrap_ci(targets, predicted, num_classes, samples=4000)
-    for column, name in enumerate(("accuracy", "macro_f1")):
-        assert interval[name] == pytest.approx(np.quantile(scores[:, column], [0.025, 0.975]), abs=0.01)
-
-
-def test_an_interval_over_many_classes_is_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    targets, predicted = rng.integers(0, 300, 2000), rng.integers(0, 300, 2000)
-    whole = bootstrap_ci(targets, predicted, 300, samples=50)
-    monkeypatch.setattr("lstm_cli.metrics.classification._MOST_DRAWS", 4000)
-    assert bootstrap_ci(targets, predicted, 300, samples=50) == whole
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    targets, predicted = np.array([0, 1, 1, 0, 1] * 9), np.array([0, 1, 0, 0, 1] * 9)
-    assert bootstrap_ci(targets, predicted, 2, seed=1) == bootstrap_ci(targets, predicted, 2, seed=1)
-    assert bootstrap_ci(targets, predicted, 2, seed=1) != bootstrap_ci(targets, predicted, 2, seed=2)
+    drawn = [rng.multinomial(n, cells.ravel()).reshape(cells.shape) for _ in range(400)]
+    bounds = [intervals(confusion)["macro_f1"] for confusion in drawn]
+    assert np.mean([low <= true <= high for low, high in bounds]) > 0.94
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 50))

@@ -207,7 +207,8 @@ def test_metrics_have_their_keys_in_the_order_of_every_release(tmp_path: Path) -
     written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert list(written) == [
         *("split", "checkpoint", "n", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece"),
-        *("per_class", "ci95", "baselines", "verdict", "parts", "verdict_against", "verdict_p"),
+        *("per_class", "absent", "labels", "confusion"),
+        *("ci95", "baselines", "verdict", "parts", "verdict_against", "verdict_p"),
     ]
     assert list(written["baselines"]["other"]) == ["accuracy", "macro_f1", "note"]
     (part,) = written["parts"].values()
