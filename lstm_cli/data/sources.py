@@ -234,9 +234,11 @@ def load_splits(
     if config.fold is not None:
         train, test = _cut(train, _in_fold(train, *config.fold))
     elif isinstance(config.test, float):
-        train, test = _cut(train, _fraction(train, config.test, seed, "test"))
+        # where dev is cut too, a label with three texts gives one each to train, dev and test
+        leave = 2 if isinstance(config.dev, float) else 1
+        train, test = _cut(train, _fraction(train, config.test, seed, "test", leave))
     if isinstance(config.dev, float):
-        train, dev = _cut(train, _fraction(train, config.dev, seed, "dev"))
+        train, dev = _cut(train, _fraction(train, config.dev, seed, "dev", 1))
     assert dev is not None
     return Splits(train, dev, test)
 
@@ -247,12 +249,12 @@ def _cut(rows: Rows[C], held_out: Mask) -> tuple[Rows[C], Rows[C]]:
     return rows.select(~held_out), rows.select(held_out)
 
 
-def _fraction(rows: Rows[C], fraction: float, seed: int, split: str) -> Mask:
-    held_out = held_out_mask(rows, fraction, seed)
+def _fraction(rows: Rows[C], fraction: float, seed: int, split: str, leave: int) -> Mask:
+    held_out = held_out_mask(rows, fraction, seed, leave=leave)
     if not held_out.any():
         raise DataError(
-            f"data.{split}: {fraction:g} of the {len(held_out)} training rows is less than one row of any label. "
-            f"Raise the fraction or give {split} a file of its own"
+            f"data.{split}: no label of the {len(held_out)} training rows has more than {leave} different "
+            f"text{'s' if leave > 1 else ''}, so none can be held out. Add rows, or give {split} a file of its own"
         )
     return held_out
 

@@ -9,20 +9,21 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lstm_cli.arrays import Int32, Mask, UInt64
+from lstm_cli.arrays import Int32, Int64, Mask, UInt64
 from lstm_cli.data.rows import Content, Row
 
 
 def held_out_mask(
-    rows: Iterable[Row[Content]], fraction: float, seed: int, *, stratified: bool = True
+    rows: Iterable[Row[Content]], fraction: float, seed: int, *, stratified: bool = True, leave: int = 1
 ) -> Mask:
     """(N,) True for the rows to hold out: `fraction` of every stratum (for texts, of every label), rounded.
 
-    At least one row of every stratum stays. Without `stratified` it is `fraction` of all rows. All copies of a content
-    are held out, or none. The choice depends on the seed and on the rows, not on their order. It takes 12 bytes per row
-    while reading and at most 50 afterwards.
+    At least `leave` contents of every stratum stay, or all if there are fewer; of a stratum with more, at least one is
+    held out. Without `stratified` it is `fraction` of all rows. All copies of a content are held out, or none. The
+    choice depends on the seed and on the rows, not on their order. It takes 12 bytes per row while reading and at most
+    50 afterwards.
     """
-    return _choose(*_read(rows, str(seed).encode(), stratified), fraction)
+    return _choose(*_read(rows, str(seed).encode(), stratified), fraction, leave)
 
 
 def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
@@ -87,7 +88,7 @@ def _hash(content: bytes, key: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=8, key=key).digest()
 
 
-def _choose(hashes: UInt64, labels: Int32, fraction: float) -> Mask:
+def _choose(hashes: UInt64, labels: Int32, fraction: float, leave: int) -> Mask:
     """Choose groups of rows with equal hashes until every label has its fraction.
 
     The seed is the key of the hash, so it decides the order of the groups.
@@ -98,11 +99,21 @@ def _choose(hashes: UInt64, labels: Int32, fraction: float) -> Mask:
     for label in range(num_labels):
         groups = np.flatnonzero(stratum == label)
         chosen[groups[_fill(sizes[groups], fraction)]] = True
+    by_label = _groups_by_label(group_of, len(sizes), labels, num_labels)
+    for groups in by_label:  # a label with few texts can have none held out: it gives its smallest one
+        if len(groups) > leave and not chosen[groups].any():
+            chosen[groups[sizes[groups].argmin()]] = True
+    for groups in by_label:  # or too many: it gets some back
+        missing = min(leave, len(groups)) - int((~chosen[groups]).sum())
+        chosen[groups[chosen[groups]][: max(missing, 0)]] = False
     mask: Mask = chosen[group_of]
-    for absent in np.flatnonzero(np.bincount(labels[~mask], minlength=num_labels) == 0):
-        given_back = group_of[labels == absent].min()  # all of its contents were held out: one is returned
-        mask[group_of == given_back] = False
     return mask
+
+
+def _groups_by_label(group_of: Int32, num_groups: int, labels: Int32, num_labels: int) -> list[Int64]:
+    """For each label, the numbers of the groups that have a row with it, in order."""
+    pairs = np.unique(labels.astype(np.int64) * num_groups + group_of)
+    return np.split(pairs % num_groups, np.searchsorted(pairs, np.arange(1, num_labels) * num_groups))
 
 
 def _strata(hashes: UInt64, labels: Int32) -> tuple[Int32, Int32, Int32]:

@@ -125,8 +125,20 @@ def test_splits_may_be_files_of_different_formats(made: Made) -> None:
 
 
 def test_a_fraction_that_leaves_no_dev_row_is_refused(made: Made) -> None:
-    with pytest.raises(DataError, match=r"^data\.dev: 0\.1 of the 6 training rows.*Raise the fraction"):
-        load_splits(DataConfig(train=made("a.csv", csv_of(6))), seed=0, content=Text)
+    with pytest.raises(
+        DataError, match=r"^data\.dev: no label of the 2 training rows has more than 1 different"
+    ):
+        load_splits(DataConfig(train=made("a.csv", csv_of(2))), seed=0, content=Text)
+
+
+def test_a_label_of_three_texts_gives_one_each_to_train_dev_and_test(made: Made) -> None:
+    rare = "".join(f"rare {i},rare\n" for i in range(3)) + "".join(f"two {i},two\n" for i in range(2))
+    name = made("a.csv", csv_of(200) + rare)
+    for seed in range(5):
+        splits = load_splits(DataConfig(train=name, dev=0.1, test=0.1), seed=seed, content=Text).by_name()
+        labels = {split: [row.content.label for row in rows] for split, rows in splits.items()}
+        assert [labels[split].count("rare") for split in ("train", "dev", "test")] == [1, 1, 1]
+        assert [labels[split].count("two") for split in ("train", "dev", "test")] == [1, 1, 0]
 
 
 def test_test_rows_are_cut_from_train_before_dev_is(made: Made) -> None:
@@ -164,8 +176,10 @@ def test_folds_cover_train_whatever_the_seed_and_dev(made: Made) -> None:
 
 def test_folds_without_a_row_are_refused(made: Made) -> None:
     name = made("a.csv", csv_of(6))
-    with pytest.raises(DataError, match=r"^data\.test: 0\.1 of the 6 training rows.*Raise the fraction"):
-        load_splits(DataConfig(train=name, dev=0.5, test=0.1), seed=0, content=Text)
+    with pytest.raises(
+        DataError, match=r"^data\.test: no label of the 4 training rows has more than 2 different"
+    ):
+        load_splits(DataConfig(train=made("b.csv", csv_of(4)), dev=0.5, test=0.1), seed=0, content=Text)
     for number in (1, 8):
         with pytest.raises(DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 folds without"):
             load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0, content=Text)

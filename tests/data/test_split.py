@@ -49,8 +49,34 @@ def test_every_label_gives_the_same_fraction_where_no_text_is_a_copy(
     mask = held_out_mask(rows_of(pairs), share, seed)
     taken = Counter(label for (_, label), dev in zip(pairs, mask, strict=True) if dev)
     assert {str(k): taken[str(k)] for k in range(len(counts))} == {
-        str(k): min(round(share * count), count - 1) for k, count in enumerate(counts)
+        str(k): min(max(round(share * count), 1), count - 1) for k, count in enumerate(counts)
     }
+
+
+@given(pairs=any_pairs, share=any_share, seed=st.integers(0, 5), leave=st.integers(1, 3))
+def test_every_label_with_enough_texts_has_a_row_on_both_sides(
+    pairs: list[tuple[str, str]], share: float, seed: int, leave: int
+) -> None:
+    pairs = [(f"{label} {text}", label) for text, label in pairs]  # no text has two labels
+    mask = held_out_mask(rows_of(pairs), share, seed, leave=leave)
+    for label in {label for _, label in pairs}:
+        texts = [
+            {
+                same_text(text)
+                for (text, own), dev in zip(pairs, mask, strict=True)
+                if own == label and dev == side
+            }
+            for side in (False, True)
+        ]
+        stays, held_out = map(len, texts)
+        assert stays >= min(leave, stays + held_out)
+        assert (held_out > 0) == (stays + held_out > leave)
+
+
+def test_dev_rows_of_a_label_that_had_some_are_those_of_every_version() -> None:
+    """A run that is resumed must cut the dev rows that it was trained with."""
+    mask = held_out_mask(rows_of([(f"text {i}", "ab"[i % 3 == 0]) for i in range(30)]), 0.2, 0)
+    assert np.flatnonzero(mask).tolist() == [1, 6, 11, 12, 19, 29]
 
 
 @given(pairs=any_pairs, order=st.randoms(use_true_random=False))
