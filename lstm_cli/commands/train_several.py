@@ -128,7 +128,7 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
                 if fold == 0:
                     continue
                 answer = json.loads(next(predictions[fold - 1]))
-                line = {"row": row, **config.task.out_of_fold(answer), "fold": fold}
+                line = {**answer, "row": row, "fold": fold}
                 out.write(json.dumps(line, ensure_ascii=False) + "\n")
                 yield answer
 

@@ -82,16 +82,14 @@ def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
     answers = map(task.answer, evaluation.outputs, evaluation.store.known_targets)
     with temporary.open("w", encoding="utf-8", errors=_ESCAPE, newline="\n") as file:
         for number, (row, answer) in enumerate(zip(evaluation.rows, answers, strict=True)):
-            line = {"row": number, **answer.line}
+            line = {"row": number, "where": row.where(), **answer.line}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             if answer.mistake is None:
                 continue
             num_mistakes += 1
             known = {key: value for key, value in line.items() if key != "probs"}
             content = {key: value for key, value in row.content.as_json().items() if key not in known}
-            heapq.heappush(
-                most_confident, (answer.mistake, -number, {**known, "where": row.where(), **content})
-            )
+            heapq.heappush(most_confident, (answer.mistake, -number, {**known, **content}))
             if len(most_confident) > _MOST_MISTAKES:
                 heapq.heappop(most_confident)
     temporary.replace(predictions)

@@ -178,10 +178,6 @@ class TaskConfig(Config):
         """Whether the training pretrains first, on its own rows."""
         return self.init_from == "pretrain"
 
-    def out_of_fold(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """The keys of out-of-fold.jsonl for a line of predictions.jsonl."""
-        return {name: value for name, value in answer.items() if name != "row"}
-
     def score_folds(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:  # noqa: ARG002
         """The scores of the predictions.jsonl of all folds together; {} if the lines do not contain enough."""
         return {}

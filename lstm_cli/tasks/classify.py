@@ -165,15 +165,6 @@ class ClassifyConfig(TaskConfig):
     def init_from(self) -> str | None:
         return self.encoder.init_from
 
-    def out_of_fold(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """In out-of-fold.jsonl, `label` is the true label of the row and `predicted` the label from the model."""
-        return {
-            "label": answer["target"],
-            "predicted": answer["label"],
-            "score": answer["score"],
-            "probs": answer["probs"],
-        }
-
     def score_folds(self, answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         """The scores of the rows of all folds together, under the keys of metrics.json."""
         names: list[str] = []

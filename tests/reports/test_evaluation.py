@@ -173,14 +173,14 @@ def test_a_prediction_has_its_keys_in_the_order_of_every_release(tmp_path: Path)
     given = scored(np.array([1, 0]), np.array([[0.25, 0.75, 0.0], [0.125, 0.375, 0.5]]), NAMES)
     write_evaluation(tmp_path, task_of(), given)
     assert (tmp_path / "predictions.jsonl").read_bytes() == (
-        '{"row": 0, "label": "fine | so-so", "score": 0.75, '
+        '{"row": 0, "where": "test.csv:2", "label": "fine | so-so", "score": 0.75, '
         '"probs": {"bad": 0.25, "fine | so-so": 0.75, "很好": 0.0}, "target": "fine | so-so"}\n'
-        '{"row": 1, "label": "很好", "score": 0.5, '
+        '{"row": 1, "where": "test.csv:3", "label": "很好", "score": 0.5, '
         '"probs": {"bad": 0.125, "fine | so-so": 0.375, "很好": 0.5}, "target": "bad"}\n'
     ).encode()
     assert (tmp_path / "mistakes.jsonl").read_bytes() == (
-        '{"row": 1, "label": "很好", "score": 0.5, "target": "bad", '
-        '"where": "test.csv:3", "text": "text 1\\nof two lines"}\n'
+        '{"row": 1, "where": "test.csv:3", "label": "很好", "score": 0.5, "target": "bad", '
+        '"text": "text 1\\nof two lines"}\n'
     ).encode()
 
 
