@@ -13,6 +13,7 @@ from lstm_cli.commands.train import TrainRequest, train_run
 from lstm_cli.commands.training_loop import refuse_changes
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.config import Paths
 from lstm_cli.data.durable import atomic_writer, write_file
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.split import folds
@@ -60,7 +61,7 @@ def _members(config: RunConfig, by: Literal["seeds", "folds"], count: int) -> di
     return {f"seed-{n}": _member(config, f"seed-{n}", n, test) for n in range(seed, seed + count)}
 
 
-def _member(config: RunConfig, name: str, seed: int, test: str | list[str] | float | None) -> RunConfig:
+def _member(config: RunConfig, name: str, seed: int, test: Paths | float | None) -> RunConfig:
     run = {"dir": str(Path(config.run.dir) / name), "seed": seed}
     return config.model_copy(
         update={

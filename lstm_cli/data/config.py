@@ -15,19 +15,35 @@ FOLD = "fold:"
 Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext"]
 
 
+Paths = str | list[str] | dict[str, str | list[str]]
+"""Sources of rows: one, several, `{LABEL: files, …}`, or `{text: file, labels: file}` with a file of `names` or not."""
+ALIGNED = ("text", "labels", "names")
+_DELIMITER_NAMES = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "\\t": "\t",
+    "bar": "|",
+    "colon": ":",
+    "space": " ",
+}
+
+
 class DataConfig(Config):
     """The `data:` section: which files hold the rows, and which of their columns are the text and the label."""
 
-    train: str | list[str] = Field(
-        description="training rows: a file, a folder with one sub-folder per class, a glob, "
-        "hub:OWNER/NAME[:CONFIG][@SPLIT], builtin:reviews, or a list of these; .gz, .xz and .zst are unpacked"
+    train: Paths = Field(
+        description="training rows: a file, a folder with one sub-folder or one text file per class, a glob, "
+        "hub:OWNER/NAME[:CONFIG][@SPLIT], builtin:reviews, or a list of these; .gz, .xz and .zst are unpacked; or "
+        "{positive: a.txt, negative: b.txt}, the files of each label, or {text: a.txt, labels: b.txt, names: c.txt}, "
+        "texts and labels line by line and, if the labels are numbers, their names"
     )
-    dev: str | list[str] | float = Field(
+    dev: Paths | float = Field(
         default=0.1,
         description="rows that choose the best epoch: sources as for train, or a fraction cut from train (stratified "
         "by label, seeded; all copies of a text go to the same split)",
     )
-    test: str | list[str] | float | None = Field(
+    test: Paths | float | None = Field(
         default=None,
         description="rows for the final score: sources as for train, a fraction cut from train before dev, or "
         "fold:3/10, the third of ten folds of train, which do not depend on the seed; null: none",
@@ -44,8 +60,13 @@ class DataConfig(Config):
     join: str = Field(default=" ", description="separator between the texts of several text columns")
     format: Format = Field(
         default="auto",
-        description="csv, tsv, jsonl, parquet, text (one document per line, no labels), folder (one sub-folder "
-        "per class) or fasttext; auto: by the file's name",
+        description="csv, tsv, jsonl (also for one JSON array), parquet, text (one document per line), folder (one "
+        "sub-folder per class, one document per file) or fasttext; auto: by the file's name",
+    )
+    delimiter: str = Field(
+        default="auto",
+        description="character that separates the columns of a CSV or TSV file: comma, semicolon, tab, bar, colon, "
+        "space, or any other character; auto: the one of , ; tab | that makes a header with the columns needed",
     )
     encoding: str = Field(
         default="utf-8",
@@ -60,7 +81,7 @@ class DataConfig(Config):
         "auto: standard in CSV, none in TSV",
     )
 
-    @field_validator("train", "dev", "test", "unlabelled", "text_column", mode="before")
+    @field_validator("unlabelled", "text_column", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         """Give one message. Pydantic alone would give one for each type of the union."""
@@ -70,23 +91,29 @@ class DataConfig(Config):
             raise ValueError("must be a list of names or paths, each of them a text")
         return value
 
+    @field_validator("train", "dev", "test", mode="before")
+    @classmethod
+    def _are_paths(cls, value: object) -> object:
+        return _files_of_labels(value) if isinstance(value, dict) else cls._one_or_several(value)
+
     @field_validator("dev", "test")
     @classmethod
-    def _check_fraction(cls, value: str | list[str] | float | None) -> str | list[str] | float | None:
+    def _check_fraction(cls, value: Paths | float | None) -> Paths | float | None:
         if isinstance(value, float) and not 0 < value < 1:
             raise ValueError("must be a path, or a fraction of train between 0 and 1 such as 0.1")
         return value
 
     @field_validator("train", "dev", "test")
     @classmethod
-    def _check_fold(cls, value: object, info: ValidationInfo) -> object:
-        named = value if isinstance(value, list) else [value]
-        if any(isinstance(one, str) and one.startswith(FOLD) for one in named):
+    def _check_fold(cls, value: Paths | float | None, info: ValidationInfo) -> Paths | float | None:
+        if isinstance(value, float | None):
+            return value
+        if any(path.startswith(FOLD) for path in paths_in(value)):
             if info.field_name != "test":
                 raise ValueError("must not be a fold: only data.test can be one")
-            if isinstance(value, list):
+            if not isinstance(value, str):
                 raise ValueError("must be a single fold, such as fold:3/10, and not a list")
-            _fold(str(value))
+            _fold(value)
         return value
 
     @field_validator("label_column")
@@ -104,6 +131,15 @@ class DataConfig(Config):
             raise ValueError(fault)
         return value
 
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _delimiter_is_a_character(cls, value: object) -> object:
+        value = _DELIMITER_NAMES.get(value, value) if isinstance(value, str) else value
+        if isinstance(value, str) and value != "auto" and (len(value) != 1 or value in '"\r\n'):
+            names = ", ".join(name for name in _DELIMITER_NAMES if name.isalpha())
+            raise ValueError(f"must be auto, one character, or one of {names}")
+        return value
+
     @field_validator("columns")
     @classmethod
     def _columns_are_distinct(cls, value: list[str] | None) -> list[str] | None:
@@ -117,15 +153,51 @@ class DataConfig(Config):
         is_fold = isinstance(self.test, str) and self.test.startswith(FOLD)
         return _fold(str(self.test)) if is_fold else None
 
-    def sources(self) -> dict[str, str | list[str]]:
-        """The paths of train, dev and test. A split that is cut from train is left out."""
+    def sources(self) -> dict[str, Paths]:
+        """The sources of train, dev and test. A split that is cut from train is left out."""
         named = {"train": self.train, "dev": self.dev, "test": None if self.fold else self.test}
-        return {split: paths for split, paths in named.items() if isinstance(paths, str | list)}
+        return {split: paths for split, paths in named.items() if isinstance(paths, str | list | dict)}
 
     @property
     def text_columns(self) -> tuple[str, ...]:
         """The text columns in the order in which they are joined."""
         return (self.text_column,) if isinstance(self.text_column, str) else tuple(self.text_column)
+
+
+def paths_in(sources: Paths) -> list[str]:
+    """Every path, glob and name of a data set that `sources` name."""
+    if isinstance(sources, dict):
+        return [path for files in sources.values() for path in paths_in(files)]
+    return [sources] if isinstance(sources, str) else sources
+
+
+def _files_of_labels(value: dict[object, object]) -> dict[str, object]:
+    """A mapping of labels to files, or of `text` and `labels` to one file each, with labels as texts.
+
+    Raises ValueError for another mapping.
+    """
+    if not value:
+        raise ValueError("must name the files of each label, such as {positive: a.txt, negative: b.txt}")
+    named: dict[str, object] = {}
+    for label, files in value.items():
+        if isinstance(label, bool) or not isinstance(label, str | int) or not str(label).strip():
+            raise ValueError(
+                f"the label {label!r} must be a text (put yes, no, on, off, null and numbers with a point in quotes)"
+            )
+        if not all(
+            isinstance(one, str) and one for one in (files if isinstance(files, list) and files else [files])
+        ):
+            raise ValueError(f"{label} must be a path, or a list of paths")
+        named[str(label).strip()] = files
+    aligned = {"text", "labels"}
+    if aligned & named.keys() and not (
+        aligned <= named.keys() <= set(ALIGNED) and all(isinstance(one, str) for one in named.values())
+    ):
+        raise ValueError(
+            "must be {text: FILE, labels: FILE}, with one text and one label per line, and with names: FILE if the "
+            "labels are numbers; or {LABEL: FILE, …}"
+        )
+    return named
 
 
 def _fold(text: str) -> tuple[int, int]:

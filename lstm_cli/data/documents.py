@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from lstm_cli.data.files import (
+    MAX_LINE_CHARS,
     MAX_TEXT_CHARS,
     bounded_lines,
     decode,
     naming,
+    open_lines,
     open_text,
     readable,
     sha256_of_file,
     text_fault,
+    without_end,
 )
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
@@ -33,20 +37,31 @@ def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[A
     text = decode(stream, reading.config.encoding)
     try:
         with naming(name):
-            yield from _lines(text, name, reading)
+            yield from _rows_of_lines(_stream_lines(text), name, reading)
     finally:
         text.detach()
 
 
+def _stream_lines(stream: TextIO) -> Iterator[str]:
+    """The lines without their ends. If no `\\n` came before the end of the stream, `\\r` ends a line."""
+    lines = bounded_lines(stream)
+    for first in islice(lines, 1):
+        if first.endswith("\n") or len(first) > MAX_LINE_CHARS:
+            yield without_end(first)
+        else:
+            yield from first.removesuffix("\r").split("\r")
+    yield from map(without_end, lines)
+
+
 def read_lines(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """One row per line, also for an empty line. Only `\\n` and `\\r\\n` end a line."""
-    with open_text(path, reading.config.encoding) as stream:
-        yield from _lines(stream, path, reading)
+    """One row per line, also for an empty line."""
+    with open_lines(path, reading.config.encoding) as lines:
+        yield from _rows_of_lines(lines, path, reading)
 
 
-def _lines(stream: TextIO, path: str, reading: Reading) -> Iterator[Row[Any]]:
-    for line, text in enumerate(bounded_lines(stream), 1):
-        yield _row(text.removesuffix("\n").removesuffix("\r"), None, path, line, "the line", reading)
+def _rows_of_lines(lines: Iterable[str], path: str, reading: Reading) -> Iterator[Row[Any]]:
+    for line, text in enumerate(lines, 1):
+        yield _row(text, None, path, line, "the line", reading)
 
 
 def _row(
@@ -65,19 +80,18 @@ def _row(
 
 def starts_with_label(path: str, encoding: str) -> bool:
     """Whether the first line of `path` that is not blank begins with a fastText label."""
-    with open_text(path, encoding) as stream:
-        first = next((line for line in bounded_lines(stream) if line.strip()), "")
+    with open_lines(path, encoding) as lines:
+        first = next((line for line in lines if line.strip()), "")
     return first.lstrip().startswith(LABEL_PREFIX)
 
 
 def read_fasttext(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row per line such as `__label__positive a fine film`. Blank lines are skipped."""
     encoding = reading.config.encoding
-    with open_text(path, encoding) as stream:
-        for line, raw in enumerate(bounded_lines(stream), 1):
-            if not raw.strip():
+    with open_lines(path, encoding) as lines:
+        for line, text in enumerate(lines, 1):
+            if not text.strip():
                 continue
-            text = raw.removesuffix("\n").removesuffix("\r")
             if fault := text_fault(text, "the line", encoding) or (reading.labelled and _label_fault(text)):
                 yield reading.broken(path, line, fault)
                 continue
@@ -97,16 +111,22 @@ def _label_fault(text: str) -> str | None:
     return "the label is empty" if labels[0] == LABEL_PREFIX else None
 
 
+def class_folders(path: str) -> list[str]:
+    """The names of the sub-folders of `path`, sorted, without hidden ones."""
+    return sorted(child.name for child in Path(path).iterdir() if child.is_dir() and child.name[0] != ".")
+
+
 def read_class_folders(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row for each file of `path`/CLASS/**, sorted by name, without hidden files and folders.
 
     Raises DataError for a folder without sub-folders.
     """
-    classes = sorted(child.name for child in Path(path).iterdir() if child.is_dir() and child.name[0] != ".")
+    classes = class_folders(path)
     if not classes:
         raise DataError(
-            f"{path}: a folder without sub-folders. It needs one sub-folder for each class, with a file for each "
-            f"text; to read the files of a folder, write a glob such as {Path(path) / '*.csv'}"
+            f"{path}: a folder without sub-folders. It needs one sub-folder for each class, with a file for each text, "
+            f"or one text file for each class, with a text on each line; to read the files of a folder, write a glob "
+            f"such as {Path(path) / '*.csv'}"
         )
     for label in classes:
         folder = Path(path) / label

@@ -28,6 +28,7 @@ from lstm_cli.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+NewLine = Literal["", "\n", "\r"]
 PACKED = (".gz", ".xz", ".zst")
 MAX_LINE_CHARS = 2**24
 """Maximum characters in a line, or in a row of CSV. 16 million characters take up to 0.4 GB after splitting or
@@ -158,28 +159,56 @@ class _XzFile(io.RawIOBase):
         super().close()
 
 
-def bounded_lines(stream: TextIO) -> Iterator[str]:
-    """The lines of `stream`.
+def bounded_lines(stream: TextIO, end: str = "\n") -> Iterator[str]:
+    """The lines of `stream`, which `end` ends, with their ends.
 
     A line that is too long is cut to `MAX_LINE_CHARS` + 1 characters, so the caller sees that it was too long.
     """
     while line := stream.readline(MAX_LINE_CHARS + 1):
         yield line
-        while len(line) > MAX_LINE_CHARS and not line.endswith("\n"):
+        while len(line) > MAX_LINE_CHARS and not line.endswith(end):
             line = stream.readline(MAX_LINE_CHARS + 1)
 
 
-def decode(stream: BinaryIO, encoding: str, newline: Literal["", "\n"] = "\n") -> io.TextIOWrapper:
+def without_end(line: str) -> str:
+    """The line without the `\\n` or `\\r\\n` at its end."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def decode(stream: BinaryIO, encoding: str, newline: NewLine = "\n") -> io.TextIOWrapper:
     """`stream` as text, without a byte-order mark. `newline` is that of `open`; by default only `\\n` ends a line."""
     name = "utf-8-sig" if _is_utf8(encoding) else encoding
     return io.TextIOWrapper(stream, encoding=name, errors=ESCAPE, newline=newline)
 
 
 @contextmanager
-def open_text(path: str, encoding: str, newline: Literal["", "\n"] = "\n") -> Iterator[TextIO]:
+def open_text(path: str, encoding: str, newline: NewLine = "\n") -> Iterator[TextIO]:
     """The file as text. Errors in opening, unpacking or reading it become a DataError that names it."""
     with naming(path), open_binary(path) as binary, decode(binary, encoding, newline) as text:
         yield text
+
+
+@contextmanager
+def open_lines(path: str, encoding: str) -> Iterator[Iterator[str]]:
+    """The lines of a file without their ends: `\\n` and `\\r\\n` end a line, and `\\r` in a file that has no `\\n`.
+
+    In a file with `\\n`, a lone `\\r` is a character of its line. Errors become a DataError as in `open_text`.
+    """
+    end: NewLine = "\r" if ends_lines_with_cr(path, encoding) else "\n"
+    with open_text(path, encoding, end) as stream:
+        yield (without_end(line) for line in bounded_lines(stream, end))
+
+
+def ends_lines_with_cr(path: str, encoding: str) -> bool:
+    """Whether a file has `\\r` and no `\\n`, as far as a line may reach: old programs of the Macintosh write that."""
+    has_cr, left = False, MAX_LINE_CHARS
+    with open_text(path, encoding, newline="") as stream:
+        while left > 0 and (chunk := stream.read(_CHUNK_BYTES)):
+            if "\n" in chunk:
+                return False
+            has_cr = has_cr or "\r" in chunk
+            left -= len(chunk)
+    return has_cr
 
 
 @contextmanager

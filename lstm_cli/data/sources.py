@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Generic, Literal, assert_never
 
 import numpy as np
 
 from lstm_cli.arrays import Mask
-from lstm_cli.data.config import DataConfig
+from lstm_cli.data.aligned import read_aligned
+from lstm_cli.data.columns import BlankRows
+from lstm_cli.data.config import DataConfig, Paths
 from lstm_cli.data.documents import (
     read_class_folders,
     read_documents,
@@ -23,12 +25,13 @@ from lstm_cli.data.documents import (
     read_stream,
     sha256_of_folder,
 )
-from lstm_cli.data.files import sha256_of_file
+from lstm_cli.data.files import ends_lines_with_cr, sha256_of_file
 from lstm_cli.data.find import Source, find_sources
 from lstm_cli.data.hub import read_builtin, read_hub
+from lstm_cli.data.json_rows import read_json
 from lstm_cli.data.rows import C, Reading, Row
 from lstm_cli.data.split import folds, held_out_mask
-from lstm_cli.data.tables import read_delimited, read_jsonl, read_parquet
+from lstm_cli.data.tables import read_delimited, read_parquet
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
@@ -57,7 +60,7 @@ class Rows(Generic[C]):
     @property
     def sources(self) -> tuple[str, ...]:
         """The files, folders and data sets, globs resolved."""
-        return tuple(source.path for source in self._sources)
+        return tuple(path for source in self._sources for path in source.paths)
 
     @property
     def selected(self) -> Mask | None:
@@ -112,7 +115,11 @@ class Rows(Generic[C]):
     def files(self) -> dict[str, str]:
         """SHA-256 (hex) of every source by path: of a file, of all files of a folder, or of all rows of a data set."""
         if self._digests is None:
-            self._digests = {source.path: self._sha256_of(source) for source in self._sources}
+            self._digests = {
+                path: self._sha256_of(source) if path == source.path else sha256_of_file(path)
+                for source in self._sources
+                for path in source.paths
+            }
         return dict(self._digests)
 
     def _sha256_of(self, source: Source) -> str:
@@ -129,6 +136,19 @@ class Rows(Generic[C]):
             case _:
                 return sha256_of_file(source.path)
 
+    def _inputs_of(self, source: Source, files: Mapping[str, str]) -> list[Any]:
+        """What determines the rows of a source. For the formats of version 0.1 its form stays, so that runs resume."""
+        inputs: list[Any] = [source.kind, *(files[path] for path in source.paths)]
+        if source.label is not None:
+            inputs.append({"label": source.label})
+        if source.names is not None:
+            inputs.append("names")
+        if source.kind in ("text", "fasttext") and ends_lines_with_cr(
+            source.path, self._reading.config.encoding
+        ):
+            inputs.append("cr")  # version 0.2 read one line
+        return inputs
+
     def digest(self) -> str:
         """SHA-256 (hex) of everything that determines these rows: contents, formats, options and selection.
 
@@ -138,8 +158,10 @@ class Rows(Generic[C]):
         how = self._reading.config.model_dump(
             mode="json", exclude={"train", "dev", "test", "unlabelled", "format"}
         )
+        if how["delimiter"] == "auto":  # not there in version 0.2, whose digests stay
+            del how["delimiter"]
         inputs: dict[str, Any] = {
-            "sources": [(source.kind, files[source.path]) for source in self._sources],
+            "sources": [self._inputs_of(source, files) for source in self._sources],
             "how": how,
             "labelled": self._reading.labelled,
             "keep_fields": self._reading.keep_fields,
@@ -151,19 +173,43 @@ class Rows(Generic[C]):
 
 
 def _read(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
+    if source.label is None:
+        return _rows_of(source, role, reading)
+    return _with_label(source, source.label, role, reading)
+
+
+def _with_label(source: Source, label: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
+    """The rows of a source that all have one label. Blank lines of plain text are skipped."""
+    blank = BlankRows(source.path, reading)
+    for row in _rows_of(source, role, replace(reading, labelled=False)):
+        if row.error is not None:
+            yield row
+        elif not isinstance(row.content, Text):
+            yield reading.broken(
+                row.path, row.line, "the files are given by label, and this task has no labels"
+            )
+        elif source.kind != "text" or not blank.skip([row.content.text]):
+            yield replace(row, content=Text(row.content.text, label))
+    blank.say()
+
+
+def _rows_of(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
     match source.kind:
         case "csv":
             return read_delimited(source.path, reading, ",")
         case "tsv":
             return read_delimited(source.path, reading, "\t")
         case "jsonl":
-            return read_jsonl(source.path, reading)
+            return read_json(source.path, reading)
         case "parquet":
             return read_parquet(source.path, reading)
         case "text":
             return read_lines(source.path, reading)
         case "fasttext":
             return read_fasttext(source.path, reading)
+        case "aligned":
+            assert source.labels is not None
+            return read_aligned(source.path, source.labels, source.names, reading)
         case "class_folders":
             return read_class_folders(source.path, reading)
         case "documents":
@@ -177,7 +223,7 @@ def _read(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
 
 
 def open_rows(
-    paths: str | Sequence[str],
+    paths: Paths | Sequence[str],
     config: DataConfig,
     role: str,
     labelled: bool,

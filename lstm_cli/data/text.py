@@ -68,8 +68,14 @@ def text_row(
 
 
 def _label(value: object, name: str, encoding: str | None) -> str:
-    if isinstance(value, list):
-        raise RowError(f'column "{name}" holds a list; more than one label per text is not supported yet')
+    while isinstance(value, list) and len(value) == 1:  # as annotation tools export one label
+        value = value[0]
+    if isinstance(value, list) and value:
+        raise RowError(
+            f'column "{name}" holds a list of {len(value)} labels; more than one label per text is not supported yet'
+        )
+    if value == []:
+        value = ""
     label = _string(value, name, encoding)
     if not label:
         raise RowError(f'the label (column "{name}") is empty. Give the row a label or remove it')
@@ -79,7 +85,12 @@ def _label(value: object, name: str, encoding: str | None) -> str:
 def _string(value: object, name: str, encoding: str | None) -> str:
     if not isinstance(value, str):
         if isinstance(value, list | dict):
-            raise RowError(f'column "{name}" holds a {type(value).__name__} where a text is needed')
+            inside = (
+                f"; name a value inside, such as {name}.{next(iter(value), 'key')}"
+                if isinstance(value, dict)
+                else ""
+            )
+            raise RowError(f'column "{name}" holds a {type(value).__name__} where a text is needed{inside}')
         value = as_text(value)
     if fault := text_fault(value, f'column "{name}"', encoding):
         raise RowError(fault)

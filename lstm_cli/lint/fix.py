@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from lstm_cli.arrays import Mask
+from lstm_cli.data.config import paths_in
 from lstm_cli.data.durable import atomic_writer
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, open_rows
@@ -76,7 +77,7 @@ def check_target(out: Path, config: DataConfig, content: type[Content]) -> None:
         if path.exists() or path.is_symlink()
     ]
     for key, named in config.sources().items():
-        for path in [named] if isinstance(named, str) else named:
+        for path in paths_in(named):
             if glob.has_magic(path) and fnmatch(str(out.absolute()), str(Path(path).absolute())):
                 faults.append(f"--fix {out}: data.{key} would read it too ({path}); name a file elsewhere")
             elif Path(path).is_dir() and out.resolve().is_relative_to(Path(path).resolve()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import random
@@ -122,7 +123,7 @@ def test_an_unbalanced_quote_names_the_row_in_which_it_opens(made: Made, pairs: 
 
 def test_a_row_of_another_width_is_named_with_both_counts(made: Made, opened: Open, pairs: Pairs) -> None:
     name = made("a.csv", "text,label\nfine,x\nnot, fine,y\nonly\nlast,y\n")
-    with pytest.raises(DataError, match=r"^a\.csv:3: 3 fields where the header has 2\. .*data\.format"):
+    with pytest.raises(DataError, match=r"^a\.csv:3: 3 fields where the header has 2\. .*data\.delimiter"):
         pairs(name)
     rows = list(opened(name, on_error="row"))
     assert [(row.line, row.content.text, row.error is None) for row in rows] == [
@@ -135,33 +136,147 @@ def test_a_row_of_another_width_is_named_with_both_counts(made: Made, opened: Op
 
 
 def test_a_missing_column_is_named_with_the_columns_there_are_and_the_key(made: Made, pairs: Pairs) -> None:
-    name = made("a.csv", "Text,sentiment\ngood,pos\n")
+    name = made("a.csv", "Texts,sentiment\ngood,pos\n")
     with pytest.raises(DataError) as caught:
         pairs(name)
     assert str(caught.value) == (
-        'a.csv:1: no column "text" and no column "label" (have: Text, sentiment). Did you mean "Text"? '
+        'a.csv:1: no column "text" and no column "label" (have: Texts, sentiment). Did you mean "Texts"? '
         "Set data.text_column and data.label_column"
     )
-    assert pairs(name, text_column="Text", label_column="sentiment") == [("good", "pos")]
+    assert pairs(name, text_column="Texts", label_column="sentiment") == [("good", "pos")]
 
 
-@pytest.mark.parametrize(
-    ("content", "hint"),
-    [
-        ("a fine film it was\tpos\nmore\tneg\n", "data.columns if the file has no header row"),
-        ("text;label\na;b\n", "semicolons"),
-    ],
-)
-def test_a_first_row_that_is_no_header_is_recognised(
-    made: Made, pairs: Pairs, content: str, hint: str
+def test_a_first_row_that_is_no_header_is_recognised(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(DataError, match=r"data\.columns if the file has no header row"):
+        pairs(made("a.tsv", "a fine film it was\tpos\nmore\tneg\n"))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_character_between_the_columns_is_found_and_said(
+    made: Made, pairs: Pairs, caplog: pytest.LogCaptureFixture, delimiter: str, ending: str, mark: str
 ) -> None:
-    with pytest.raises(DataError, match=hint):
-        pairs(made("a.tsv", content))
+    rows: list[tuple[str, str | None]] = [
+        ("a, b; c | d", "x"),
+        ("two\nlines; and, more", "y"),
+        ("plain", "x"),
+    ]
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+    content = (mark + out.getvalue()).encode()
+    name = made(f"a{ending}", gzip.compress(content) if ending.endswith("gz") else content)
+    with caplog.at_level("INFO"):
+        assert pairs(name, quoting="standard") == rows
+    usual = "\t" if ending == ".tsv" else ","
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([] if delimiter == usual else [said[0]])
+    assert all("separate the columns (data.delimiter" in one for one in said)
 
 
-def test_tabs_in_a_csv_header_point_to_tsv(made: Made, pairs: Pairs) -> None:
-    with pytest.raises(DataError, match=r"data\.format: tsv"):
-        pairs(made("a.csv", "text\tlabel\na\tb\n"))
+def test_data_delimiter_overrides_what_is_found(made: Made, pairs: Pairs) -> None:
+    name = made("a.csv", "text:label;text,label\none:x;y,z\n")
+    assert pairs(name, delimiter=":", text_column="text", label_column="label;text,label") == [
+        ("one", "x;y,z")
+    ]
+    assert pairs(name, delimiter="colon", label_column="label;text,label") == [("one", "x;y,z")]
+    for named, character in (("tab", "\t"), ("\\t", "\t"), ("space", " "), ("bar", "|"), ("semicolon", ";")):
+        made("b.csv", f"text{character}label\none{character}x\n")
+        assert pairs("b.csv", delimiter=named) == [("one", "x")]
+
+
+def test_a_header_that_holds_a_semicolon_is_one_column_if_the_config_names_it(
+    made: Made, opened: Open
+) -> None:
+    name = made("a.csv", "text;note\none;a\ntwo;b\n")
+    rows = opened(name, labelled=False, text_column="text;note")
+    assert [row.content.text for row in rows] == ["one;a", "two;b"]
+
+
+def test_in_doubt_commas_separate_the_columns(made: Made, pairs: Pairs) -> None:
+    rows = [("a; b; c", "x"), ("d; e", "y")]
+    lines = "".join(f"{text},{label}\n" for text, label in rows)
+    assert pairs(made("a.csv", f"text,label\n{lines}")) == rows
+    assert pairs(made("b.csv", lines), columns=["text", "label"]) == rows
+    semicolons = "".join(f'"{text}";{label}\n' for text, label in rows)
+    assert pairs(made("c.csv", semicolons), columns=["text", "label"]) == rows
+    single = pairs(made("d.csv", "one, two\nthree; four\n"), columns=["text"], labelled=False, on_error="row")
+    assert [text for text, _ in single] == ["", "three; four"]
+
+
+def test_a_header_without_the_columns_is_shown_as_its_own_delimiter_divides_it(
+    made: Made, pairs: Pairs
+) -> None:
+    with pytest.raises(DataError, match=r'no column "text" .*\(have: review, stars\)'):
+        pairs(made("a.csv", "review;stars\ngood, bad;1\nfine;2\n"))
+    with pytest.raises(DataError, match=r"\(have: review;stars\)\..* data\.delimiter"):
+        pairs(made("b.csv", "review;stars\ngood bad 1\n"))
+
+
+def test_headers_match_in_any_case_and_with_spaces_around_them_and_it_is_said(
+    made: Made, pairs: Pairs, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert pairs(made("a.csv", " text, LABEL ,id\ngood,x,1\n")) == [("good", "x")]
+    assert [record.getMessage() for record in caplog.records] == [
+        'a.csv: column " text" is read as data.text_column: text',
+        'a.csv: column " LABEL " is read as data.label_column: label',
+    ]
+    caplog.clear()
+    assert pairs(made("b.csv", "Text,text,label\nno,good,x\n")) == [("good", "x")]
+    assert not caplog.records
+    assert pairs(made("a.jsonl", '{"Text": "good", "Label ": "x"}\n')) == [("good", "x")]
+    pq.write_table(pa.table({"TEXT": ["good"], "label": ["x"]}), "a.parquet")
+    assert pairs("a.parquet") == [("good", "x")]
+    assert pairs(made("c.csv", "Text;LABEL\ngood;x\n")) == [("good", "x")]
+
+
+def test_two_columns_that_can_be_meant_are_both_named(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(
+        DataError,
+        match=r'^a\.csv:1: data\.label_column is label, but column 2 \("label"\) and column 3 \("label"\) can both be',
+    ):
+        pairs(made("a.csv", "text,label,label\ngood,x,y\n"))
+    with pytest.raises(DataError, match=r'column 1 \("Text"\) and column 2 \("TEXT"\) can both be meant'):
+        pairs(made("b.csv", "Text,TEXT,label\ngood,x,y\n"))
+    assert pairs("b.csv", text_column="TEXT") == [("x", "y")]
+    assert pairs(made("c.csv", "text,note,note,label,\ngood,a,b,x,\n")) == [("good", "x")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "parquet"])
+def test_rows_whose_cells_are_all_empty_are_skipped_and_counted_where_labels_are_needed(
+    made: Made, pairs: Pairs, opened: Open, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    rows = [("good", "x"), ("", ""), ("bad", "y"), (" ", "\t" if kind != "tsv" else ""), ("", "")]
+    objects = [json.dumps({"text": text, "label": label}) for text, label in rows]
+    out = io.StringIO()
+    csv.writer(out, delimiter="\t" if kind == "tsv" else ",").writerows([("text", "label"), *rows])
+    contents = {"jsonl": "\n".join(objects), "json": f"[{','.join(objects)}]"}
+    name = made(f"a.{kind}", contents.get(kind, out.getvalue()))
+    if kind == "parquet":
+        pq.write_table(pa.table({"text": [row[0] for row in rows], "label": [row[1] for row in rows]}), name)
+    with caplog.at_level("INFO"):
+        assert pairs(name) == [("good", "x"), ("bad", "y")]
+    assert [one.getMessage() for one in caplog.records] == [
+        f"a.{kind}: 3 rows whose cells are all empty are skipped"
+    ]
+    assert len(opened(name, role="predict", labelled=False, keep_fields=True)) == 5
+
+
+def test_a_row_with_a_text_and_no_label_is_not_blank(made: Made, pairs: Pairs) -> None:
+    with pytest.raises(DataError, match=r"^a\.csv:2: the label .* is empty"):
+        pairs(made("a.csv", "text,label\ngood,\n"))
+    assert pairs(made("b.csv", "text,label\n,x\n")) == [("", "x")]
+
+
+def test_dotted_names_reach_into_the_values_of_parquet(made: Made, pairs: Pairs) -> None:
+    nested = pa.array([{"text": "good", "more": 1}, {"text": "bad", "more": 2}])
+    pq.write_table(pa.table({"data": nested, "labels": pa.array([["x"], ["y"]])}), "a.parquet")
+    assert pairs("a.parquet", text_column="data.text", label_column="labels.0") == [
+        ("good", "x"),
+        ("bad", "y"),
+    ]
+    assert pairs("a.parquet", text_column="data.text", label_column="labels") == [("good", "x"), ("bad", "y")]
 
 
 def test_a_file_without_even_a_header_is_named(made: Made, pairs: Pairs) -> None:
@@ -286,10 +401,16 @@ def test_a_line_that_is_not_json_is_named_and_the_others_are_read(
 
 
 @pytest.mark.parametrize(
-    "content", ['[{"text": "a", "label": "x"},\n{"text": "b"}]', '[\n{"text": "a"}]', '{\n"text": "a"}']
+    ("content", "fault"),
+    [
+        ('{\n"text": "a"}', "a.json:1: .*one object on one line"),
+        ('"text"\n', "a.json:1: a JSON str where an object is needed"),
+    ],
 )
-def test_a_json_file_of_one_value_is_not_taken_for_json_lines(made: Made, pairs: Pairs, content: str) -> None:
-    with pytest.raises(DataError, match=r"^a\.json:1: .*one object on one line"):
+def test_a_json_file_of_one_value_is_not_taken_for_json_lines(
+    made: Made, pairs: Pairs, content: str, fault: str
+) -> None:
+    with pytest.raises(DataError, match=f"^{fault}"):
         pairs(made("a.json", content))
 
 
