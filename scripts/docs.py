@@ -113,7 +113,7 @@ def _type(key: Schema, path: str) -> str:
             return "`null`"
         case {"type": "array", "items": items}:
             return f"a list of {_type(items, path)}s"
-        case {"type": "object", "additionalProperties": _}:
+        case {"type": "object", "additionalProperties": {"anyOf": _}}:
             return "a mapping"
         case {"type": "string", "pattern": _, "default": example}:
             return f"text such as `{example}`"
