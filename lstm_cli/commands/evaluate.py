@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from typing import Any, Literal
 
 from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.files import PACKED
+from lstm_cli.data.hub import BUILTIN, HUB
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.reports.evaluation import write_evaluation
 from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.swap import replaced_folder
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring import baselines
 from lstm_cli.scoring.evaluation import evaluate
@@ -48,7 +52,7 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     content, dev_seed = config.task.content, run.dev_seed(config.run.seed)
     train: Rows[Any] | None = None
     if request.data is not None:
-        name = f"file-{Path(request.data).name.split('.')[0]}"
+        name = _name_of(request.data)
         rows: Rows[Any] = open_rows(request.data, config.data, "test", labelled=True, content=content)
         try:
             train = load_splits(config.data, dev_seed, content=content).train if request.baselines else None
@@ -79,7 +83,7 @@ def evaluate_split(
 ) -> dict[str, Any]:
     """Score the checkpoint on `rows` and write the report to `eval/SPLIT/`; with `train`, also fit baselines on it.
 
-    Returns the content of metrics.json.
+    The report of the last checkpoint is in `eval/SPLIT-last/`. Returns the content of metrics.json.
     """
     saved = load_checkpoint(run.checkpoint(checkpoint))
     if saved.newer_fault:
@@ -90,11 +94,23 @@ def evaluate_split(
         inputs = [baselines.FORMAT, train.digest(), rows.digest()]
         path = run.baseline(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16])
         evaluation = baselines.with_baselines(evaluation, task, train, rows, path, screen.say)
-    folder = run.evaluation(split)
-    metrics = write_evaluation(folder, task, evaluation)
+    folder = run.evaluation(split if checkpoint == "best" else f"{split}-last")
+    with replaced_folder(folder, screen.say) as new:
+        metrics = write_evaluation(new, task, evaluation)
     _show(task, split, metrics, screen)
     screen.say(f"the report is {folder / 'report.md'}")
     return metrics
+
+
+def _name_of(data: str) -> str:
+    """The name of the evaluation of these rows, which no other path has, such as `reviews-1f0c82d9` for reviews.csv."""
+    is_path = not data.startswith((HUB, BUILTIN))
+    whole = str(Path(data).expanduser().absolute()) if is_path else data
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    name = Path(data).name
+    stem = Path(name.removesuffix(next((end for end in PACKED if name.endswith(end)), ""))).stem
+    readable = re.sub(r"[^\w.]+", "-", stem).strip("-.")[:40]
+    return f"{readable}-{digest}" if readable else digest
 
 
 def _show(task: Task, split: str, metrics: Mapping[str, Any], screen: Screen) -> None:

@@ -22,6 +22,7 @@ from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.group import RunGroup
 from lstm_cli.runs.lock import locked
 from lstm_cli.runs.summary import conclusions, page, summarize, table, title
+from lstm_cli.runs.swap import settled
 
 
 def train_several(request: TrainRequest, screen: Screen) -> None:
@@ -115,7 +116,9 @@ def _out_of_fold(group: RunGroup, config: RunConfig) -> dict[str, Any]:
     with ExitStack() as stack, atomic_writer(group.out_of_fold, "utf-8", "backslashreplace") as out:
         predictions = [
             stack.enter_context(
-                (RunFolder(group.path / name).evaluation("test") / "predictions.jsonl").open(encoding="utf-8")
+                (settled(RunFolder(group.path / name).evaluation("test")) / "predictions.jsonl").open(
+                    encoding="utf-8"
+                )
             )
             for name in group.names
         ]

@@ -14,12 +14,12 @@ import numpy as np
 
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
-from lstm_cli.data.durable import open_regular, read_file
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, load_splits, open_rows
 from lstm_cli.errors import CheckpointError, DataError, LstmclsError
 from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint
 from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.swap import read_together, settled
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.abilities import verifiable
 from lstm_cli.scoring.verification import TOLERANCE, Check, checks, compare, predicted
@@ -161,7 +161,7 @@ def _check_stored(
     predict: Callable[[Sequence[Row[Any]]], Outputs],
 ) -> Check:
     """Check that the rows of an evaluation still get the stored predictions."""
-    name, folder = f"stored answers of {sample.split}", run.evaluation(sample.split)
+    name, folder = f"stored answers of {sample.split}", settled(run.evaluation(sample.split))
     if not (folder / "predictions.jsonl").exists():
         return Check(name, "", "skipped", note="this split was never scored")
     if sample.why_not:
@@ -173,13 +173,17 @@ def _check_stored(
     if known != sample.digest:
         return Check(name, "", "skipped", note="its rows have changed since the run began")
     try:
-        scored = str(json.loads(read_file(folder / "metrics.json", _MAX_METRICS_BYTES))["checkpoint"])
+        metrics, predictions = read_together(
+            folder,
+            {
+                "metrics.json": _MAX_METRICS_BYTES,
+                "predictions.jsonl": _MAX_BYTES + _MAX_ROW_BYTES * sample.num_rows,
+            },
+        )
+        scored = str(json.loads(metrics)["checkpoint"])
         if _without_digest(scored) != _without_digest(best.name):
             return Check(name, "", "skipped", note=f"the predictions are from another checkpoint ({scored})")
-        with open_regular(
-            folder / "predictions.jsonl", _MAX_BYTES + _MAX_ROW_BYTES * sample.num_rows
-        ) as file:
-            lines = file.readlines()
+        lines = predictions.removesuffix(b"\n").split(b"\n")
         if len(lines) != sample.num_rows:
             raise ValueError(f"{len(lines)} lines for {sample.num_rows} rows")
         stored = ability.stored_outputs([json.loads(lines[i]) for i in sample.indices])

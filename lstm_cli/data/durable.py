@@ -7,8 +7,11 @@ and survives a power cut.
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +19,8 @@ from typing import IO, Any
 
 from lstm_cli.errors import StorageError
 
+_STALE_SECONDS = 24 * 3600.0
+"""A temporary file of unique name that nobody has written to for so long was left by a process that was killed."""
 _BINARY: int = getattr(os, "O_BINARY", 0)  # of Windows, which would change line ends
 _DO_NOT_WAIT: int = getattr(os, "O_NONBLOCK", 0)  # for the writer of a pipe
 
@@ -71,19 +76,28 @@ def odd_entry(folder: Path) -> Path | None:
     return None
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace `path` atomically: a reader sees the old content or the new. Raises StorageError if that fails."""
-    with atomic_writer(path) as file:
+def write_file(path: Path, content: bytes, *, shared: bool = False) -> None:
+    """Replace `path` atomically: a reader sees the old content or the new. Raises StorageError if that fails.
+
+    `shared`: several processes may do so at once, and the last one wins.
+    """
+    with atomic_writer(path, shared=shared) as file:
         file.write(content)
 
 
 @contextmanager
-def atomic_writer(path: Path, encoding: str | None = None, errors: str | None = None) -> Iterator[IO[Any]]:
+def atomic_writer(
+    path: Path, encoding: str | None = None, errors: str | None = None, *, shared: bool = False
+) -> Iterator[IO[Any]]:
     """A stream of bytes, or of text if `encoding` is given, that replaces `path` at the end of the block.
 
-    Raises StorageError if that fails; `path` then keeps its old content.
+    `shared`: several processes may do so at once, and the last one wins. Raises StorageError if that fails; `path` then
+    keeps its old content.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    # where a lock keeps other processes away, the next writer replaces what a killed one has left
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp" if shared else f".{path.name}.tmp")
+    if shared:
+        _delete_stale(path)
     text: dict[str, Any] = {"encoding": encoding, "errors": errors, "newline": ""} if encoding else {}
     try:
         with storage_errors(path):
@@ -97,6 +111,14 @@ def atomic_writer(path: Path, encoding: str | None = None, errors: str | None = 
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _delete_stale(path: Path) -> None:
+    """Delete the temporary files of `path` that processes have left which were killed long ago."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > _STALE_SECONDS:
+                left.unlink()
 
 
 def append_line(path: Path, line: str) -> None:
@@ -116,6 +138,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_below(folder: Path) -> None:
+    """Flush all files and names below `folder`, and its own, to disk."""
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("r+b") as file:  # Windows flushes only what is open for writing
+                os.fsync(file.fileno())
 
 
 @contextmanager

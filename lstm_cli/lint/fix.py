@@ -107,8 +107,8 @@ def fix(config: DataConfig, out: Path, content: type[Content]) -> Fixed:
     changes: Counter[str] = Counter()
     try:
         with (
-            atomic_writer(out, config.encoding) as kept,
-            atomic_writer(log_path(out), "utf-8", "backslashreplace") as log,
+            atomic_writer(out, config.encoding, shared=True) as kept,
+            atomic_writer(log_path(out), "utf-8", "backslashreplace", shared=True) as log,
         ):
             write = _writer(kept, out, config, plan.columns)
             for row, fate in zip(_train(config), plan.fates, strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.data.durable import write_file
+from lstm_cli.data.durable import atomic_writer, write_file
 from lstm_cli.reports.plots import draw
 from lstm_cli.scoring.baselines import comparisons
 from lstm_cli.tasks.base import Comparison, Evaluation, Task
@@ -22,7 +22,8 @@ _ESCAPE = "backslashreplace"
 def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[str, Any]:
     """Write metrics.json, report.md, predictions.jsonl, mistakes.jsonl, the task's files and plots/ into `folder`.
 
-    metrics.json is written last: if it exists, the other files do too. Returns its content.
+    The folder must be empty: a caller that replaces an evaluation swaps it in as a whole. Returns the content of
+    metrics.json.
     """
     report, compared = task.report(evaluation), comparisons(task, evaluation)
     metrics = _metrics(task, evaluation, report, compared)
@@ -74,13 +75,11 @@ def _best(task: Task, compared: Mapping[str, Comparison]) -> str | None:
 
 def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
     """Write predictions.jsonl in row order and mistakes.jsonl, the most confident first. Returns how many mistakes."""
-    predictions = folder / "predictions.jsonl"
-    temporary = predictions.with_suffix(".tmp")
     num_mistakes = 0
     # a heap: its first entry is the least confident
     most_confident: list[tuple[float, int, dict[str, Any]]] = []
     answers = map(task.answer, evaluation.outputs, evaluation.store.known_targets)
-    with temporary.open("w", encoding="utf-8", errors=_ESCAPE, newline="\n") as file:
+    with atomic_writer(folder / "predictions.jsonl", "utf-8", _ESCAPE) as file:
         for number, (row, answer) in enumerate(zip(evaluation.rows, answers, strict=True)):
             line = {"row": number, "where": row.where(), **answer.line}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -92,7 +91,6 @@ def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
             heapq.heappush(most_confident, (answer.mistake, -number, {**known, **content}))
             if len(most_confident) > _MOST_MISTAKES:
                 heapq.heappop(most_confident)
-    temporary.replace(predictions)
     lines = [
         json.dumps(line, ensure_ascii=False) + "\n" for _, _, line in sorted(most_confident, reverse=True)
     ]

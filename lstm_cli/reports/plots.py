@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from lstm_cli.data.durable import atomic_writer, storage_errors
 from lstm_cli.tasks.report import ConfusionPlot, Plot, ReliabilityPlot
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9772b", "#9a9a9a"
@@ -42,10 +43,10 @@ def _figure(path: Path, width: float, height: float, columns: int = 1) -> Iterat
     yield axes
     for ax in np.atleast_1d(axes):
         ax.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
-    temporary.replace(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def draw(plot: Plot, split: str, path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -58,20 +58,42 @@ def sole_writer(path: Path, output: Path) -> Iterator[None]:
             raise LstmclsError(
                 f"{output}: another process is writing it; wait for that process, or try another -o"
             )
-        try:
+        with _deleted_at_the_end(path):
             yield
-        finally:
-            # Delete it while the lock is held: afterwards it may belong to another process. Windows does not delete an
-            # open file; there the release deletes it.
-            with suppress(OSError):
-                path.unlink()
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[FileLock | None]:
+def waited_lock(path: Path, written: Path, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Inside the block no other process can write `written`; if one does, wait for it, and `say` so.
+
+    The lock file `path` is deleted afterwards. Raises StorageError if it cannot be written.
+    """
+    with ExitStack() as stack:
+        if stack.enter_context(_held(path)) is None:
+            if say:
+                say(f"{written}: another process is writing it (process {_holder(path)}); waiting for it")
+            stack.enter_context(_held(path, wait=True))
+        stack.enter_context(_deleted_at_the_end(path))
+        yield
+
+
+@contextmanager
+def _deleted_at_the_end(path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # Delete it while the lock is held: afterwards it may belong to another process. Windows does not delete an open
+        # file; there the release deletes it.
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def _held(path: Path, *, wait: bool = False) -> Iterator[FileLock | None]:
     """The lock, or None if another process holds it. A link at `path` is refused, not followed.
 
-    Raises FileNotFoundError if its folder does not exist, StorageError if the file cannot be written.
+    With `wait` it is never None. Raises FileNotFoundError if its folder does not exist, StorageError if the file cannot
+    be written; then nothing of the lock is left.
     """
     path.parent.stat()  # filelock would create a missing folder
     lock = FileLock(path)
@@ -79,12 +101,18 @@ def _held(path: Path) -> Iterator[FileLock | None]:
     try:
         with storage_errors(path):
             try:
-                lock.acquire(blocking=False)
+                lock.acquire(blocking=wait)
                 # without locks in the system, filelock keeps its own record in the file
                 if not isinstance(lock, SoftFileLock):
                     _sign(path)
             except Timeout:  # Timeout is an OSError, but not an error of the disk
                 is_ours = False
+            except OSError:
+                # a full disk has room for an empty file, but not for the number of the process
+                if lock.is_locked and not path.is_symlink():
+                    with suppress(OSError):
+                        path.unlink()
+                raise
         yield lock if is_ours else None
     finally:
         lock.release()

@@ -37,7 +37,7 @@ def with_baselines(
         saved = task.baselines(train, rows)
         lines = [{"name": one.name, "predicted": _listed(one), "note": one.note} for one in saved]
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(lines).encode())
+        write_file(path, json.dumps(lines).encode(), shared=True)
     return replace(evaluation, baselines=tuple(saved))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lstm_cli.data.durable import append_line, odd_entry, read_file, write_file
+from lstm_cli.data.durable import append_line, atomic_writer, odd_entry, read_file, write_file
 from lstm_cli.errors import LstmclsError
 
 
@@ -104,3 +104,21 @@ def test_what_is_neither_file_nor_folder_is_found_at_any_depth(
     (tmp_path / "a" / "a" / "link").unlink()
     os.mkfifo(tmp_path / "a" / "pipe")
     assert odd_entry(tmp_path) == tmp_path / "a" / "pipe"
+
+
+def test_two_writers_of_a_shared_file_do_not_meet_and_the_last_one_wins(tmp_path: Path) -> None:
+    path = tmp_path / "baselines.json"
+    with atomic_writer(path, shared=True) as first, atomic_writer(path, shared=True) as second:
+        first.write(b"first")
+        second.write(b"the second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_left_by_a_killed_writer_of_a_shared_file_is_deleted_a_day_later(tmp_path: Path) -> None:
+    path, old, new = (tmp_path / name for name in ("a[1]", ".a[1].01234567.tmp", ".a[1].89abcdef.tmp"))
+    for left in (old, new):
+        left.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_file(path, b"whole", shared=True)
+    assert sorted(tmp_path.iterdir()) == sorted([path, new])

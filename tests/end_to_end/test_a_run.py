@@ -110,13 +110,40 @@ def test_another_file_is_scored_beside_the_splits_and_does_not_replace_them(
     other.write_bytes(gzip.compress(b"text,label\ngood,positive\nbad,negative\nfine,positive\n"))
     said = json.loads(run("eval", str(trained), "--data", str(other), "--json").stdout)
     assert said["n"] == 3
-    assert said["split"] == "file-test"
-    assert (trained / "eval" / "file-test" / "report.md").exists()
+    assert re.fullmatch(r"test-[0-9a-f]{8}", said["split"])
+    assert (trained / "eval" / said["split"] / "report.md").exists()
     assert (trained / "eval" / "test" / "metrics.json").read_bytes() == before
     (tmp_path / "train.csv").unlink()
     moved = run("eval", str(trained), "--data", str(other), "--json")
     assert json.loads(moved.stdout)["baselines"] == {}
     assert "no baselines" in moved.stderr
+
+
+def test_every_path_and_checkpoint_that_is_scored_has_a_folder_of_its_own(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = ["a/x.2024.csv", "b/x.2024.csv", "a/x.2025.csv", "a/x.2024.csv.gz"]
+    for place in places:
+        path = tmp_path / place
+        path.parent.mkdir(exist_ok=True)
+        content = b"text,label\ngood,positive\nbad,negative\n"
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+        run("eval", str(trained), "--data", str(path), "--no-baselines")
+    monkeypatch.chdir(tmp_path)
+    run("eval", str(trained), "--data", "a/x.2024.csv", "--no-baselines")  # the same path
+    test = (trained / "eval" / "test" / "metrics.json").read_bytes()
+    run("eval", str(trained), "--data", "a/x.2024.csv", "--no-baselines", "--checkpoint", "last")
+    run("eval", str(trained), "--split", "test", "--no-baselines", "--checkpoint", "last")
+    assert (trained / "eval" / "test" / "metrics.json").read_bytes() == test
+    folders = {path.name for path in (trained / "eval").iterdir()}
+    of_files = {name for name in folders if re.fullmatch(r"x\.202[45]-[0-9a-f]{8}", name)}
+    assert len(of_files) == len(places)
+    assert len(folders - of_files) == 3
+    assert {"test", "test-last"} < folders
+    (last,) = folders - of_files - {"test", "test-last"}
+    assert last.removesuffix("-last") in of_files
+    scored = json.loads((trained / "eval" / last / "metrics.json").read_text("utf-8"))
+    assert (scored["split"], scored["checkpoint"].split(",")[0]) == (last.removesuffix("-last"), "last")
 
 
 def model_bytes(folder: Path) -> list[bytes]:

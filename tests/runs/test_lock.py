@@ -12,7 +12,7 @@ import pytest
 from lstm_cli.errors import ConfigError, LstmclsError, StorageError
 from lstm_cli.runs import lock as lock_module
 from lstm_cli.runs.folder import RunFolder
-from lstm_cli.runs.lock import locked
+from lstm_cli.runs.lock import locked, sole_writer
 
 HOLDS_IT = """
 import sys, time
@@ -103,3 +103,16 @@ def test_a_name_with_braces_is_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "{process}"
     with locked(folder):
         assert refused(folder).startswith(f"{folder}: another training")
+
+
+def test_a_disk_without_room_for_the_holders_number_leaves_no_empty_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    for lock in (sole_writer(tmp_path / ".out.csv.part.lock", tmp_path / "out.csv"), locked(tmp_path)):
+        with pytest.raises(StorageError, match="No space left"), lock:
+            pass
+    assert list(tmp_path.iterdir()) == []
