@@ -121,8 +121,14 @@ class Screen:
         self.table("model", ["stage", "output shape", "parameters"], [*rows, ["total", "", f"{total:,}"]])
 
     @contextmanager
-    def training(self, epochs: int, epochs_done: int, metric: str, loss: str) -> Iterator[TrainingProgress]:
-        """Show a progress bar of the whole training if stderr is a terminal; epochs are printed as lines above it."""
+    def training(
+        self, epochs: int, epochs_done: int, metric: str, loss: str, whole_model: str | None
+    ) -> Iterator[TrainingProgress]:
+        """Show a progress bar of the whole training if stderr is a terminal; epochs are printed as lines above it.
+
+        `metric` is the dev score in these lines, `loss` the name of the dev loss, and `whole_model` what scores that
+        are not those of the network alone are called.
+        """
         bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(bar_width=None),
@@ -146,7 +152,7 @@ class Screen:
         }
         task = bar.add_task("training", total=epochs, completed=epochs_done, **fields)
         with bar:
-            yield TrainingProgress(self, bar, task, metric, loss)
+            yield TrainingProgress(self, bar, task, metric, loss, whole_model)
 
     @contextmanager
     def counting(self, activity: str) -> Iterator[RowCounter]:
@@ -197,7 +203,9 @@ class TrainingProgress:
     task: Any
     metric: str
     loss: str
+    whole_model: str | None
     num_microbatches: int = 1
+    shows_columns: bool = False
 
     def step(self, report: StepReport) -> None:
         """Show a finished step; warn if memory ran out in it."""
@@ -217,19 +225,33 @@ class TrainingProgress:
         )
 
     def scoring(self, num_done: int, num_rows: int) -> None:
-        """Show how many dev rows are scored."""
+        """Show how many rows are scored."""
         self.bar.update(self.task, batch=f"scoring {num_done:,}/{num_rows:,}")
 
     def epoch(self, record: Mapping[str, Any], best: float | None) -> None:
-        """Print the line of a finished epoch; `best` is the best dev score so far."""
-        shown = self.metric
+        """Print the line of a finished epoch, below the names of its columns; `best` is the best dev score so far."""
+        dev, shown = record["dev"], self.metric
         if shown == self.loss:  # the dev loss has its own place in the line
-            shown = next((name for name in record["dev"] if name != self.loss), shown)
+            shown = next((name for name in dev if name != self.loss), shown)
+        network = record["network_loss"]
+        columns = [("train", network["train"]), ("dev", network["dev"])]
+        if self.whole_model:
+            columns += [("loss", dev[self.loss]), (shown, dev[shown])]
+        else:
+            columns.append((f"dev {shown}", dev[shown]))
+        widths = [max(len(name), 7) for name, _ in columns]
+        if not self.shows_columns:
+            self.shows_columns = True
+            losses = widths[0] + 2 + widths[1]
+            whole = f"  {self.whole_model}, on dev" if self.whole_model else ""
+            self.screen.say(f"       {'network loss':>{losses}}{whole}")
+            names = "  ".join(f"{name:>{width}}" for (name, _), width in zip(columns, widths, strict=True))
+            self.screen.say(f"epoch  {names}    tok/s  time")
+        seconds = f"{record['seconds']:.0f} s"
+        values = "  ".join(f"{value:{width}.4f}" for (_, value), width in zip(columns, widths, strict=True))
         self.screen.say(
-            f"epoch {record['epoch']:>2}  train loss {record['train_loss']:.4f}  "
-            f"dev loss {record['dev'][self.loss]:.4f}  "
-            f"dev {shown} {record['dev'][shown]:.4f}{' *' if record['best'] else '  '}  "
-            f"{_short(record['tokens_per_second'])} tokens/s  {record['seconds']:.0f} s"
+            f"{record['epoch']:>5}  {values} {'*' if record['best'] else ' '}  "
+            f"{_short(record['tokens_per_second']):>5}  {seconds:>4}"
         )
         if best is not None:
             self.bar.update(self.task, best=f"{best:.4f}")

@@ -11,13 +11,15 @@ from lstm_cli.arrays import Ragged
 from lstm_cli.console import Screen
 from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError
+from lstm_cli.metrics.classification import METRICS
 from lstm_cli.nn.model import Stage
 from lstm_cli.training.fit import StepReport
 
 RECORD = {
     "epoch": 3,
     "train_loss": 0.5,
-    "dev": {"log_loss": 0.4, "macro_f1": 0.81234},
+    "network_loss": {"train": 0.35, "dev": 0.45},
+    "dev": {"log_loss": 0.4, "weighted_f1": 0.81234},
     "best": True,
     "tokens_per_second": 12_345.6,
     "seconds": 7.0,
@@ -28,7 +30,7 @@ def show_all(screen: Screen) -> None:
     screen.stages(
         [Stage("embedding", "(B, T, 128)", 1_000), Stage("bidirectional lstm layer 1", "(B, T, 256)", 2_345)]
     )
-    with screen.training(10, 2, "macro_f1", "log_loss") as shown:
+    with screen.training(10, 2, "weighted_f1", "log_loss", "network + n-grams") as shown:
         shown.step(StepReport(2, 5, 10, 0.61, 12_345.6, 1))
         shown.epoch(RECORD, 0.81234)
     with screen.counting("predicting") as counter:
@@ -45,8 +47,10 @@ def test_a_file_gets_plain_whole_lines(capsys: pytest.CaptureFixture[str]) -> No
     assert screen == ""
     assert "\x1b" not in written
     assert (
-        "epoch  3  train loss 0.5000  dev loss 0.4000  dev macro_f1 0.8123 *  12.3k tokens/s  7 s" in written
-    )
+        "           network loss  network + n-grams, on dev\n"
+        "epoch    train      dev     loss  weighted_f1    tok/s  time\n"
+        "    3   0.3500   0.4500   0.4000       0.8123 *  12.3k   7 s\n"
+    ) in written
     assert any(
         line.startswith("warning: a long sentence") and line.count("word") == 20
         for line in written.splitlines()
@@ -99,17 +103,54 @@ def test_what_a_file_holds_sends_no_commands_to_the_terminal(capsys: pytest.Capt
     assert all(letter in written for letter in "abcd")
 
 
-def test_the_dev_loss_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    dev = {"log_loss": 0.4, "accuracy": 0.9}
-    with Screen().training(10, 0, "log_loss", "log_loss") as shown:
-        shown.epoch({**RECORD, "dev": dev}, 0.4)
-    assert "dev loss 0.4000  dev accuracy 0.9000 *" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("metric", "loss", "dev", "whole_model", "columns", "values"),
+    [
+        # the dev loss has its own column: the score beside it is another one
+        (
+            "log_loss",
+            "log_loss",
+            {"log_loss": 0.4, "accuracy": 0.9},
+            "calibrated",
+            "loss accuracy",
+            "0.4000 0.9000",
+        ),
+        # the loss is the one that the task names
+        ("rmse", "mse", {"mse": 0.25, "rmse": 0.5}, "calibrated", "loss rmse", "0.2500 0.5000"),
+        # without calibration, the dev loss is that of the network, which is shown already
+        ("rmse", "mse", {"mse": 0.45, "rmse": 0.5}, None, "dev rmse", "0.5000"),
+    ],
+)
+def test_an_epochs_line_shows_each_loss_once_and_names_whose_it_is(
+    capsys: pytest.CaptureFixture[str],
+    metric: str,
+    loss: str,
+    dev: dict[str, float],
+    whole_model: str | None,
+    columns: str,
+    values: str,
+) -> None:
+    with Screen().training(10, 0, metric, loss, whole_model) as shown:
+        for epoch in (3, 4):
+            shown.epoch({**RECORD, "dev": dev, "epoch": epoch}, 0.4)
+    written = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert written == [
+        "network loss" + (f" {whole_model}, on dev" if whole_model else ""),
+        f"epoch train dev {columns} tok/s time",
+        f"3 0.3500 0.4500 {values} * 12.3k 7 s",
+        f"4 0.3500 0.4500 {values} * 12.3k 7 s",
+    ]
 
 
-def test_the_dev_loss_is_the_one_that_the_task_names(capsys: pytest.CaptureFixture[str]) -> None:
-    with Screen().training(10, 0, "rmse", "mse") as shown:
-        shown.epoch({**RECORD, "dev": {"mse": 0.25, "rmse": 0.5}}, 0.5)
-    assert "dev loss 0.2500  dev rmse 0.5000 *" in capsys.readouterr().err
+@pytest.mark.parametrize("whole_model", [None, "calibrated", "network + n-grams"])
+@pytest.mark.parametrize("metric", [metric.name for metric in METRICS if metric.name != "log_loss"])
+def test_an_epochs_line_fits_in_60_columns(
+    capsys: pytest.CaptureFixture[str], whole_model: str | None, metric: str
+) -> None:
+    record = {**RECORD, "dev": {"log_loss": 0.4, metric: 0.9}, "seconds": 12.0, "tokens_per_second": 98_500.0}
+    with Screen().training(10, 0, metric, "log_loss", whole_model) as shown:
+        shown.epoch(record, 0.4)
+    assert max(map(len, capsys.readouterr().err.splitlines())) <= 60
 
 
 def test_only_token_ids_have_a_fraction_that_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,7 +207,7 @@ def test_stopped_and_resumed_ends_where_an_unbroken_training_does(setting: Setti
     list(fit(whole, task, setting.data, config, CPU))
     stopped = setting.start(config)
     for number, one in enumerate(fit(stopped, task, setting.data, config, CPU)):
-        if number == 10:  # in the middle of an epoch
+        if number == 12:  # in the middle of an epoch
             assert isinstance(one, StepReport)
             break
     save(None, tmp_path / "last", task, stopped)

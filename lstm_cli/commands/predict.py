@@ -205,9 +205,7 @@ def _target(
         except Interrupted as stop:
             if not target.done.bytes:
                 raise
-            raise Interrupted(
-                stop.signal_number, "stopped; to resume, add --resume to the same command"
-            ) from None
+            raise Interrupted(stop.signal_number, "to resume, add --resume to the same command") from None
 
 
 def _line_writer(

@@ -95,7 +95,7 @@ def _resumable(config: RunConfig) -> Iterator[None]:
         if not config.task.pretrains_first:
             raise
         raise Interrupted(
-            stopped.signal_number, f"stopped and saved; to resume: lstmcls train {config.run.dir} --resume"
+            stopped.signal_number, f"saved; to resume: lstmcls train {config.run.dir} --resume"
         ) from None
 
 
@@ -150,7 +150,7 @@ def _score(
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number,
-            f"stopped; the training is complete and saved, but not scored; to score it: lstmcls eval {run.path}",
+            f"the training is complete and saved, but not scored; to score it: lstmcls eval {run.path}",
         ) from None
     screen.say(f"the model is in {run.best}")
     if config.task.text_reader():

@@ -43,9 +43,7 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
                 scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
             _write_summary(group, config, scored, screen)
         except Interrupted as stopped:
-            raise Interrupted(
-                stopped.signal_number, f"stopped and saved; to resume: {group.resume}"
-            ) from None
+            raise Interrupted(stopped.signal_number, f"saved; to resume: {group.resume}") from None
 
 
 def _members(config: RunConfig, by: Literal["seeds", "folds"], count: int) -> dict[str, RunConfig]:

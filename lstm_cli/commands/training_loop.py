@@ -24,6 +24,7 @@ from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.lock import locked
 from lstm_cli.runs.signals import stop_requests
 from lstm_cli.runtime import Runtime, available_memory
+from lstm_cli.scoring.abilities import calibrated
 from lstm_cli.tasks.base import Trainable
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import (
@@ -70,7 +71,9 @@ class Training:
             stop_requests(
                 lambda: screen.say("stopping after saving; send the signal again (Ctrl-C) to stop at once")
             ) as stop,
-            screen.training(self.config.epochs, state.progress.epoch, self.metric, self._loss) as bar,
+            screen.training(
+                self.config.epochs, state.progress.epoch, self.metric, self._loss, self._whole_model
+            ) as bar,
         ):
             for report in self._fit(state):
                 ends_epoch = improved = False
@@ -94,14 +97,17 @@ class Training:
                 if stop.signal_number is not None:
                     raise Interrupted(
                         stop.signal_number,
-                        f"stopped and saved; to resume: lstmcls {self.command} {run.path} --resume",
+                        f"saved; to resume: lstmcls {self.command} {run.path} --resume",
                     )
+        ending = self._ending(state)
+        screen.say(ending)
+        run.write_log(ending)
         try:
-            learning_curves(run.records(), self.metric, self._loss, run.curves)
+            learning_curves(run.records(), self.metric, self._loss, self._whole_model, run.curves)
         except Interrupted as stopped:
             raise Interrupted(
                 stopped.signal_number,
-                f"stopped; the training is complete and saved; to resume: lstmcls {self.command} {run.path} --resume",
+                f"the training is complete and saved; to resume: lstmcls {self.command} {run.path} --resume",
             ) from None
 
     def _begin(self, last: Checkpoint | None) -> TrainState:
@@ -151,6 +157,31 @@ class Training:
         """The name of the dev loss."""
         return self.task.loss_metric.name
 
+    @property
+    def _whole_model(self) -> str | None:
+        """The name of what the dev scores are scores of, or None if it is the network alone."""
+        ability = calibrated(self.task)
+        return ability.whole_model if ability else None
+
+    def _ending(self, state: TrainState) -> str:
+        """Why the training has ended, and which epoch is kept."""
+        progress, config = state.progress, self.config
+        assert progress.best_epoch is not None
+        if progress.epoch < config.epochs:
+            why = (
+                f"stopped after epoch {progress.epoch} of {config.epochs}, because {progress.epochs_since_best} epochs "
+                f"in a row were not better (train.patience)"
+            )
+        else:
+            why = f"all {config.epochs} epochs are done"
+        chosen = f"dev {config.select_by} {progress.best_score:.4f}"
+        if config.select_by != self._loss:
+            chosen += f" and dev loss {progress.best_loss:.4f}"
+            scores = [record["dev"].get(config.select_by) for record in self.run.records()]
+            if (ties := scores.count(progress.best_score)) > 1:
+                chosen += f", the lowest of {ties} epochs with this {config.select_by}"
+        return f"{why}; epoch {progress.best_epoch + 1} is kept: {chosen}"
+
     def _warn_of_memory(self, state: TrainState) -> None:
         """Warn if memory may run out. If that happens on a CPU, the system ends the process without a message."""
         needed, available = (
@@ -167,7 +198,8 @@ class Training:
         best = next((r["dev"][self.metric] for r in reversed(self.run.records()) if r["best"]), None)
         bar.epoch(record, best)
         self.run.write_log(
-            f"epoch {record['epoch']}: train loss {record['train_loss']:.4f}, dev {record['dev']}"
+            f"epoch {record['epoch']}: network loss {record['network_loss']['train']:.4f} on train, "
+            f"{record['network_loss']['dev']:.4f} on dev; {self._whole_model or 'network'}, on dev: {record['dev']}"
         )
         if record["skipped_steps"]:
             warnings = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,27 +61,25 @@ def draw(plot: Plot, split: str, path: Path) -> None:
             assert_never(plot)
 
 
-def learning_curves(records: Sequence[Mapping[str, Any]], metric: str, loss: str, path: Path) -> None:
-    """Draw train and dev loss and the dev `metric` by epoch, with the best epoch marked. `loss` names the dev loss."""
+def learning_curves(
+    records: Sequence[Mapping[str, Any]], metric: str, loss: str, whole_model: str | None, path: Path
+) -> None:
+    """Draw losses and the dev `metric` by epoch, with the best epoch marked. `loss` names the dev loss.
+
+    The losses of the network alone can be compared between train and dev. `whole_model` is the name of the scored model
+    if it is more than the network.
+    """
     epochs = [record["epoch"] for record in records]
     best = [record for record in records if record["best"]]
+    network = "network alone, " if whole_model else ""
     with _figure(path, 9, 3.6, columns=2) as (left, right):
-        left.plot(
-            epochs,
-            [record["train_loss"] for record in records],
-            "o-",
-            color=_BLUE,
-            label="train",
-            markersize=4,
-        )
-        left.plot(
-            epochs,
-            [record["dev"][loss] for record in records],
-            "o-",
-            color=_ORANGE,
-            label="dev",
-            markersize=4,
-        )
+        for split, colour in (("train", _BLUE), ("dev", _ORANGE)):
+            # version 0.1 recorded no such losses
+            values = [record.get("network_loss", {}).get(split, math.nan) for record in records]
+            left.plot(epochs, values, "o-", color=colour, label=f"{network}{split}", markersize=4)
+        if whole_model:
+            values = [record["dev"][loss] for record in records]
+            left.plot(epochs, values, "o--", color=_GREY, label=f"{whole_model}, dev", markersize=4)
         left.set_title("loss", loc="left")
         left.legend(frameon=False)
         values = [record["dev"][metric] for record in records]

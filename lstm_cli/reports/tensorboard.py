@@ -25,6 +25,7 @@ class TensorBoard:
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one line of metrics.jsonl."""
         flat = {"train/loss": record["train_loss"], "train/learning_rate": record["learning_rate"]}
+        flat |= {f"network_loss/{name}": value for name, value in record["network_loss"].items()}
         flat |= {f"dev/{name}": value for name, value in record["dev"].items()}
         for name, value in flat.items():
             self._writer.add_scalar(name, value, record["step"])

@@ -122,6 +122,12 @@ class Checkpoint:
             progress = TypeAdapter(Progress).validate_json(json.dumps(numbers["progress"]), strict=True)
             if min(progress.epoch, progress.num_batches, progress.step) < 0:
                 raise ValueError("a count below 0")
+            if any(len(pair) != 2 for pair in (*progress.losses, *progress.network_losses)):
+                raise ValueError("losses are not pairs")
+            if progress.epoch and (progress.best_score is None or progress.best_epoch is None):
+                raise ValueError("epochs of which none is the best")
+            if progress.best_epoch is not None and not 0 <= progress.best_epoch < len(progress.losses):
+                raise ValueError("a best epoch without its losses")
             receive(tensors, numbers)
         except (*_JSON_FAULTS, RuntimeError, safetensors.SafetensorError) as fault:
             raise CheckpointError(

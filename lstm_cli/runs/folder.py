@@ -244,7 +244,12 @@ class RunFolder:
 def _is_epoch(record: Any) -> bool:
     if not isinstance(record, dict) or not isinstance(record.get("dev"), dict):
         return False
+    # version 0.1 did not write network_loss
+    network_loss = record.get("network_loss", {"train": 0.0, "dev": 0.0})
+    if not isinstance(network_loss, dict):
+        return False
     numbers = [record.get("train_loss"), *record["dev"].values()]
+    numbers += [network_loss.get("train"), network_loss.get("dev")]
     numbers += [record.get(name, 0.0) for name in ("seconds", "dev_seconds")]
     return type(record.get("epoch")) is int and all(type(number) in (int, float) for number in numbers)
 

@@ -81,7 +81,7 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
             signal.signal(number, handler)
         _pending_request = None
     if request.signal_number is not None:
-        raise Interrupted(request.signal_number, "stopped after the step in progress was finished")
+        raise Interrupted(request.signal_number, "after the step in progress was finished")
 
 
 def _is_ours(number: int) -> bool:
@@ -89,7 +89,7 @@ def _is_ours(number: int) -> bool:
 
 
 def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    raise Interrupted(signal_number, "stopped before there was anything to save")
+    raise Interrupted(signal_number, "before there was anything to save")
 
 
 def _watch(reader: socket.socket) -> None:

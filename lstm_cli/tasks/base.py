@@ -193,7 +193,7 @@ class Trainable(Protocol):
 
     @property
     def loss_metric(self) -> Metric:
-        """The metric that serves as the dev loss. It is shown next to the training loss."""
+        """The metric that serves as the loss of scored rows. Of epochs with equal scores, the lowest is best."""
         ...
 
     def describe(self) -> str | None:
@@ -236,7 +236,8 @@ class Task(Trainable, Protocol):
     def encode(self, rows: Rows[Any], scored: bool = True) -> Store:
         """Encode all rows with their targets, and cache the result on disk by `cached(cache_key(…))` of data.store.
 
-        Without `scored`, the store lacks what only scoring needs. Raises DataError if a row cannot be used.
+        Without `scored`, the store may lack what only calibrated outputs need. Raises DataError if a row cannot be
+        used.
         """
         ...
 
@@ -282,8 +283,13 @@ class Task(Trainable, Protocol):
 class Calibrated(Protocol):
     """A task that calibrates its outputs on the dev rows."""
 
+    @property
+    def whole_model(self) -> str:
+        """What distinguishes the calibrated outputs from those of the network alone, such as `calibrated`."""
+        ...
+
     def uncalibrated(self, model: nn.Module, batch: Batch) -> BatchOutputs:
-        """The outputs before calibration, for the rows of the batch."""
+        """The outputs of the network alone, before calibration, for the rows of the batch."""
         ...
 
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Outputs:

@@ -286,6 +286,10 @@ class Classify:
         logits = model(batch.inputs, batch.lengths)
         return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0)))
 
+    @property
+    def whole_model(self) -> str:
+        return "network + n-grams" if self.ngrams else "calibrated"
+
     def uncalibrated(self, model: nn.Module, batch: Batch) -> Tensor:
         """(B, C) probabilities of the network alone."""
         probs: Tensor = model(batch.inputs, batch.lengths).cpu().double().softmax(dim=1)

@@ -55,7 +55,10 @@ class TrainConfig(Config):
         lt=1,
         description="decay of the exponential moving average of the weights, which is scored and saved; 0: no average",
     )
-    select_by: str = Field("macro_f1", description="dev metric that decides which epoch is best")
+    select_by: str = Field(
+        "macro_f1",
+        description="dev metric that decides which epoch is best; the dev loss settles equal scores",
+    )
     patience: int = Field(3, ge=0, description="stop after this many epochs without improvement; 0: never")
     pretrained_rate: float = Field(
         1.0, gt=0, description="factor on the learning rate of the weights from task.encoder.init_from"

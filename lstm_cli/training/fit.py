@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,12 @@ from lstm_cli.batch import Batch
 from lstm_cli.data.batching import batches_from, epoch_batches
 from lstm_cli.data.store import Store
 from lstm_cli.errors import LstmclsError, NotFiniteError
-from lstm_cli.metrics.metric import Metric
 from lstm_cli.nn.model import Model
 from lstm_cli.runtime import Runtime, seed_step
 from lstm_cli.scoring.abilities import calibrated
 from lstm_cli.scoring.evaluation import refuse_not_finite
 from lstm_cli.scoring.prediction import predict_batches
-from lstm_cli.tasks.base import Scores, Trainable
+from lstm_cli.tasks.base import Outputs, Scores, Trainable
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.optimizer import average, scale_pretrained_rate, take_step
 from lstm_cli.training.state import PendingStep, Progress, TrainState
@@ -56,23 +55,38 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class ScoringReport:
-    """All steps of the epoch are done, and `num_done` of `num_rows` dev rows are scored."""
+    """All steps of the epoch are done, and `num_done` of `num_rows` rows are scored."""
 
     num_done: int
     num_rows: int
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkLoss:
+    """The loss of the network alone on a sample of the training rows and on the dev rows, so that they can be compared.
+
+    Both are of the weights at the end of the epoch (the averaged ones if there are any), without dropout, without
+    adversarial noise and before calibration.
+    """
+
+    train: float
+    dev: float
+
+
+@dataclass(frozen=True, slots=True)
 class EpochReport:
     """An epoch is over; the state is at the start of the next one.
 
-    `train_loss` is the mean loss of the epoch, `padding_fraction` the fraction of padding in all computed time steps,
-    `seconds` the duration of the training without the scoring.
+    `train_loss` is the mean loss of the epoch: of weights that changed meanwhile, with dropout and adversarial noise.
+    `network_loss` is that of the network alone, measured alike on train and dev. `dev` are the scores of the whole
+    model. `padding_fraction` is the fraction of padding in all computed time steps, `seconds` the duration of the
+    training and `dev_seconds` that of the scoring.
     """
 
     epoch: int
     step: int
     train_loss: float
+    network_loss: NetworkLoss
     dev: Scores
     learning_rate: float
     tokens_per_second: float
@@ -89,6 +103,7 @@ class EpochReport:
             "epoch": self.epoch + 1,
             "step": self.step,
             "train_loss": self.train_loss,
+            "network_loss": {"train": self.network_loss.train, "dev": self.network_loss.dev},
             "dev": self.dev.scalars(),
             "best": self.improved,
             "learning_rate": self.learning_rate,
@@ -108,13 +123,13 @@ def fit(
 ) -> Iterator[FitReport]:
     """Train from the current state until the last epoch, or until `patience` epochs in a row brought no improvement.
 
-    Yields a report after every step, every batch of dev rows and every epoch. Between two reports the state is
+    Yields a report after every step, every batch of scored rows and every epoch. Between two reports the state is
     consistent: it can be saved there, and a training that resumes from it gives exactly the same result. Raises
     NotFiniteError after `max_bad_steps` steps in a row with a NaN or infinite loss or gradient.
     """
-    while state.progress.epoch < config.epochs and not _is_out_of_patience(state.progress, config):
+    while state.progress.epoch < config.epochs and not is_out_of_patience(state.progress, config):
         yield from train_epoch(state, task, data.train, config, runtime)
-        yield from _finish_epoch(state, task, data.dev, config, runtime)
+        yield from _finish_epoch(state, task, data, config, runtime)
 
 
 def train_epoch(
@@ -269,28 +284,36 @@ def learning_rate(config: TrainConfig, done: float, scale: float) -> float:
 
 
 def _finish_epoch(
-    state: TrainState, task: Trainable, dev: Store, config: TrainConfig, runtime: Runtime
+    state: TrainState, task: Trainable, data: EncodedSplits, config: TrainConfig, runtime: Runtime
 ) -> Iterator[ScoringReport | EpochReport]:
-    """Score the dev rows, compare the epoch with the best one, and move the state to the start of the next."""
-    progress = state.progress
+    """Score the model, compare the epoch with the best one, and move the state to the start of the next."""
+    progress, dev = state.progress, data.dev
     began = time.perf_counter()
     ability = calibrated(task)
     outputs_of = ability.uncalibrated if ability else task.outputs
-    for num_done, collected in predict_batches(state.scored_model, outputs_of, dev, runtime):  # noqa: B007
-        yield ScoringReport(num_done, len(dev))
-    outputs = collected.outputs()
-    refuse_not_finite(outputs)
-    if ability:
-        outputs = ability.calibrate(state.scored_model, outputs, dev)
-    scores = task.score(outputs, dev)
+    sample = _train_sample(data, state.seed)
+    uncalibrated: list[Outputs] = []
+    for store in (dev, sample):
+        before = len(dev) if uncalibrated else 0
+        for num_done, collected in predict_batches(state.scored_model, outputs_of, store, runtime):  # noqa: B007
+            yield ScoringReport(before + num_done, len(dev) + len(sample))
+        uncalibrated.append(collected.outputs())
+        refuse_not_finite(uncalibrated[-1])
+    dev_outputs, sample_outputs = uncalibrated
+    network = task.score(dev_outputs, dev)
+    loss = task.loss_metric.name
+    network_loss = NetworkLoss(task.score(sample_outputs, sample).scalars()[loss], network.scalars()[loss])
+    scores = task.score(ability.calibrate(state.scored_model, dev_outputs, dev), dev) if ability else network
     dev_seconds = time.perf_counter() - began
     scalars = scores.scalars()
-    improved = _is_improvement(progress, scalars, task.metrics, config)
-    progress.losses.append([_mean_loss(progress), scalars[task.loss_metric.name]])
+    improved = _is_improvement(progress, scalars, task, config)
+    progress.losses.append([_mean_loss(progress), scalars[loss]])
+    progress.network_losses.append([network_loss.train, network_loss.dev])
     report = EpochReport(
         epoch=progress.epoch,
         step=progress.step,
         train_loss=_mean_loss(progress),
+        network_loss=network_loss,
         dev=scores,
         learning_rate=state.optimizer.param_groups[0]["lr"],
         tokens_per_second=progress.num_tokens / max(progress.seconds, 1e-9),
@@ -299,7 +322,7 @@ def _finish_epoch(
         seconds=progress.seconds,
         dev_seconds=dev_seconds,
         improved=improved,
-        warnings=(*task.warnings(scores), *_overfitting(progress.losses)),
+        warnings=(*task.warnings(scores), *_overfitting(progress)),
     )
     progress.epoch += 1
     progress.num_batches = progress.skipped_steps = progress.loss_count = 0
@@ -308,18 +331,40 @@ def _finish_epoch(
     yield report
 
 
+_SAMPLE_ROWS = 128, 2_000
+"""Minimum and maximum number of training rows that are scored after every epoch. In between, there are as many as dev
+rows: a loss is then about as exact on train as on dev."""
+
+
+def _train_sample(data: EncodedSplits, seed: int) -> Store:
+    """The training rows whose loss is compared with that of dev: for one seed, the same after every epoch."""
+    fewest, most = _SAMPLE_ROWS
+    size = min(len(data.train), most, max(fewest, len(data.dev)))
+    # a generator of its own, so that no draw of the training changes
+    return data.train.select(np.sort(np.random.default_rng(seed).permutation(len(data.train))[:size]))
+
+
 def _is_improvement(
-    progress: Progress, scalars: Mapping[str, float], metrics: Sequence[Metric], config: TrainConfig
+    progress: Progress, scalars: Mapping[str, float], task: Trainable, config: TrainConfig
 ) -> bool:
-    """Whether this epoch is the best so far. Also cuts the learning rate if the plateau schedule asks for it."""
-    metric = next((metric for metric in metrics if metric.name == config.select_by), None)
+    """Whether this epoch is the best so far: by its score, and if that equals the best one, by its dev loss.
+
+    Also cuts the learning rate if the plateau schedule asks for it.
+    """
+    metric = next((metric for metric in task.metrics if metric.name == config.select_by), None)
     if metric is None or metric.name not in scalars:
         raise LstmclsError(
             f"train.select_by: {config.select_by} cannot be computed on these dev rows "
             f"(have: {', '.join(sorted(scalars))}); try one of these"
         )
-    score = scalars[metric.name]
-    if progress.best_score is None or metric.is_better(score, progress.best_score):
+    score, loss = scalars[metric.name], scalars[task.loss_metric.name]
+    best, best_loss = progress.best_score, progress.best_loss
+    if (
+        best is None
+        or best_loss is None
+        or metric.is_better(score, best)
+        or (score == best and task.loss_metric.is_better(loss, best_loss))
+    ):
         progress.best_score, progress.best_epoch = score, progress.epoch
         progress.epochs_since_best = progress.epochs_since_cut = 0
         return True
@@ -331,19 +376,23 @@ def _is_improvement(
     return False
 
 
-def _overfitting(losses: list[list[float]]) -> list[str]:
-    """A warning if the training loss still falls while the dev loss has risen twice in a row."""
+def _overfitting(progress: Progress) -> list[str]:
+    """A warning if the training loss of the network still falls while its dev loss has risen twice in a row."""
+    losses = progress.network_losses
     if len(losses) < 3:
         return []
     (train_1, dev_1), (_, dev_2), (train_3, dev_3) = losses[-3:]
     lowest = int(np.argmin([dev for _, dev in losses]))
     if not (dev_1 < dev_2 < dev_3 and train_3 < train_1 and dev_3 > 1.01 * losses[lowest][1]):
         return []
+    # of a training that version 0.1 began, the first epochs have no such losses
+    epoch = progress.epoch + 2 - len(losses) + lowest
     return [
-        f"the model overfits: the training loss still falls, the dev loss was lowest in epoch {lowest + 1} "
+        f"the network overfits: its training loss still falls, its dev loss was lowest in epoch {epoch} "
         f"({losses[lowest][1]:.3f}) and is {dev_3:.3f} now; try more dropout, fewer epochs or a smaller model"
     ]
 
 
-def _is_out_of_patience(progress: Progress, config: TrainConfig) -> bool:
+def is_out_of_patience(progress: Progress, config: TrainConfig) -> bool:
+    """Whether `train.patience` epochs in a row brought no improvement."""
     return bool(config.patience) and progress.epochs_since_best >= config.patience

@@ -42,8 +42,15 @@ class Progress:
     num_tokens: int = 0
     num_padded_tokens: int = 0
     seconds: float = 0.0
-    # (train loss, dev loss) of every finished epoch
+    # (mean loss of the epoch, dev loss of the whole model) of every finished epoch
     losses: list[list[float]] = field(default_factory=list)
+    # (train, dev) of the network alone; version 0.1 did not measure them
+    network_losses: list[list[float]] = field(default_factory=list)
+
+    @property
+    def best_loss(self) -> float | None:
+        """The dev loss of the whole model in the best epoch so far."""
+        return None if self.best_epoch is None else self.losses[self.best_epoch][1]
 
 
 @dataclass(frozen=True, slots=True)

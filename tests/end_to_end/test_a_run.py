@@ -358,6 +358,7 @@ def test_tensorboard_is_written_when_asked(small_yaml: str, tmp_path: Path) -> N
     events = list((tmp_path / "run" / "tensorboard").iterdir())
     assert len(events) == 1
     assert b"dev/macro_f1" in events[0].read_bytes()
+    assert b"network_loss/dev" in events[0].read_bytes()
 
 
 def test_help_answers_without_the_heavy_libraries() -> None:

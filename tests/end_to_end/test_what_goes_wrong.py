@@ -76,7 +76,8 @@ def test_a_signal_in_the_middle_of_an_epoch_saves_the_very_step(
     monkeypatch.setattr(Classify, "loss", asked_to_stop)
     result = train(small_yaml)
     assert result.exit_code == 143, result.output
-    assert "stopped and saved" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("stopped: saved; to resume: lstmcls train ")
+    assert result.stderr.splitlines()[-1].count("stopped") == 1
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last").about["step"] == 5
 
 

@@ -238,9 +238,23 @@ def test_rows_and_predictions_that_do_not_match_are_no_report(tmp_path: Path) ->
 
 def test_learning_curves_are_drawn_from_the_recorded_epochs(tmp_path: Path) -> None:
     records = [
-        {"epoch": i, "train_loss": 1 / i, "dev": {"log_loss": 0.5, "macro_f1": 0.1 * i}, "best": i < 3}
+        {
+            "epoch": i,
+            "train_loss": 1 / i,
+            "network_loss": {"train": 0.9 / i, "dev": 0.9},
+            "dev": {"log_loss": 0.5, "macro_f1": 0.1 * i},
+            "best": i < 3,
+        }
         for i in range(1, 5)
     ]
-    plots.learning_curves(records, "macro_f1", "log_loss", tmp_path / "plots" / "curves.png")
-    plots.learning_curves(records[:1], "macro_f1", "log_loss", tmp_path / "plots" / "one.png")
-    assert (tmp_path / "plots" / "curves.png").stat().st_size > 5_000
+    old = [{name: value for name, value in one.items() if name != "network_loss"} for one in records]
+    of_version_0_1 = [*old[:2], *records[2:]]
+    for name, given, whole_model in (
+        ("curves", records, "network + n-grams"),
+        ("one", records[:1], None),
+        ("resumed", of_version_0_1, "calibrated"),
+        ("old", old, None),
+    ):
+        path = tmp_path / "plots" / f"{name}.png"
+        plots.learning_curves(given, "macro_f1", "log_loss", whole_model, path)
+        assert path.stat().st_size > 5_000

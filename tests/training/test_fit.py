@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import random
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from lstm_cli.arrays import Float64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.config.load import load_config
 from lstm_cli.data.batching import collate
 from lstm_cli.data.sources import load_splits
+from lstm_cli.data.store import Store
 from lstm_cli.data.text import Text
 from lstm_cli.errors import LstmclsError, NotFiniteError
+from lstm_cli.metrics.metric import NamedScores
 from lstm_cli.runtime import Runtime, start
-from lstm_cli.tasks.base import Loss
+from lstm_cli.tasks.base import Loss, Outputs, Scores
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import (
@@ -29,12 +35,14 @@ from lstm_cli.training.fit import (
     EpochReport,
     FitReport,
     StepReport,
+    _overfitting,
     _step,
+    _train_sample,
     fit,
     learning_rate,
     memory_estimate,
 )
-from lstm_cli.training.state import TrainState
+from lstm_cli.training.state import Progress, TrainState
 
 Tensors = dict[str, torch.Tensor]
 
@@ -164,6 +172,77 @@ def test_an_optimizer_of_other_shapes_is_not_restored(small_yaml: str) -> None:
         tensors.pop(name) if other is None else tensors.update({name: other})
         with pytest.raises(ValueError, match=r"optimizer\.head\.weight belongs to another"):
             setting.state().restore(tensors, trained.training_numbers())
+
+
+@pytest.mark.parametrize("features", ["none", "ngrams"])
+def test_the_network_loss_of_the_same_rows_is_the_same_on_train_and_on_dev(
+    small_yaml: str, features: str
+) -> None:
+    """So it has no dropout, no adversarial noise, no n-grams and no calibration on either side."""
+    noise = ["task.dropout=0.5", "task.encoder.word_dropout=0.5", "task.adversarial=5", "train.ema=0.5"]
+    setting = Setting(small_yaml, [*noise, f"task.features={features}", "train.epochs=2"])
+    data = EncodedSplits(replace(setting.data.dev, extras={}), setting.data.dev)
+    state = setting.state()
+    for report in epochs(fit(state, setting.task, data, setting.train, setting.runtime)):
+        assert report.network_loss.train == pytest.approx(report.network_loss.dev, rel=1e-12)
+        assert report.network_loss.dev != pytest.approx(report.dev.scalars()["log_loss"], rel=1e-3)
+        assert report.network_loss.train != pytest.approx(report.train_loss, rel=1e-3)
+    # the weights at the end of the epoch, averaged
+    model = state.scored_model.eval()
+    batch = collate(setting.data.dev, np.arange(len(setting.data.dev)))
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(model(batch.inputs, batch.lengths), batch.known_targets)
+    assert report.network_loss.dev == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("num_train", "num_dev", "expected"),
+    [(100, 20, 100), (500, 20, 128), (500, 300, 300), (9_000, 5_000, 2_000), (50, 700, 50)],
+)
+def test_as_many_training_rows_are_scored_as_dev_rows_within_limits(
+    num_train: int, num_dev: int, expected: int
+) -> None:
+    def rows(count: int) -> Store:
+        return Store(Ragged.pack([np.array([i + 1], np.int32) for i in range(count)]), np.zeros(count, bool))
+
+    data = EncodedSplits(rows(num_train), rows(num_dev))
+    sample = _train_sample(data, 3)
+    assert len(np.unique(sample.inputs.values)) == len(sample) == expected
+    assert np.array_equal(sample.inputs.values, _train_sample(data, 3).inputs.values)
+    if expected < num_train:
+        assert not np.array_equal(sample.inputs.values, _train_sample(data, 4).inputs.values)
+
+
+@pytest.mark.parametrize("features", ["none", "ngrams"])
+def test_a_network_that_learns_random_labels_by_heart_is_said_to_overfit(
+    tmp_path: Path, small_yaml: str, features: str
+) -> None:
+    rng = random.Random(0)
+    for name, count in (("train", 260), ("dev", 60)):
+        lines = [
+            f"{' '.join(f'word{rng.randrange(60)}' for _ in range(12))},{rng.choice('ab')}\n"
+            for _ in range(count)
+        ]
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + "".join(lines), encoding="utf-8")
+    settings = [
+        "train.epochs=12",
+        "train.patience=0",
+        "task.encoder.hidden_size=16",
+        f"task.features={features}",
+    ]
+    setting = Setting(small_yaml, settings)
+    reports = epochs(setting.fit(setting.state()))
+    assert reports[-1].network_loss.train < 0.5 < reports[-1].network_loss.dev
+    assert any("the network overfits" in warning for report in reports for warning in report.warnings)
+
+
+def test_an_epoch_of_overfitting_is_named_rightly_also_after_epochs_without_such_losses() -> None:
+    losses = [[0.5, 0.6], [0.4, 0.5], [0.3, 0.6], [0.2, 0.7]]
+    for first, lowest in ((0, 2), (5, 7)):
+        progress = Progress(epoch=first + 3, network_losses=losses)
+        (warning,) = _overfitting(progress)
+        assert f"lowest in epoch {lowest} (0.500) and is 0.700 now" in warning
+    assert _overfitting(Progress(epoch=3, network_losses=[*losses[:3], [0.9, 0.7]])) == []  # train rises too
 
 
 def test_the_mean_loss_does_not_depend_on_the_batch_size(small_yaml: str) -> None:
@@ -360,18 +439,81 @@ def test_the_memory_of_the_largest_batch_is_estimated_from_its_positions(small_y
     assert memory_estimate(model, setting.data.train, few) == whole // 16
 
 
-def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(small_yaml: str) -> None:
-    for metric, best in (("macro_f1", max), ("log_loss", min)):
-        setting = Setting(small_yaml, [f"train.select_by={metric}", "train.epochs=6", "train.patience=0"])
-        state = setting.state()
-        reports = epochs(setting.fit(state))
-        scores = [report.dev.scalars()[metric] for report in reports]
-        assert state.progress.best_score == best(scores)
-        assert state.progress.best_epoch == scores.index(best(scores))
-        assert [report.improved for report in reports] == [
-            i == 0 or best([*scores[:i], score]) == score != best(scores[:i])
-            for i, score in enumerate(scores)
-        ]
+@pytest.mark.parametrize(("metric", "sign"), [("macro_f1", 1), ("log_loss", -1)])
+def test_the_best_epoch_is_the_one_with_the_best_chosen_metric(
+    small_yaml: str, metric: str, sign: int
+) -> None:
+    setting = Setting(small_yaml, [f"train.select_by={metric}", "train.epochs=6", "train.patience=0"])
+    state = setting.state()
+    reports = epochs(setting.fit(state))
+    ranks = [(sign * report.dev.scalars()[metric], -report.dev.scalars()["log_loss"]) for report in reports]
+    assert state.progress.best_score == sign * max(ranks)[0]
+    assert state.progress.best_epoch == ranks.index(max(ranks))
+    assert state.progress.best_loss == -max(ranks)[1]
+    assert [report.improved for report in reports] == [
+        all(rank > before for before in ranks[:i]) for i, rank in enumerate(ranks)
+    ]
+
+
+class Scripted(Classify):
+    """A task whose epochs have the scores and dev losses of a script, whatever the model does."""
+
+    __slots__ = ()
+    script: ClassVar[list[tuple[float, float]]] = []
+    epoch: ClassVar[int] = -1
+
+    def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Float64:
+        type(self).epoch += 1
+        assert not isinstance(outputs, Ragged)
+        return outputs
+
+    def score(self, outputs: Outputs, store: Store) -> Any:
+        score, loss = self.script[max(self.epoch, 0)]
+        return NamedScores({"macro_f1": score, "log_loss": loss})
+
+    def warnings(self, scores: Scores) -> list[str]:
+        return []
+
+
+def scripted(setting: Setting, script: list[tuple[float, float]]) -> TrainState:
+    Scripted.script, Scripted.epoch = script, -1
+    setting.task = Scripted(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    return setting.state()
+
+
+def test_equal_scores_are_settled_by_the_dev_loss_for_the_best_epoch_and_for_patience(
+    small_yaml: str,
+) -> None:
+    setting = Setting(small_yaml, ["train.epochs=9", "train.patience=2"])
+    scores = [(0.5, 0.9), (1.0, 0.6), (1.0, 0.2), (1.0, 0.4), (1.0, 0.1), (1.0, 0.1), (0.9, 0.0), (1.0, 0.0)]
+    state = scripted(setting, scores)
+    assert [report.improved for report in epochs(setting.fit(state))] == [
+        *(True, True, True, False, True),
+        *(False, False),  # an equal loss, and a lower loss of a worse score: patience is spent
+    ]
+    assert (state.progress.best_epoch, state.progress.best_loss) == (4, 0.1)
+
+
+def test_equal_scores_with_a_falling_loss_do_not_cut_the_rate_of_a_plateau(small_yaml: str) -> None:
+    plateau = ["train.schedule=plateau", "train.plateau_patience=0", "train.epochs=4", "train.patience=0"]
+    for losses, scale in (((0.4, 0.3, 0.2, 0.1), 1.0), ((0.4, 0.4, 0.4, 0.4), 0.125)):
+        setting = Setting(small_yaml, plateau)
+        state = scripted(setting, [(1.0, loss) for loss in losses])
+        epochs(setting.fit(state))
+        assert state.progress.rate_scale == scale
+
+
+def test_a_tie_is_settled_the_same_way_when_the_training_is_resumed(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.epochs=3", "train.patience=0"])
+    state = scripted(setting, [(1.0, 0.3), (1.0, 0.2), (1.0, 0.25)])
+    reports = setting.fit(state)
+    while state.progress.epoch < 2:
+        next(reports)
+    numbers = json.loads(json.dumps(state.training_numbers()))
+    resumed = setting.state()
+    resumed.restore(state.training_tensors(), numbers)
+    assert [report.improved for report in epochs(setting.fit(resumed))] == [False]
+    assert resumed.progress.best_epoch == 1
 
 
 def test_patience_ends_a_training_that_no_longer_improves_also_when_it_is_resumed(small_yaml: str) -> None:
