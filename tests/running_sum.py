@@ -130,6 +130,9 @@ class RunningSum(Task):
         scalars = evaluation.scores.scalars()
         return Report(f"Accuracy **{scalars['accuracy']:.1%}**.", {"n": len(evaluation.store), **scalars})
 
+    def output_names(self) -> list[str]:
+        return [f"positive, of {self.num_features} features"]
+
     def files(self) -> dict[str, bytes]:
         content = {"kind": self.config.kind, "task": self.config.model_dump(), "features": self.num_features}
         return {"config.json": json.dumps(content).encode()}

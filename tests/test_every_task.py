@@ -30,10 +30,11 @@ from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.errors import CheckpointError, ConfigError, Interrupted
 from lstm_cli.runs.checkpoint import load_checkpoint, save
+from lstm_cli.runs.models import open_models
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import prediction
 from lstm_cli.scoring.evaluation import evaluate
-from lstm_cli.scoring.prediction import predict_rows
+from lstm_cli.scoring.prediction import predict_rows, predict_windows
 from lstm_cli.tasks.base import Baseline, Outputs, PredictOptions, Task
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import EncodedSplits, EpochReport, FitReport, StepReport, fit
@@ -367,11 +368,31 @@ def test_a_training_that_was_stopped_resumes_to_the_same_bytes(
     assert (straight / path).read_bytes() == (stopped / path).read_bytes()
 
 
-def test_seeds_are_summed_up(setting: Setting, tmp_path: Path) -> None:
-    run("train", setting.config_path, "--seeds", "2", "--run", str(tmp_path / "several"))
-    summary = json.loads((tmp_path / "several" / "summary.json").read_bytes())
+def test_seeds_are_summed_up_and_their_models_are_averaged(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = tmp_path / "several"
+    run("train", setting.config_path, "--seeds", "2", "--run", str(group))
+    summary = json.loads((group / "summary.json").read_bytes())
     assert sum(summary["verdicts"].values()) == 2
     assert setting.task.compared_by[0].name in summary["scores"]
+
+    runs, rows = [group / "seed-0", group / "seed-1"], setting.rows
+    loaded = [load_checkpoint(folder / "checkpoints" / "best").load(CPU.device) for folder in runs]
+    each = [predicted(task, model, rows) for task, model in loaded]
+    models = open_models(group, "best", CPU.device, pytest.fail)
+    windows = predict_windows(models.ensemble, rows, CPU)
+    together = [one.output for window in windows for one in window if one.output is not None]
+    for given, *apart in zip(together, *each, strict=True):
+        np.testing.assert_array_equal(given, (apart[0] + apart[1]) / 2)
+    run("eval", str(group))
+    metrics = json.loads((group / "eval" / "test" / "metrics.json").read_bytes())
+    assert set(metrics["parts"]) == {"seed-0 alone", "seed-1 alone"}
+    run("verify", str(group))
+
+    monkeypatch.setattr("lstm_cli.runs.models.averaged", lambda task: None)
+    said = run("predict", str(group), "-", exit_code=2).stderr
+    assert "the outputs of this kind of task cannot be averaged; name one run" in " ".join(said.split())
 
 
 def test_a_signal_while_the_curves_are_drawn_says_that_the_training_is_saved(

@@ -15,16 +15,14 @@ from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.files import PACKED
 from lstm_cli.data.hub import BUILTIN, HUB
-from lstm_cli.data.sources import Rows, load_splits, open_rows
+from lstm_cli.data.sources import DataConfig, Rows, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.reports.evaluation import write_evaluation
-from lstm_cli.runs.checkpoint import load_checkpoint
-from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.swap import replaced_folder
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring import baselines
-from lstm_cli.scoring.evaluation import evaluate
 from lstm_cli.tasks.base import Task
 
 
@@ -47,54 +45,69 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     """Score a checkpoint, write the report, and check the scores against `--fail-under`."""
     config = load_config(request.source, request.overrides, request.run_dir)
     gates = _gates(request.fail_under, config.task.metrics)
-    run = RunFolder.open(Path(config.run.dir))
     runtime = start(config.run, trains=False)
-    content, dev_seed = config.task.content, run.dev_seed(config.run.seed)
+    content = config.task.content
+    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device, screen.warn)
     train: Rows[Any] | None = None
     if request.data is not None:
         name = _name_of(request.data)
         rows: Rows[Any] = open_rows(request.data, config.data, "test", labelled=True, content=content)
         try:
-            train = load_splits(config.data, dev_seed, content=content).train if request.baselines else None
+            train = (
+                models.splits(config.data, config.run.seed, content)["train"] if request.baselines else None
+            )
         except DataError as fault:
             screen.warn(f"no baselines: the training rows cannot be read ({fault})")
     else:
-        splits = load_splits(config.data, dev_seed, content=content)
-        if request.split == "test" and splits.test is None:
-            raise ConfigError("--split test: the config has no data.test; try --split dev, or --data FILE")
-        is_dev = request.split == "dev" or splits.test is None
-        name, rows = ("dev", splits.dev) if is_dev or splits.test is None else ("test", splits.test)
-        train = splits.train if request.baselines else None
-    metrics = evaluate_split(run, request.checkpoint, rows, name, train, runtime, screen)
+        splits = models.splits(config.data, config.run.seed, content)
+        name = _split(models, config.data, request.split, splits)
+        rows = splits[name]
+        train = splits["train"] if request.baselines else None
+    metrics = evaluate_split(models, rows, name, train, runtime, screen)
     if request.as_json:
         json.dump(metrics, sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
     _check_gates(gates, metrics)
 
 
+def _split(models: Models, data: DataConfig, asked: str | None, splits: Mapping[str, Rows[Any]]) -> str:
+    """The split to score: the one that was asked for, else test, else dev. Raises ConfigError if there is none."""
+    group = models.group
+    has_test = data.test is not None or (group is not None and group.by == "folds")
+    split = asked or ("test" if has_test else "dev")
+    if split in splits:
+        return split
+    if group is None:
+        raise ConfigError("--split test: the config has no data.test; try --split dev, or --data FILE")
+    if group.by == "folds" and split == "test":
+        why = f"each run was tested on rows that the others learned from (the scores are in {group.page})"
+    else:
+        why = f"each run cut its own {split} rows from train, and the others learned from them"
+    raise ConfigError(
+        f"{group.path}: the runs of {group.option} have no {split} rows in common: {why}; try --data FILE, or name one "
+        f"run: {group.choices()}"
+    )
+
+
 def evaluate_split(
-    run: RunFolder,
-    checkpoint: Literal["best", "last"],
+    models: Models,
     rows: Rows[Any],
     split: str,
     train: Rows[Any] | None,
     runtime: Runtime,
     screen: Screen,
 ) -> dict[str, Any]:
-    """Score the checkpoint on `rows` and write the report to `eval/SPLIT/`; with `train`, also fit baselines on it.
+    """Score the models on `rows` and write the report to `eval/SPLIT/`; with `train`, also fit baselines on it.
 
     The report of the last checkpoint is in `eval/SPLIT-last/`. Returns the content of metrics.json.
     """
-    saved = load_checkpoint(run.checkpoint(checkpoint))
-    if saved.newer_fault:
-        screen.warn(f"{saved.newer_fault}; scoring {saved.folder}")
-    task, model = saved.load(runtime.device)
-    evaluation = evaluate(model, task, rows, split, saved.name, runtime)
+    run, task = models.run, models.ensemble.task
+    evaluation = models.ensemble.evaluate(rows, split, models.name, runtime)
     if train is not None:
         inputs = [baselines.FORMAT, train.digest(), rows.digest()]
         path = run.baseline(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16])
         evaluation = baselines.with_baselines(evaluation, task, train, rows, path, screen.say)
-    folder = run.evaluation(split if checkpoint == "best" else f"{split}-last")
+    folder = run.evaluation(split if models.checkpoint == "best" else f"{split}-last")
     with replaced_folder(folder, screen.say) as new:
         metrics = write_evaluation(new, task, evaluation)
     _show(task, split, metrics, screen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import sys
@@ -21,8 +20,7 @@ from lstm_cli.console import Screen
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
-from lstm_cli.runs.checkpoint import Checkpoint, load_checkpoint
-from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.output import PartialOutput, partial_output
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.prediction import RowOutput, predict_windows
@@ -58,10 +56,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     format = request.format or _format_of(output)
     _refuse_contradictions(request, format)
     runtime = start(config.run, trains=False)
-    saved = load_checkpoint(RunFolder.open(Path(config.run.dir)).checkpoint(request.checkpoint))
-    if saved.newer_fault:
-        screen.warn(f"{saved.newer_fault}; predicting with {saved.folder}")
-    task, model = saved.load(runtime.device)
+    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device, screen.warn)
+    task = models.ensemble.task
     task.accept(options)
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
     rows = _rows(request.files, config.data, config.task.content, format_is_set)
@@ -69,7 +65,7 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     if output and isinstance(rows, Rows):
         _refuse_input_as_output(output, rows)
         how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
-        inputs = {"input": rows.digest(), **how, **_model_metadata(saved, runtime)}
+        inputs = {"input": rows.digest(), **how, **_model_metadata(models, runtime)}
     with (
         _target(output, inputs, resume=request.resume) as target,
         screen.counting("predicting") as counter,
@@ -84,7 +80,7 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         write = _line_writer(
             target.stream, format, task.prediction_keys, done.columns, request.quote_formulas
         )
-        for window in predict_windows(model, task, rows, runtime, skip=done.rows):
+        for window in predict_windows(models.ensemble, rows, runtime, skip=done.rows):
             for result in window:
                 write(_prediction(done.rows, result, task, options))
                 done.count(result.row)
@@ -141,17 +137,14 @@ def _rows(
     )
 
 
-def _model_metadata(saved: Checkpoint, runtime: Runtime) -> dict[str, Any]:
+def _model_metadata(models: Models, runtime: Runtime) -> dict[str, Any]:
     """Everything besides the row that decides an output to the last bit.
 
     Threads and versions change the order of sums.
     """
-    digest = hashlib.sha256()
-    for name, content in sorted(saved.files.items()):
-        digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
     metadata = runtime.metadata()
     return {
-        "checkpoint": f"{saved.name} ({digest.hexdigest()[:12]})",
+        "checkpoint": f"{models.name} ({models.digest[:12]})",
         "lstmcls": _OUTPUTS_SINCE,
         "torch": torch.__version__,
         **{name: metadata[name] for name in ("device", "threads", "deterministic")},

@@ -18,6 +18,7 @@ from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.store import Store
 from lstm_cli.errors import Interrupted
 from lstm_cli.runs.folder import RunFolder, holds_a_run
+from lstm_cli.runs.models import open_models
 from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.tasks.base import Task
@@ -144,9 +145,8 @@ def _score(
     """Score the best model and print where it is. Returns the content of metrics.json."""
     split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
     try:
-        metrics = evaluate_split(
-            run, "best", rows, split, splits.train if baselines else None, runtime, screen
-        )
+        best = open_models(run.path, "best", runtime.device, screen.warn)
+        metrics = evaluate_split(best, rows, split, splits.train if baselines else None, runtime, screen)
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number,

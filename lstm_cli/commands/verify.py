@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, load_splits, open_rows
-from lstm_cli.errors import CheckpointError, DataError, LstmclsError
+from lstm_cli.errors import CheckpointError, ConfigError, DataError, LstmclsError
 from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint
 from lstm_cli.runs.folder import RunFolder
+from lstm_cli.runs.group import RunGroup
+from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.swap import read_together, settled
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.abilities import verifiable
@@ -32,16 +35,82 @@ _MAX_BYTES, _MAX_ROW_BYTES = 2**16, 2**16
 
 
 def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bool) -> None:
-    """Check a run's files and the predictions of its best model.
+    """Check a run's files and the predictions of its best model; of a group, those of every run.
 
     Raises LstmclsError if a check fails, CheckpointError if there is no model to check.
     """
     config = load_config(source, overrides)
-    run = RunFolder.open(Path(config.run.dir))
     runtime = start(config.run, trains=False)
+    path = Path(config.run.dir)
+    if group := RunGroup.read(path):
+        content = _verify_group(group, config, overrides, runtime, screen)
+    else:
+        content = _verify_run(config, runtime, screen)
+    if as_json:
+        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
+        sys.stdout.write("\n")
+    if not content["ok"]:
+        reports = content.get("runs", [content])
+        failed = [(one, check) for one in reports for check in one["checks"] if check["result"] == "FAILED"]
+        lines = [
+            f"FAILED: {one['run'] + ': ' if group else ''}{check['name']}: {check['note']}"
+            for one, check in failed
+        ]
+        raise LstmclsError("\n".join(lines))
+
+
+def _verify_group(
+    group: RunGroup, config: RunConfig, overrides: Sequence[str], runtime: Runtime, screen: Screen
+) -> dict[str, Any]:
+    """Verify every run of the group, one after another, and the average of their models. Returns what --json prints."""
+    reports: list[dict[str, Any]] = []
+    for path in group.paths:
+        try:
+            reports.append(_verify_run(load_config(str(path), overrides, str(path)), runtime, screen))
+        except (CheckpointError, ConfigError) as fault:
+            screen.say(f"{path}: {fault}")
+            unusable = Check("files of best", "", "FAILED", note=str(fault))
+            reports.append(_content(RunFolder(path), None, [unusable]))
+    num_ok = sum(one["ok"] for one in reports)
+    if num_ok == len(group.paths) and group.summary.exists():
+        reports.append(_verify_average(config, runtime, screen))
+    screen.say(f"{group.path}: {num_ok} of {len(group.paths)} runs are as they were")
+    return {"group": str(group.path), "ok": all(one["ok"] for one in reports), "runs": reports}
+
+
+def _verify_average(config: RunConfig, runtime: Runtime, screen: Screen) -> dict[str, Any]:
+    """Verify the stored evaluations of a group's average. Returns its part of what --json prints."""
+    models = open_models(Path(config.run.dir), "best", runtime.device, screen.warn)
+    group, ensemble = models.group, models.ensemble
+    assert group is not None
+    results = []
+    for split in ("test", "dev"):
+        sample = _sample(split, partial(_common_rows, models, config, split))
+        known = _known_digest(RunFolder(group.paths[0]), split)
+        results.append(
+            _check_stored(
+                models.run,
+                models.name,
+                known,
+                sample,
+                ensemble.task,
+                lambda rows: ensemble.outputs(rows, runtime)[0],
+            )
+        )
+    screen.say(f"{group.path}: {models.name}")
+    _show(results, screen)
+    return _content(models.run, models.name, results)
+
+
+def _verify_run(config: RunConfig, runtime: Runtime, screen: Screen) -> dict[str, Any]:
+    """Verify one run and print the table of its checks. Returns what --json prints.
+
+    Raises CheckpointError if there is no model to check.
+    """
+    run = RunFolder.open(Path(config.run.dir))
     best = load_checkpoint(run.best)
     task, model = best.load(runtime.device)
-    samples = [_sample(run, config, split) for split in ("test", "dev")]
+    samples = [_sample(split, partial(_rows, run, config, split)) for split in ("test", "dev")]
     own = next((sample.rows for sample in samples if sample.rows), ())
     synthetic = _synthetic_rows(task)
     rows = [*synthetic[:1], *own] if own else synthetic  # the first one is as short as a row can be
@@ -49,17 +118,23 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     if rows:
         results += checks(task, model, rows, runtime)
     results += [
-        _check_stored(run, best, sample, task, lambda rows: predicted(task, model, rows, runtime))
+        _check_stored(
+            run,
+            best.name,
+            _known_digest(run, sample.split),
+            sample,
+            task,
+            lambda rows: predicted(task, model, rows, runtime),
+        )
         for sample in samples
     ]
     note = "" if own else "; the run's own rows cannot be read, so synthetic rows are used"
     screen.say(f"{run.path}: {best.name}, on {runtime.why}{note}")
-    _report(results, run, best, screen, as_json=as_json)
+    _show(results, screen)
+    return _content(run, best.name, results)
 
 
-def _report(
-    results: Sequence[Check], run: RunFolder, best: Checkpoint, screen: Screen, *, as_json: bool
-) -> None:
+def _show(results: Sequence[Check], screen: Screen) -> None:
     lines = [
         [
             check.name,
@@ -74,19 +149,17 @@ def _report(
     for check in results:
         if check.result == "skipped":
             screen.say(f"skipped: {check.name}: {check.note}")
-    failed = [check for check in results if check.result == "FAILED"]
-    if as_json:
-        content = {
-            "run": str(run.path),
-            "checkpoint": best.name,
-            "tolerance": TOLERANCE,
-            "ok": not failed,
-            "checks": [dataclasses.asdict(check) for check in results],
-        }
-        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
-    if failed:
-        raise LstmclsError("\n".join(f"FAILED: {check.name}: {check.note}" for check in failed))
+
+
+def _content(run: RunFolder, checkpoint: str | None, results: Sequence[Check]) -> dict[str, Any]:
+    """The content of a run in --json."""
+    return {
+        "run": str(run.path),
+        "checkpoint": checkpoint,
+        "tolerance": TOLERANCE,
+        "ok": all(check.result != "FAILED" for check in results),
+        "checks": [dataclasses.asdict(check) for check in results],
+    }
 
 
 def _check_files(saved: Checkpoint, name: str = "best") -> Check:
@@ -125,9 +198,9 @@ class _Sample:
     rows: Sequence[Row[Any]] = ()
 
 
-def _sample(run: RunFolder, config: RunConfig, split: str) -> _Sample:
+def _sample(split: str, read: Callable[[], Rows[Any] | None]) -> _Sample:
     try:
-        rows = _rows(run, config, split)
+        rows = read()
         if rows is None:
             return _Sample(split, "the config has no such rows")
         indices = dict.fromkeys(np.linspace(0, len(rows) - 1, _SAMPLE_ROWS).astype(int).tolist())
@@ -148,6 +221,16 @@ def _rows(run: RunFolder, config: RunConfig, split: str) -> Rows[Any] | None:
     return splits.test if split == "test" else splits.dev
 
 
+def _common_rows(models: Models, config: RunConfig, split: str) -> Rows[Any] | None:
+    return models.splits(config.data, config.run.seed, config.task.content).get(split)
+
+
+def _known_digest(run: RunFolder, split: str) -> str | None:
+    """The SHA-256 of the split's rows when the run began."""
+    known: str | None = run.read_environment().get("data", {}).get(split, {}).get("sha256")
+    return known
+
+
 def _synthetic_rows(task: Task) -> list[Row[Any]]:
     ability = verifiable(task)
     return ability.synthetic_rows(np.random.default_rng(0)) if ability else []
@@ -155,7 +238,8 @@ def _synthetic_rows(task: Task) -> list[Row[Any]]:
 
 def _check_stored(
     run: RunFolder,
-    best: Checkpoint,
+    best: str,
+    known: str | None,
     sample: _Sample,
     task: Task,
     predict: Callable[[Sequence[Row[Any]]], Outputs],
@@ -169,7 +253,6 @@ def _check_stored(
     ability = verifiable(task)
     if ability is None:
         return Check(name, "", "skipped", note="this kind of task cannot read its stored predictions")
-    known = run.read_environment().get("data", {}).get(sample.split, {}).get("sha256")
     if known != sample.digest:
         return Check(name, "", "skipped", note="its rows have changed since the run began")
     try:
@@ -181,7 +264,7 @@ def _check_stored(
             },
         )
         scored = str(json.loads(metrics)["checkpoint"])
-        if _without_digest(scored) != _without_digest(best.name):
+        if _without_digest(scored) != _without_digest(best):
             return Check(name, "", "skipped", note=f"the predictions are from another checkpoint ({scored})")
         lines = predictions.removesuffix(b"\n").split(b"\n")
         if len(lines) != sample.num_rows:
@@ -191,9 +274,9 @@ def _check_stored(
         check = compare(name, f"{len(stored)} of {sample.num_rows:,} rows", [stored], [given])
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as fault:
         return Check(name, "", "FAILED", note=f"{folder}: its files are not those of an evaluation ({fault})")
-    if check.result == "ok" and scored != best.name:
+    if check.result == "ok" and scored != best:
         return dataclasses.replace(
-            check, result="FAILED", note=f"the scored model was {scored}, this one is {best.name}"
+            check, result="FAILED", note=f"the scored model was {scored}, this one is {best}"
         )
     return check
 

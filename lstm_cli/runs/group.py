@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from lstm_cli.errors import CheckpointError
 RECORD = "members.json"
 _MAX_BYTES = 2**20  # a thousand members take 20 kB
 _SHOWN_MEMBERS = 10
+_NAME = re.compile(r"(seed|fold)-[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,20 @@ class RunGroup:
             raise CheckpointError(f"{path / RECORD}: cannot be read ({fault.strerror})") from None
         match content:
             case {"by": "seeds" | "folds" as by, "members": [_, *_] as names}:
-                return cls(path, by, tuple(map(str, names)))
+                # a group may come from a stranger, and a name must not lead out of its folder
+                if all(isinstance(name, str) and _NAME.fullmatch(name) for name in names):
+                    return cls(path, by, tuple(names))
         return None
 
     def write(self) -> None:
         """Record the group in its folder, before its first run begins."""
         content = {"by": self.by, "members": self.names}
         write_file(self.path / RECORD, (json.dumps(content, indent=2) + "\n").encode())
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folders of the runs."""
+        return tuple(self.path / name for name in self.names)
 
     @property
     def option(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lstm_cli.tasks.base import Calibrated, Trainable, Verifiable
+from lstm_cli.tasks.base import Averaged, Calibrated, Trainable, Verifiable
 
 
 def calibrated(task: Trainable) -> Calibrated | None:
@@ -15,3 +15,9 @@ def verifiable(task: Trainable) -> Verifiable | None:
     """The task if its outputs can be computed in a second way, else None."""
     ability: object = task
     return ability if isinstance(ability, Verifiable) else None
+
+
+def averaged(task: Trainable) -> Averaged | None:
+    """The task if its outputs can be averaged with those of other models, else None."""
+    ability: object = task
+    return ability if isinstance(ability, Averaged) else None

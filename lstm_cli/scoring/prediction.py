@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstm_cli.arrays import AnyArray, Float64, Int64, Ragged
+from lstm_cli.arrays import AnyArray, Float64, Int64, Mask, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate, length_batches
 from lstm_cli.data.rows import Row
@@ -39,6 +39,32 @@ class RowOutput:
     row: Row[Any]
     output: AnyArray | None
     truncated: bool
+
+
+class Predictor(Protocol):
+    """What predicts rows: one model, or several whose outputs are averaged."""
+
+    @property
+    def task(self) -> Task:
+        """The task that judges the rows and names the outputs."""
+        ...
+
+    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask]:
+        """The outputs of N rows, each without a fault, and (N,) whether a row was cut."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A task and its trained model."""
+
+    task: Task
+    model: nn.Module
+
+    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask]:
+        """The model's outputs for N rows, and (N,) whether a row was cut."""
+        encoded = self.task.encode_window(rows)
+        return predict_store(self.model, self.task, encoded, runtime), encoded.truncated
 
 
 @dataclass(slots=True, eq=False)
@@ -99,12 +125,12 @@ def predict_rows(
     model: nn.Module, task: Task, rows: Iterable[Row[Any]], runtime: Runtime
 ) -> Iterator[RowOutput]:
     """One output for each row, in the order of the rows, in constant memory."""
-    for window in predict_windows(model, task, rows, runtime):
+    for window in predict_windows(TrainedModel(task, model), rows, runtime):
         yield from window
 
 
 def predict_windows(
-    model: nn.Module, task: Task, rows: Iterable[Row[Any]], runtime: Runtime, skip: int = 0
+    predictor: Predictor, rows: Iterable[Row[Any]], runtime: Runtime, skip: int = 0
 ) -> Iterator[list[RowOutput]]:
     """`predict_rows` window by window. The first windows, with `skip` rows in total, are read but not predicted.
 
@@ -118,21 +144,18 @@ def predict_windows(
             continue
         if passed > skip:
             break
-        yield _predict_window(model, task, window, runtime)
+        yield _predict_window(predictor, window, runtime)
     if passed != skip:
         raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
 
 
-def _predict_window(
-    model: nn.Module, task: Task, window: list[Row[Any]], runtime: Runtime
-) -> list[RowOutput]:
-    window = [_judged(task, row) for row in window]
+def _predict_window(predictor: Predictor, window: list[Row[Any]], runtime: Runtime) -> list[RowOutput]:
+    window = [_judged(predictor.task, row) for row in window]
     readable = [row for row in window if row.error is None]
     if not readable:
         return [RowOutput(row, None, False) for row in window]
-    encoded = task.encode_window(readable)
-    outputs = predict_store(model, task, encoded, runtime)
-    answers = zip(outputs, encoded.truncated.tolist(), strict=True)
+    outputs, truncated = predictor.outputs(readable, runtime)
+    answers = zip(outputs, truncated.tolist(), strict=True)
     return [
         RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None, False) for row in window
     ]

@@ -1,7 +1,7 @@
 """The protocols by which training, scoring, reports and commands use a task. Each task is one file in this package.
 
 `Trainable` is all that the training loop needs. A `Task` can also be evaluated and predict. Abilities that only some
-tasks have are protocols of their own, `Calibrated` and `Verifiable`; `scoring.abilities` tests for them.
+tasks have are protocols of their own, `Calibrated`, `Averaged` and `Verifiable`; `scoring.abilities` tests for them.
 """
 
 from __future__ import annotations
@@ -301,6 +301,18 @@ class Calibrated(Protocol):
 
     def components(self, model: nn.Module, outputs: Outputs, store: Store) -> dict[str, Scores]:
         """The scores of each component of the model alone, without calibration."""
+        ...
+
+
+@runtime_checkable
+class Averaged(Protocol):
+    """A task whose outputs can be averaged with those of another model of the same kind of task."""
+
+    def output_names(self) -> Sequence[str]:
+        """The meaning of the numbers of an output, such as the labels.
+
+        Two tasks with equal names have outputs that can be averaged, and accept the same rows.
+        """
         ...
 
 

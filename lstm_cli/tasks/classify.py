@@ -390,6 +390,10 @@ class Classify:
     def report(self, evaluation: Evaluation) -> Report:
         return classification_report(evaluation, _targets(evaluation.store), self.labels.names)
 
+    def output_names(self) -> Sequence[str]:
+        """The labels, in the order of the probabilities."""
+        return self.labels.names
+
     def files(self) -> dict[str, bytes]:
         content = {
             "kind": "classify",

@@ -163,10 +163,9 @@ def test_a_folder_of_several_runs_is_never_taken_for_one_or_for_others(
     group: Path, small_yaml: str, tmp_path: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in group.rglob("*") if path.is_file()}
-    for command in (("eval",), ("predict",), ("verify",), ("train", "--resume")):
-        said = run(command[0], str(group), *command[1:], exit_code=2).stderr
-        assert f"name one of them: {group}/seed-0, {group}/seed-1" in said
-        assert f"lstmcls train {group} --seeds 2 --resume" in said
+    said = run("train", str(group), "--resume", exit_code=2).stderr
+    assert f"name one of them: {group}/seed-0, {group}/seed-1" in said
+    assert f"lstmcls train {group} --seeds 2 --resume" in said
     again = ("train", small_yaml, *QUICK)
     for arguments, message in (
         (("--seeds", "2"), "not empty; try --resume"),
