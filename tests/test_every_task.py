@@ -380,7 +380,7 @@ def test_seeds_are_summed_up_and_their_models_are_averaged(
     runs, rows = [group / "seed-0", group / "seed-1"], setting.rows
     loaded = [load_checkpoint(folder / "checkpoints" / "best").load(CPU.device) for folder in runs]
     each = [predicted(task, model, rows) for task, model in loaded]
-    models = open_models(group, "best", CPU.device, pytest.fail)
+    models = open_models(group, "best", CPU.device)
     windows = predict_windows(models.ensemble, rows, CPU)
     together = [one.output for window in windows for one in window if one.output is not None]
     for given, *apart in zip(together, *each, strict=True):

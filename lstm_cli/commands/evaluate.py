@@ -47,7 +47,7 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     gates = _gates(request.fail_under, config.task.metrics)
     runtime = start(config.run, trains=False)
     content = config.task.content
-    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device, screen.warn)
+    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device)
     train: Rows[Any] | None = None
     if request.data is not None:
         name = _name_of(request.data)

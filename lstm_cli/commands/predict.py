@@ -56,7 +56,7 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     format = request.format or _format_of(output)
     _refuse_contradictions(request, format)
     runtime = start(config.run, trains=False)
-    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device, screen.warn)
+    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device)
     task = models.ensemble.task
     task.accept(options)
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)

@@ -145,7 +145,7 @@ def _score(
     """Score the best model and print where it is. Returns the content of metrics.json."""
     split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
     try:
-        best = open_models(run.path, "best", runtime.device, screen.warn)
+        best = open_models(run.path, "best", runtime.device)
         metrics = evaluate_split(best, rows, split, splits.train if baselines else None, runtime, screen)
     except Interrupted as stopped:
         raise Interrupted(

@@ -80,7 +80,7 @@ def _verify_group(
 
 def _verify_average(config: RunConfig, runtime: Runtime, screen: Screen) -> dict[str, Any]:
     """Verify the stored evaluations of a group's average. Returns its part of what --json prints."""
-    models = open_models(Path(config.run.dir), "best", runtime.device, screen.warn)
+    models = open_models(Path(config.run.dir), "best", runtime.device)
     group, ensemble = models.group, models.ensemble
     assert group is not None
     results = []

@@ -95,12 +95,7 @@ class RunFolder:
                 f"{path}: holds the {len(group.names)} runs of {group.option}; name one of them: {group.choices()}; "
                 f"to resume all of them: {group.resume}"
             )
-        if odd := odd_entry(path):
-            raise CheckpointError(
-                f"{odd}: a link in a run's folder; replace it with the file or folder that it points to"
-                if odd.is_symlink()
-                else f"{odd}: not a regular file; a run's folder has only files and folders"
-            )
+        refuse_odd_entries(path)
         return cls(path)
 
     def _empty(self) -> None:
@@ -239,6 +234,16 @@ class RunFolder:
         """Append one line with date and time to log.txt."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+
+
+def refuse_odd_entries(path: Path) -> None:
+    """Raise CheckpointError if there is a link, a pipe or a device below `path`."""
+    if odd := odd_entry(path):
+        raise CheckpointError(
+            f"{odd}: a link in a run's folder; replace it with the file or folder that it points to"
+            if odd.is_symlink()
+            else f"{odd}: not a regular file; a run's folder has only files and folders"
+        )
 
 
 def _is_epoch(record: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from lstm_cli.data.rows import Content
 from lstm_cli.data.sources import DataConfig, Rows, load_splits, open_rows
 from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint
-from lstm_cli.runs.folder import RunFolder, link_in
+from lstm_cli.runs.folder import RunFolder, refuse_odd_entries
 from lstm_cli.runs.group import RunGroup
 from lstm_cli.scoring.abilities import averaged
 from lstm_cli.scoring.ensemble import Ensemble
 from lstm_cli.scoring.prediction import TrainedModel
 from lstm_cli.tasks.base import Task
 
+_log = logging.getLogger(__name__)
 _KEPT_BYTES = 2**29
 """Models of a group stay in memory while their files have fewer bytes than this in total. The others are read from disk
 for every window of rows: 20 MB take 0.1 s, a large window takes seconds to compute."""
@@ -30,8 +32,8 @@ for every window of rows: 20 MB take 0.1 s, a large window takes seconds to comp
 class Models:
     """The models of a run or of a group, in the order of its runs.
 
-    `run` is the folder that evaluations go to, `checkpoint` the one that was read of each run. `name` names the models in reports. `digest` is the SHA-256 of all their
-    files.
+    `run` is the folder that evaluations go to, `checkpoint` the one that was read of each run. `name` names the models
+    in reports. `digest` is the SHA-256 of all their files.
     """
 
     run: RunFolder
@@ -57,9 +59,7 @@ class Models:
         }
 
 
-def open_models(
-    path: Path, checkpoint: Literal["best", "last"], device: torch.device, warn: Callable[[str], None]
-) -> Models:
+def open_models(path: Path, checkpoint: Literal["best", "last"], device: torch.device) -> Models:
     """The models of the run or the group in the folder `path`, with the `checkpoint` of each run.
 
     Raises CheckpointError if a model is missing, unfinished or damaged, ConfigError if the outputs cannot be averaged.
@@ -67,24 +67,16 @@ def open_models(
     group = RunGroup.read(path)
     if group is None:
         run = RunFolder.open(path)
-        saved = _read(run, checkpoint, warn)
+        saved = _read(run, checkpoint)
         one = _loaded(saved, device)
         return Models(
             run, None, checkpoint, Ensemble(one.task, {path.name: _kept(one)}), saved.name, _sha256(saved)
         )
-    return _open_group(group, checkpoint, device, warn)
+    return _open_group(group, checkpoint, device)
 
 
-def _open_group(
-    group: RunGroup,
-    checkpoint: Literal["best", "last"],
-    device: torch.device,
-    warn: Callable[[str], None],
-) -> Models:
-    if link := link_in(group.path):
-        raise CheckpointError(
-            f"{link}: a link in a run's folder; replace it with the file or folder that it points to"
-        )
+def _open_group(group: RunGroup, checkpoint: Literal["best", "last"], device: torch.device) -> Models:
+    refuse_odd_entries(group.path)
     _refuse_unfinished(group)
     members: dict[str, Callable[[], TrainedModel]] = {}
     digests = []
@@ -92,7 +84,7 @@ def _open_group(
     first: Task | None = None
     for path in group.paths:
         run = RunFolder.open(path)
-        saved = _read(run, checkpoint, warn)
+        saved = _read(run, checkpoint)
         one = _loaded(saved, device)
         first = first or one.task
         _refuse_different(group, path, first, one.task)
@@ -119,10 +111,10 @@ def _refuse_unfinished(group: RunGroup) -> None:
         )
 
 
-def _read(run: RunFolder, checkpoint: Literal["best", "last"], warn: Callable[[str], None]) -> Checkpoint:
+def _read(run: RunFolder, checkpoint: Literal["best", "last"]) -> Checkpoint:
     saved = load_checkpoint(run.checkpoint(checkpoint))
     if saved.newer_fault:
-        warn(f"{saved.newer_fault}; using {saved.folder}")
+        _log.warning("%s; using %s", saved.newer_fault, saved.folder)
     return saved
 
 

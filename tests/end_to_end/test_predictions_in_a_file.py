@@ -183,7 +183,7 @@ def test_predicting_with_an_older_model_than_was_asked_for_is_said(tmp_path: Pat
     assert result.exit_code == 0
     assert "warning: " in result.stderr
     assert "labels.json: damaged" in result.stderr
-    assert "predicting with" in result.stderr
+    assert "; using " in result.stderr
 
 
 def test_a_second_process_does_not_write_the_same_file(
