@@ -74,12 +74,18 @@ def check(request: CheckRequest, screen: Screen) -> None:
     if request.with_suspects and isinstance(train, Rows):
         suspected = suspects(scanned, train, config.run.seed)
     report = CheckReport(surveys, in_order(findings), suspected)
-    _show(report, screen)
-    screen.say(f"a training would run on {runtime.why}")
     if request.as_json:
         json.dump(report.to_json(), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    errors = report.errors() + missing
+    unreadable, errors = report.errors()
+    errors += missing
+    if scanned.is_empty:
+        raise DataError("\n".join(unreadable + errors))
+    if unreadable:  # first, because all numbers below leave these rows out
+        screen.error(DataError("\n".join(unreadable)))
+        errors.insert(0, "rows that cannot be read: see the first message")
+    _show(report, screen)
+    screen.say(f"a training would run on {runtime.why}")
     if request.fix_to is not None:
         errors += _fix(config.data, config.task.content, request.fix_to, screen)
     if errors:

@@ -7,6 +7,7 @@ Every fault has the form `file:line: dotted.path: what is wrong, what was given,
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from lstm_cli import tasks
 from lstm_cli.config.faults import KeyPath, describe, key_path
 from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
 from lstm_cli.data.durable import read_file
+from lstm_cli.data.find import kind_of_name
+from lstm_cli.data.hub import BUILTIN, HUB
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError, did_you_mean
 from lstm_cli.runtime import RuntimeConfig
@@ -113,8 +116,13 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
 
     Raises ConfigError with all faults.
     """
-    text, name, default_dir, fixed_dir = _read(source)
-    raw, lines = parse(text, name)
+    try:
+        text, name, default_dir, fixed_dir = _read(source)
+        raw, lines = parse(text, name)
+    except ConfigError:
+        if not _is_data(source):
+            raise
+        raise ConfigError(f"{source}: data, and not a config. {_way_to_use(source)}") from None
     faults: list[str] = []
     # the --set argument of each override, and its value as typed
     origins: dict[KeyPath, tuple[str, str]] = {}
@@ -132,6 +140,20 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     return config
 
 
+def _is_data(source: str) -> bool:
+    """Whether `source` names rows: a file whose name shows a format of data, or a data set."""
+    if source.startswith((HUB, BUILTIN)):
+        return True
+    return Path(source).is_file() and kind_of_name(source) is not None
+
+
+def _way_to_use(source: str) -> str:
+    return (
+        f"`lstmcls init sentences -o my.yaml` writes a config; then name my.yaml here and add "
+        f"--set {shlex.quote(f'data.train={source}')}"
+    )
+
+
 def _read(source: str) -> tuple[str, str, str, str | None]:
     """(text, name for messages, default of run.dir, run.dir if `source` is a run's folder, else None)"""
     if source == "-":
@@ -145,7 +167,8 @@ def _read(source: str) -> tuple[str, str, str, str | None]:
         path, fixed = path / "config.yaml", source
         if not path.is_file():
             raise ConfigError(
-                f"{source}: a folder without config.yaml, so not a run's folder; give a YAML file or a run's folder"
+                f"{source}: a folder without config.yaml, so not a run's folder; give a YAML file or a run's folder. "
+                f"If it holds data: {_way_to_use(source)}"
             )
     try:
         content = read_file(path, _MAX_BYTES)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, BinaryIO, Generic, Literal, assert_never
 
 import numpy as np
@@ -36,6 +37,9 @@ from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
 __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_rows"]
+
+
+_FEW_ROWS = 10
 
 
 class Rows(Generic[C]):
@@ -297,7 +301,17 @@ def _cut(rows: Rows[C], held_out: Mask) -> tuple[Rows[C], Rows[C]]:
 
 def _fraction(rows: Rows[C], fraction: float, seed: int, split: str, leave: int) -> Mask:
     held_out = held_out_mask(rows, fraction, seed, leave=leave)
+    if not len(held_out):
+        raise DataError(f"{', '.join(rows.sources)}: no rows. Is this the right file?")
     if not held_out.any():
+        found = dict.fromkeys(row.content.stratum() for row in rows)
+        if len(found) == len(held_out) > _FEW_ROWS:
+            shown = " and ".join(f'"{label}"' for label in islice(found, 2))
+            raise DataError(
+                f"{', '.join(rows.sources)}: every one of the {len(held_out):,} rows has a label of its own, such as "
+                f"{shown}, so these are no classes. Is data.label_column ({rows._reading.config.label_column}) the "
+                f"right column? If it holds numbers, replace ranges of them by names"
+            )
         raise DataError(
             f"data.{split}: no label of the {len(held_out)} training rows has more than {leave} different "
             f"text{'s' if leave > 1 else ''}, so none can be held out. Add rows, or give {split} a file of its own"

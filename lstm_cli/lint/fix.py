@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from lstm_cli.arrays import Mask
+from lstm_cli.data.columns import find_column
 from lstm_cli.data.config import paths_in
 from lstm_cli.data.durable import atomic_writer
 from lstm_cli.data.rows import Content, Row
@@ -141,10 +142,14 @@ def _train(config: DataConfig) -> Iterable[Row[Text]]:
 
 
 def _texts(row: Row[Text], config: DataConfig) -> list[str]:
-    fields, others = row.fields or {}, config.text_columns[1:]
-    if row.error is None and (lacking := [name for name in others if name not in fields]):
-        raise DataError(f'{row.where()}: no column "{lacking[0]}". Set data.text_column')
-    return [row.content.text, *(fields.get(name, "") for name in others)]
+    texts = [row.content.text]
+    names, values = list(row.fields or ()), list((row.fields or {}).values())
+    for name in config.text_columns[1:]:
+        place = find_column(names, name)
+        if place is None and row.error is None:
+            raise DataError(f'{row.where()}: no column "{name}". Set data.text_column')
+        texts.append("" if place is None else values[place.at])
+    return texts
 
 
 def _plan(config: DataConfig) -> _Plan:
@@ -228,7 +233,8 @@ def _writer(
     if out.suffix == ".jsonl":
         ascii_only = config.encoding.lower().replace("_", "-") not in ("utf-8", "utf8")
         return lambda record: stream.write(json.dumps(record, ensure_ascii=ascii_only) + "\n")
-    table = csv.writer(stream, lineterminator="\n")
+    delimiter = "," if config.delimiter == "auto" else config.delimiter
+    table = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
     names = columns if config.columns is None else config.columns
     if config.columns is None:
         table.writerow(names)

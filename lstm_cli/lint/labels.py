@@ -1,7 +1,8 @@
-"""Labels that a training rejects, that have two spellings, that are too rare, or by which the rows are sorted."""
+"""Labels that a training rejects, that have two spellings, that are several in one or too rare, or that are sorted."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -17,6 +18,9 @@ _SHOWN_LABELS = 20
 _FEW_ROWS = 10
 _IMBALANCE = 10
 """If one class has at least this many times the rows of another, accuracy says little about the smaller class."""
+_LIST_OF_ONE = re.compile(r"""\[\s*(["']?)([^"'\[\],]*)\1\s*\]""")
+_LIST = re.compile(r"""\s*\[(?:\s*(["']).*\1\s*)?\]\s*""", re.DOTALL)
+_WHOLE_NUMBER = re.compile(r"([+-]?[0-9]+)\.0*")  # pandas writes 1 as 1.0 in a column with an empty cell
 _MIN_ROWS = 50
 """Fewer rows than this can be in the order of their labels by chance."""
 
@@ -27,14 +31,19 @@ def labels(scan: Scan, config: DataConfig) -> Iterator[Finding]:
         for source in scan.sources[1:]:
             yield from _unknown(scan, source)
     yield from _spellings(scan)
+    yield from _several(scan)
     if (scan.table["label"][scan.readable("train")] >= 0).sum() >= 2:
         yield from _rare(scan, config)
         yield from _ordered(scan)
 
 
 def fold(label: str) -> str:
-    """The label in lower case with single spaces: equal for two spellings of one label."""
-    return " ".join(label.split()).casefold()
+    """Equal for two spellings of one label: they differ in case, in spaces, as 1 and 1.0, or as x and ['x'] do."""
+    label = " ".join(label.split()).casefold()
+    if (found := _LIST_OF_ONE.fullmatch(label)) and found[2].strip():
+        label = found[2].strip()
+    found = _WHOLE_NUMBER.fullmatch(label)
+    return found[1] if found else label
 
 
 def counts(scan: Scan, split: str) -> Int64:
@@ -69,7 +78,7 @@ def _unknown(scan: Scan, source: str) -> Iterator[Finding]:
 
 
 def _spellings(scan: Scan) -> Iterator[Finding]:
-    """Labels that differ in case or spaces only. The finding counts the rows with the rarer spellings."""
+    """Labels that are equal but for their spelling. The finding counts the rows with the rarer spellings."""
     groups = defaultdict(list)
     number = np.bincount(scan.table["label"][scan.table["label"] >= 0], minlength=len(scan.labels))
     for code, name in enumerate(scan.labels):
@@ -90,6 +99,32 @@ def _spellings(scan: Scan) -> Iterator[Finding]:
             + " train one spelling",
             scan.label,
         )
+
+
+def _several(scan: Scan) -> Iterator[Finding]:
+    """Labels that are a list written as text, and labels of other labels joined by #, as doccano writes them."""
+    lists = [code for code, name in enumerate(scan.labels) if _LIST.fullmatch(name)]
+    parts = {name for name in scan.labels if "#" not in name}
+    joined = [
+        code for code, name in enumerate(scan.labels) if "#" in name and parts.issuperset(name.split("#"))
+    ]
+    for code, codes, what, advice in (
+        (
+            "labels-are-lists",
+            lists,
+            "rows whose label is a list written as text",
+            "each such text counts as a class of its own: write a list of one label as the label; in JSON, a real list "
+            "of one label is read as that label",
+        ),
+        (
+            "labels-are-joined",
+            joined,
+            "rows whose label is several other labels joined by #",
+            "each combination counts as a class of its own: give each text one label; several are not supported yet",
+        ),
+    ):
+        rows = np.flatnonzero(np.isin(scan.table["label"], codes))
+        yield from of_rows(scan, code, "warning", "all", rows, what, advice, scan.label)
 
 
 def _rare(scan: Scan, config: DataConfig) -> Iterator[Finding]:

@@ -23,20 +23,26 @@ class CheckReport:
     findings: Sequence[Finding]
     suspects: Suspects | None
 
-    def errors(self) -> list[str]:
-        """One text for each error: its headline, examples and advice."""
-        return [
-            "\n  ".join([one.headline(), *one.lines()]) for one in self.findings if one.severity == "error"
-        ]
+    def errors(self) -> tuple[list[str], list[str]]:
+        """One text (headline, examples, advice) for each error about rows that cannot be read, and for each other."""
+        texts = {
+            one: "\n  ".join([one.headline(), *one.lines()])
+            for one in self.findings
+            if one.severity == "error"
+        }
+        unreadable = [text for one, text in texts.items() if one.code == "unreadable"]
+        return unreadable, [text for one, text in texts.items() if one.code != "unreadable"]
 
     def tables(self) -> list[tuple[str, list[str], Cells]]:
-        """(title, columns, cells) of the splits, of the labels if there are any, and of the first suspects."""
+        """(title, columns, cells) of the splits with rows, of their labels and of the first suspects."""
         unit = next((one.unit for one in self.surveys.values()), "words")
-        tables = [
-            ("data", ["split", "rows", f"median {unit}", "95 %", "max", "cut", "unknown"], self._splits())
-        ]
+        tables = []
+        if cells := self._splits():
+            tables.append(
+                ("data", ["split", "rows", f"median {unit}", "95 %", "max", "cut", "unknown"], cells)
+            )
         if cells := self._labels():
-            columns = ["label", *(f"{split} rows" for split in self.surveys), "of train"]
+            columns = ["label", *(f"{split} rows" for split in self._filled()), "of train"]
             tables.append(("labels", columns, cells))
         if self.suspects is not None:
             ranked = self.suspects.ranked
@@ -50,6 +56,10 @@ class CheckReport:
             tables.append((title, ["row", "given", "suggested", "confidence"], rows))
         return tables
 
+    def _filled(self) -> dict[str, Survey]:
+        """The splits that have rows: one that cannot be read has none, and gets no line in a table."""
+        return {split: one for split, one in self.surveys.items() if one.rows}
+
     def _splits(self) -> Cells:
         return [
             [
@@ -57,22 +67,23 @@ class CheckReport:
                 *(f"{number:,}" for number in (one.rows, one.median, one.p95, one.longest)),
                 *("–" if part is None else f"{part:.1%}" for part in (one.truncated, one.unknown)),
             ]
-            for split, one in self.surveys.items()
+            for split, one in self._filled().items()
         ]
 
     def _labels(self) -> Cells:
-        names = list(dict.fromkeys(name for one in self.surveys.values() for name in one.classes))
+        filled = self._filled()
+        names = list(dict.fromkeys(name for one in filled.values() for name in one.classes))
         train = self.surveys["train"]
         rows = [
             [
                 name,
-                *(f"{one.classes.get(name, 0):,}" for one in self.surveys.values()),
+                *(f"{one.classes.get(name, 0):,}" for one in filled.values()),
                 f"{train.classes.get(name, 0) / max(train.rows, 1):.1%}",
             ]
             for name in names[:_SHOWN_CLASSES]
         ]
         more = len(names) - _SHOWN_CLASSES
-        return [*rows, [f"… and {more:,} more", *[""] * (len(self.surveys) + 1)]] if more > 0 else rows
+        return [*rows, [f"… and {more:,} more", *[""] * (len(filled) + 1)]] if more > 0 else rows
 
     def to_json(self) -> dict[str, Any]:
         """The object that --json prints; programs rely on its keys."""

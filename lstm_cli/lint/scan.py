@@ -82,6 +82,11 @@ class Scan:
         same = self.table["path"][row] == self.table["path"][other]
         return f"line {self.table['line'][other]}" if same else self.where(other)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row of any source could be read."""
+        return bool((self.table["marks"] & Mark.UNREADABLE > 0).all())
+
     def is_readable(self) -> Mask:
         """(N,) True for the rows that could be read and whose text, if they hold one, is not empty."""
         readable: Mask = self.table["marks"] & (Mark.UNREADABLE | Mark.EMPTY) == 0

@@ -378,3 +378,55 @@ def test_a_config_is_a_regular_file_and_nothing_that_waits_or_never_ends(tmp_pat
     os.truncate(tmp_path / "large.yaml", 5 * 2**30)
     with pytest.raises(ConfigError, match="5,368,709,120 bytes is too large"):
         load_config(str(tmp_path / "large.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", b"text,label\ngood: yes,x\n"),
+        ("data.csv", b"text,label\n" + b"good,x\n" * 100_000),
+        ("data.csv", "text,label\ncafé,x\n".encode("latin-1")),
+        ("my data.jsonl", b'{"text": "good"}\n{"text": "bad"}\n'),
+        ("data.tsv.gz", b"\x1f\x8b\x08"),
+        ("data.txt", b"good\n"),
+        ("data.parquet", b"PAR1\x00"),
+    ],
+)
+def test_data_in_the_place_of_the_config_shows_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(name)
+    shown = "'data.train=my data.jsonl'" if " " in name else f"data.train={name}"
+    assert str(caught.value) == (
+        f"{name}: data, and not a config. `lstmcls init sentences -o my.yaml` writes a config; then name my.yaml here "
+        f"and add --set {shown}"
+    )
+
+
+def test_a_folder_or_a_data_set_in_the_place_of_the_config_shows_the_way(tmp_path: Path) -> None:
+    for source in (str(tmp_path), "builtin:reviews", "hub:OWNER/NAME"):
+        with pytest.raises(ConfigError, match=f"lstmcls init sentences -o my.yaml.*data.train={source}"):
+            load_config(source)
+
+
+def test_a_config_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "config.txt"
+    path.write_text(MINIMAL, encoding="utf-8")
+    assert load_config(str(path)).data.train == "rows.csv"
+
+
+def test_files_can_be_named_by_label_in_the_file_and_on_the_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "data:\n  train:\n    positive: a.txt\n    negative: [b.txt, c.txt]\n")
+    assert load_config(path).data.train == {"positive": "a.txt", "negative": ["b.txt", "c.txt"]}
+    typed = load_config(path, ["data.train={1: a.txt, 0: b.txt}", "data.test={text: c.txt, labels: d.txt}"])
+    assert typed.data.train == {"1": "a.txt", "0": "b.txt"}
+    assert typed.data.test == {"text": "c.txt", "labels": "d.txt"}
+    again = tmp_path / "again.yaml"
+    again.write_text(typed.to_yaml(), encoding="utf-8")
+    assert load_config(str(again)) == typed
+    assert load_config(path, ["data.train=x.csv"]).data.train == "x.csv"
+    (fault,) = faults(tmp_path, "data:\n  train:\n    yes: a.txt\n    no: b.txt\n")
+    assert fault.startswith("my.yaml:2: data.train: the label True must be a text")

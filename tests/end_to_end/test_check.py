@@ -113,7 +113,9 @@ def test_errors_are_one_message_and_the_rest_is_lines_or_nothing(spoilt_yaml: st
     result = run("check", spoilt_yaml)
     assert result.exit_code == 3
     assert result.stdout == ""
-    assert result.stderr.count("error: ") == 1
+    assert result.stderr.startswith("error: train: rows or files that cannot be read: 1\n")
+    assert result.stderr.count("error: ") == 2
+    assert "error: rows that cannot be read: see the first message\n" in result.stderr
     assert (
         "warning: train: rows that repeat the text of an earlier row, letter by letter: 2: " in result.stderr
     )
@@ -234,4 +236,38 @@ def test_options_that_need_texts_are_refused_for_rows_of_vectors(
     assert (
         f"{option}: works on texts only, got a task whose rows hold Vectors; leave {option} out"
         in result.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("text,label\n", "no rows. Is this the right file?"),
+        ("review,label\ngood,x\n", 'no column "text" (have: review, label)'),
+        (
+            "text,label\n" + "".join(f"text {n},{n / 7}\n" for n in range(30)),
+            "has a label of its own, such as",
+        ),
+        ("text,label,label\ngood,x,y\n", 'column 2 ("label") and column 3 ("label") can both be meant'),
+        ('text,label\n"good,x\n', "is not closed"),
+    ],
+)
+def test_data_that_cannot_be_read_is_the_first_thing_shown_and_without_empty_tables(
+    small_yaml: str, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "bad.csv").write_text(content, encoding="utf-8")
+    data = ("data.train=bad.csv", "data.dev=0.1", "data.test=null")
+    result = run("check", small_yaml, *(f"--set={one.replace('bad', str(tmp_path / 'bad'))}" for one in data))
+    assert result.exit_code == 3
+    assert said in result.stderr
+    assert "Raise the fraction" not in result.stderr
+    if "label of its own" not in said:
+        assert result.stderr.startswith("error: train: ")
+        assert "median" not in result.stderr
+
+
+def test_rows_that_cannot_be_read_come_before_the_numbers_without_them(spoilt_yaml: str) -> None:
+    said = run("check", spoilt_yaml).stderr
+    assert (
+        said.index("train.csv:130: the label") < said.index("median words") < said.index("are also in train")
     )

@@ -136,3 +136,33 @@ def test_a_wrong_delimiter_is_suspected(tmp_path: Path) -> None:
     assert {one.code: one.what for one in damage(table, config, strips_markup=False)}["delimiter"].endswith(
         "semicolons"
     )
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [("1", "1.0"), ("1", "1."), ("-2", "-2.00"), ("good", "['good']"), ("good", '["Good"]'), ("1", "[1.0]")],
+)
+def test_a_label_written_in_another_way_is_one_label(found: Found, usual: str, other: str) -> None:
+    rows = [(text, usual if label == "positive" else label) for text, label in SOUND]
+    finding = found(shuffled(rows, [("quite fine", other), ("very fine", other)]), UNSEEN)[
+        "label-spellings all"
+    ]
+    assert (finding.severity, finding.count) == ("error", 2)
+    assert f'"{usual}" (100), "{other}" (2)' in finding.what
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "01"), ("1", "1.5"), ("10", "1.0"), ("v1", "v1.0"), ("a", "['b']")]
+)
+def test_labels_that_only_look_alike_stay_apart(found: Found, one: str, other: str) -> None:
+    assert not [
+        name for name in found([("good", one), ("bad", other)] * 10) if name.startswith("label-spellings")
+    ]
+
+
+def test_labels_that_are_lists_or_several_labels_are_said(found: Found) -> None:
+    names = ["['a']", '["a", "b"]', "[]", "x#y", "y#x#y", "x", "y", "C#", "a[1]"]
+    findings = found([(f"text number {i} {name}", name) for i, name in enumerate(names)])
+    assert findings["labels-are-lists all"].count == 3
+    assert findings["labels-are-joined all"].count == 2
+    assert findings["labels-are-joined all"].severity == "warning"

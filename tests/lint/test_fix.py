@@ -177,3 +177,39 @@ def test_a_name_that_would_touch_the_input_is_refused(
     with pytest.raises(ConfigError, match=said):
         check_target(Path(out), DataConfig(train="data/*.csv", dev="folder"), Text)
     check_target(Path("new.csv"), DataConfig(train="data/*.csv", dev="folder"), Text)
+
+
+def test_the_copy_of_data_in_another_layout_is_one_table(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("good\ngood\nfine\n", encoding="utf-8")
+    (tmp_path / "n.txt").write_text("bad\n", encoding="utf-8")
+    config = DataConfig(train={"pos": str(tmp_path / "p.txt"), "neg": str(tmp_path / "n.txt")})
+    fix(config, tmp_path / "out.csv", Text)
+    assert read(config, tmp_path / "out.csv") == [("good", "pos"), ("fine", "pos"), ("bad", "neg")]
+
+
+def test_labels_written_in_two_ways_are_folded(tmp_path: Path) -> None:
+    rows = [("a", "1"), ("b", "1"), ("c", "1.0"), ("d", "0"), ("e", "['0']")]
+    config = DataConfig(train=write(tmp_path / "train.csv", rows))
+    fix(config, tmp_path / "out.csv", Text)
+    assert [label for _, label in read(config, tmp_path / "out.csv")] == ["1", "1", "1", "0", "0"]
+
+
+def test_the_copy_has_the_delimiter_that_the_config_names_and_finds_headers_as_the_reader_does(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "train.csv").write_text("Title; BODY;label\none;two;x\nthree;four;y\n", encoding="utf-8")
+    for delimiter in (";", "auto"):
+        config = DataConfig(
+            train=str(tmp_path / "train.csv"), text_column=["title", "body"], delimiter=delimiter
+        )
+        out = tmp_path / f"out-{delimiter[0]}.csv"
+        fix(config, out, Text)
+        assert read(config, out) == [("one two", "x"), ("three four", "y")]
+
+
+def test_a_copy_inside_a_folder_that_is_given_by_label_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pos").mkdir()
+    config = DataConfig(train={"pos": str(tmp_path / "pos"), "neg": str(tmp_path / "*.csv")})
+    for out in ("pos/out.csv", "out.csv"):
+        with pytest.raises(ConfigError, match=r"data\.train"):
+            check_target(tmp_path / out, config, Text)
