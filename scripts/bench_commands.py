@@ -54,7 +54,7 @@ rows = list(open_rows(sys.argv[2], config.data, "predict", labelled=False, conte
 stores = [task.encode_window(rows[i : i + 8192]) for i in range(0, len(rows), 8192)]
 began = time.perf_counter()
 for store in stores:
-    predict_store(model, task, store, runtime)
+    predict_store(model, task.outputs, store, runtime)
 print(time.perf_counter() - began)
 """
 

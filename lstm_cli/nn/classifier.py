@@ -16,10 +16,14 @@ from lstm_cli.nn.recurrent import Encoded
 class TextClassifier(Model):
     """Encoder -> pooling -> dropout -> linear.
 
-    `scales` (2,) multiply the logits of the network and of the features. They are fitted on dev rows, not trained.
+    The calibration is fitted on dev rows, not trained. `scales` (2,) multiply the logits of the network and of the
+    features. The network's are also multiplied by the fraction of known tokens to the power of `known_power` (). The
+    fraction `uniform` () of each probability comes from the uniform distribution.
     """
 
     scales: Tensor
+    known_power: Tensor
+    uniform: Tensor
 
     def __init__(self, encoder: Encoder, pooling: Pooling, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -27,7 +31,13 @@ class TextClassifier(Model):
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.pooling.output_size, num_classes)
-        self.register_buffer("scales", torch.ones(2))
+        for name, value in self._uncalibrated().items():
+            self.register_buffer(name, value)
+
+    @staticmethod
+    def _uncalibrated() -> dict[str, Tensor]:
+        """The calibration that changes nothing. Also what the first checkpoints, which have none of a value, mean."""
+        return {"scales": torch.ones(2), "known_power": torch.zeros(()), "uniform": torch.zeros(())}
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Logits of every class: (B, T) int64 or (B, T, F) float32, (B,) int64 on the CPU -> (B, C).
@@ -49,17 +59,23 @@ class TextClassifier(Model):
             logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
-    def probs(self, logits: Tensor, feature_logits: Tensor) -> Tensor:
-        """Calibrated probabilities in float64 on the CPU: (B, C), (B, C) or without features (B, 0) -> (B, C)."""
+    def probs(self, logits: Tensor, feature_logits: Tensor, known: Tensor) -> Tensor:
+        """Calibrated probabilities in float64 on the CPU: (B, C), (B, C) or without features (B, 0), (B,) -> (B, C).
+
+        `known` is the fraction of each row's tokens that are in the vocabulary.
+        """
         network_scale, feature_scale = self.scales.cpu().double()  # not every device has float64
-        total = network_scale * logits.cpu().double()
+        weight = known.cpu().double() ** self.known_power.cpu().double()
+        total = network_scale * logits.cpu().double() * weight.unsqueeze(1)
         if feature_logits.shape[1]:
             total = total + feature_scale * feature_logits.cpu().double()
-        probs: Tensor = total.softmax(dim=1)
+        uniform = self.uniform.cpu().double()
+        probs: Tensor = (1 - uniform) * total.softmax(dim=1) + uniform / total.shape[1]
         return probs
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        state_dict.setdefault(f"{prefix}scales", torch.ones(2))  # the first checkpoints had no calibration
+        for name, value in self._uncalibrated().items():
+            state_dict.setdefault(prefix + name, value)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def stages(self, batch: str = "B", time: str = "T") -> list[Stage]:

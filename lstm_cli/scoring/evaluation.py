@@ -22,9 +22,12 @@ def evaluate(
     """Score all rows. Raises NotFiniteError if an output is not finite, DataError if a row cannot be used."""
     ability = calibrated(task)
     store = task.encode(rows)
-    outputs = predict_store(model, task, store, runtime)
+    outputs_of = ability.uncalibrated if ability else task.outputs
+    outputs = predict_store(model, outputs_of, store, runtime)
     refuse_not_finite(outputs)
-    components = ability.components(model, outputs, store) if ability else {}
+    components = {}
+    if ability:
+        components, outputs = ability.components(outputs, store), ability.calibrated(model, outputs, store)
     return Evaluation(
         split, checkpoint, rows, store, outputs, task.score(outputs, store), components=components
     )

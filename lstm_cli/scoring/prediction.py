@@ -16,7 +16,7 @@ from lstm_cli.data.batching import collate, length_batches
 from lstm_cli.data.rows import Row
 from lstm_cli.data.store import Store
 from lstm_cli.runtime import Runtime
-from lstm_cli.tasks.base import BatchOutputs, Outputs, Task, Trainable
+from lstm_cli.tasks.base import BatchOutputs, Outputs, Task
 
 OutputsOf = Callable[[nn.Module, Batch], BatchOutputs]
 
@@ -64,7 +64,7 @@ class TrainedModel:
     def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask]:
         """The model's outputs for N rows, and (N,) whether a row was cut."""
         encoded = self.task.encode_window(rows)
-        return predict_store(self.model, self.task, encoded, runtime), encoded.truncated
+        return predict_store(self.model, self.task.outputs, encoded, runtime), encoded.truncated
 
 
 @dataclass(slots=True, eq=False)
@@ -91,12 +91,12 @@ class CollectedOutputs:
         return Ragged.pack([self._rows[row] for row in range(self.num_rows)])
 
 
-def predict_store(model: nn.Module, task: Trainable, store: Store, runtime: Runtime) -> Outputs:
+def predict_store(model: nn.Module, outputs_of: OutputsOf, store: Store, runtime: Runtime) -> Outputs:
     """The outputs of all rows of the store, (N, …) or ragged, in its order, computed in fp32 and without dropout.
 
-    The model's mode (train or eval) is the same afterwards.
+    `outputs_of` is a task's `outputs` or `uncalibrated`. The model's mode (train or eval) is the same afterwards.
     """
-    *_, (_, collected) = predict_batches(model, task.outputs, store, runtime)
+    *_, (_, collected) = predict_batches(model, outputs_of, store, runtime)
     return collected.outputs()
 
 
@@ -106,7 +106,7 @@ def predict_batches(
 ) -> Iterator[tuple[int, CollectedOutputs]]:
     """`predict_store` batch by batch: yields the number of finished rows and the outputs so far after each batch.
 
-    `outputs_of` is a task's `outputs` or `uncalibrated`. The caller may stop after any batch.
+    The caller may stop after any batch.
     """
     was_training = model.training
     model.eval()

@@ -299,8 +299,12 @@ class Calibrated(Protocol):
         """
         ...
 
-    def components(self, model: nn.Module, outputs: Outputs, store: Store) -> dict[str, Scores]:
-        """The scores of each component of the model alone, without calibration."""
+    def calibrated(self, model: nn.Module, outputs: Outputs, store: Store) -> Outputs:
+        """The uncalibrated outputs of any rows, calibrated as the model was by `calibrate`: those of `outputs`."""
+        ...
+
+    def components(self, outputs: Outputs, store: Store) -> dict[str, Scores]:
+        """The scores of each component of the model alone, from the uncalibrated outputs."""
         ...
 
 

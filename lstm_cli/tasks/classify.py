@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from lstm_cli.arrays import Float64, Int32, Int64, Ragged
-from lstm_cli.batch import Batch
+from lstm_cli.batch import UNK_ID, Batch
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
@@ -25,7 +25,7 @@ from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.features.ngrams import FORMAT as NGRAMS_FORMAT
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.features.tfidf import majority, tfidf_logreg
-from lstm_cli.metrics.calibration import fit_scales, scaled_probs, softmax
+from lstm_cli.metrics.calibration import Calibration, softmax
 from lstm_cli.metrics.classification import (
     ACCURACY,
     LOG_LOSS,
@@ -284,7 +284,10 @@ class Classify:
         """(B, C) probabilities."""
         assert isinstance(model, TextClassifier)
         logits = model(batch.inputs, batch.lengths)
-        return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0)))
+        ngram_logits = batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0))
+        inside = torch.arange(batch.inputs.shape[1]) < batch.lengths.unsqueeze(1)
+        num_known = ((batch.inputs.cpu() != UNK_ID) & inside).sum(dim=1)
+        return model.probs(logits, ngram_logits, num_known.double() / batch.lengths)
 
     @property
     def whole_model(self) -> str:
@@ -297,22 +300,22 @@ class Classify:
 
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Float64:
         assert isinstance(model, TextClassifier)
-        logits = _logits(outputs)
-        fitted = fit_scales(logits, _ngram_logits(dev), _targets(dev)).astype(np.float32)
-        model.scales.copy_(torch.from_numpy(fitted))
-        return scaled_probs(fitted.astype(np.float64), logits, _ngram_logits(dev))
+        fitted = Calibration.fit(_logits(outputs), _ngram_logits(dev), _known(dev), _targets(dev))
+        model.scales.copy_(torch.tensor(fitted.scales))
+        model.known_power.fill_(fitted.known_power)
+        model.uniform.fill_(fitted.uniform)
+        return self.calibrated(model, outputs, dev)
 
-    def components(self, model: nn.Module, outputs: Outputs, store: Store) -> dict[str, Scores]:
+    def calibrated(self, model: nn.Module, outputs: Outputs, store: Store) -> Float64:
         assert isinstance(model, TextClassifier)
-        network_scale, ngram_scale = model.scales.cpu().double().tolist()
-        ngram_logits = _ngram_logits(store)
-        total = _logits(outputs)
-        if ngram_logits.shape[1]:
-            total = total - ngram_scale * ngram_logits
-        scores: dict[str, Scores] = {
-            "network alone, uncalibrated": self.score(softmax(total / network_scale), store)
-        }
-        if ngram_logits.shape[1]:
+        held = Calibration(
+            (float(model.scales[0]), float(model.scales[1])), float(model.known_power), float(model.uniform)
+        )
+        return held.probs(_logits(outputs), _ngram_logits(store), _known(store))
+
+    def components(self, outputs: Outputs, store: Store) -> dict[str, Scores]:
+        scores: dict[str, Scores] = {"network alone, uncalibrated": self.score(outputs, store)}
+        if (ngram_logits := _ngram_logits(store)).shape[1]:
             scores["n-grams alone, uncalibrated"] = self.score(softmax(ngram_logits), store)
         return scores
 
@@ -431,10 +434,13 @@ class Classify:
             [reference.classify(cell, pooling, weights, ids.astype(np.int64)) for ids in store.inputs]
         )
         network_scale, ngram_scale = weights["scales"]
-        total = network_scale * logits
+        known = np.array([sum(token != UNK_ID for token in ids) / len(ids) for ids in store.inputs])
+        total = network_scale * known[:, None] ** weights["known_power"] * logits
         if (ngram_logits := _ngram_logits(store)).shape[1]:
             total = total + ngram_scale * ngram_logits
-        return reference.softmax(total)
+        uniform = weights["uniform"]
+        probs: Float64 = (1 - uniform) * reference.softmax(total) + uniform / total.shape[1]
+        return probs
 
     def stored_outputs(self, lines: Sequence[Mapping[str, Any]]) -> Float64:
         stored = np.array([list(line["probs"].values()) for line in lines], np.float64)
@@ -453,6 +459,12 @@ def _targets(store: Store) -> Int64:
 def _ngram_logits(store: Store) -> Float64:
     """(N, C) logits of the n-grams, or (N, 0) if there are none."""
     return np.asarray(store.extras.get(_NGRAM_LOGITS, np.zeros((len(store), 0))), np.float64)
+
+
+def _known(store: Store) -> Float64:
+    """(N,) fraction of the tokens of each row that are in the vocabulary."""
+    unknown = np.add.reduceat(store.inputs.values == UNK_ID, store.inputs.offsets[:-1], dtype=np.int64)
+    return 1 - unknown / store.lengths
 
 
 def _probs(outputs: Outputs) -> Float64:

@@ -13,12 +13,13 @@ from typer.testing import CliRunner, Result
 from lstm_cli.cli import app
 from lstm_cli.config.load import load_config
 from lstm_cli.data.sources import load_splits
-from lstm_cli.data.text import Text
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.metrics.calibration import softmax
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.runs.checkpoint import load_checkpoint
 from lstm_cli.runtime import RuntimeConfig, start
+from lstm_cli.scoring.prediction import predict_store
 from lstm_cli.tasks.classify import Classify
 
 BOTH = ("--set", "task.features=ngrams", "--set", "task.adversarial=2")
@@ -57,14 +58,18 @@ def test_the_parts_are_those_that_are_saved(trained: Path, tmp_path: Path) -> No
         -np.log(softmax(beside)[np.arange(40), targets.astype(int)]).mean()
     )
 
-    learned, model = saved.load(start(RuntimeConfig(device="cpu", threads=1)).device)
+    runtime = start(RuntimeConfig(device="cpu", threads=1))
+    learned, model = saved.load(runtime.device)
     assert isinstance(learned, Classify)
-    assert learned.ngrams is not None
     assert isinstance(model, TextClassifier)
-    network_scale, beside_scale = model.scales.double().tolist()
+    store = learned.encode_window([text_row(text) for text in texts(tmp_path / "test.csv")])
+    network = predict_store(model, learned.uncalibrated, store, runtime)
+    assert isinstance(network, np.ndarray)
     probs = np.array([[row["probs"][name] for name in ("negative", "positive")] for row in rows])  # type: ignore[index]
-    network = softmax((np.log(probs) - beside_scale * beside) / network_scale)
+    assert learned.calibrated(model, network, store) == pytest.approx(probs, abs=1e-9)
+    assert predict_store(model, learned.outputs, store, runtime) == pytest.approx(probs, abs=1e-9)
     told = metrics["parts"]["network alone, uncalibrated"]
+    assert told["log_loss"] == pytest.approx(-np.log(network[np.arange(40), targets.astype(int)]).mean())
     assert told["accuracy"] == (network.argmax(axis=1) == targets).mean()
     page = (trained / "eval" / "test" / "report.md").read_text("utf-8")
     assert f"| n-grams alone, uncalibrated | {alone['accuracy']:.4f} |" in page
