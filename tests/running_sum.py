@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from lstm_cli.arrays import AnyArray, Ragged
 from lstm_cli.batch import IGNORED, Batch
+from lstm_cli.data.cache import cache_key, cached
 from lstm_cli.data.rows import Content, RowError
-from lstm_cli.data.store import Store, cache_key, cached
+from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError
 from lstm_cli.metrics.classification import paired_verdict
 from lstm_cli.metrics.metric import Metric, NamedScores
@@ -81,7 +82,9 @@ class RunningSum(Task):
         return SumModel(self.num_features, self.config.hidden_size)
 
     def encode(self, rows: Any, scored: bool = True) -> Store:
-        return cached(cache_key(["running-sum", rows.digest()]), [self.encode_window(list(rows), True)])
+        return cached(
+            cache_key(["running-sum", rows.digest()]), lambda: [self.encode_window(list(rows), True)]
+        )
 
     def encode_window(self, rows: Any, known: bool = False) -> Store:
         targets = Ragged.pack([row.content.positive for row in rows]) if known else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from lstm_cli.commands.train import TrainRequest, train_run
 from lstm_cli.commands.training_loop import refuse_changes
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.cache import dropped_afterwards
 from lstm_cli.data.config import Paths
 from lstm_cli.data.durable import atomic_writer, write_file
 from lstm_cli.data.sources import open_rows
@@ -40,7 +41,8 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
                 screen.say(f"{name}: {number} of {count}")
                 # a finished run is not trained again; to check its rows and score it takes seconds
                 resume = request.resume and holds_a_run(Path(member.run.dir))
-                scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
+                with dropped_afterwards() if by == "folds" else nullcontext():
+                    scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
             _write_summary(group, config, scored, screen)
         except Interrupted as stopped:
             raise Interrupted(stopped.signal_number, f"saved; to resume: {group.resume}") from None

@@ -1,18 +1,16 @@
-"""Encoded rows as flat arrays, memory-mapped from a cache on disk. The key of the cache is a hash of its inputs.
+"""Encoded rows as flat arrays, memory-mapped from files that are checked when they are opened.
 
 A store of token ids takes four bytes per token on disk and almost no memory, for any number of rows.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,12 @@ from lstm_cli.batch import UNK_ID
 from lstm_cli.data.durable import storage_errors
 
 _LAYOUT = "arrays.json"
+_CHUNK_BYTES = 2**20
 _TYPES = {name: np.dtype(name) for name in ("int32", "int64", "float32", "float64", "bool")}
+
+
+class Damaged(Exception):  # noqa: N818 - not an error of the user: what is damaged is made again
+    """Something in the cache is not what was written; the message says what."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,61 +87,6 @@ class Store:
         return Store(self.inputs.select(rows), self.truncated[rows], targets, extras)
 
 
-def cache_folder() -> Path:
-    """The folder of the cache: `$XDG_CACHE_HOME/lstmcls`, by default `~/.cache/lstmcls`. It is safe to delete."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lstmcls"
-
-
-def cache_key(inputs: Any) -> str:
-    """The cache key of a result: a hash of the `inputs` that decide it, given as JSON values."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-
-
-def cached(key: str, chunks: Iterable[Store]) -> Store:
-    """The store with this key. The first call writes all `chunks`; later calls only memory-map the files."""
-    folder = cache_folder() / key
-    if (store := _open(folder)) is not None:
-        return store
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{key[:16]}-", dir=folder.parent))
-    try:
-        with storage_errors(temporary):
-            _write(temporary, chunks)
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if _open(folder) is None:  # otherwise another process was faster
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    store = _open(folder)
-    assert store is not None
-    return store
-
-
-def cached_bytes(key: str, compute: Callable[[], bytes]) -> bytes:
-    """The bytes with this key: `compute` is called only the first time, in this process or another."""
-    path = cache_folder() / f"{key}.bytes"
-    try:
-        content = path.read_bytes()
-        if content[:32] == hashlib.sha256(content[32:]).digest():
-            return content[32:]
-    except OSError:
-        pass  # not computed yet
-    computed = compute()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{key[:16]}-{os.getpid()}")  # several processes may compute it at once
-    try:
-        with storage_errors(path):
-            temporary.write_bytes(hashlib.sha256(computed).digest() + computed)
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return computed
-
-
 def _arrays(store: Store) -> dict[str, AnyArray]:
     """The store's arrays by the names of their files."""
     arrays: dict[str, AnyArray] = {
@@ -156,58 +104,119 @@ def _arrays(store: Store) -> dict[str, AnyArray]:
     return arrays | {f"extras.{name}": values for name, values in store.extras.items()}
 
 
-def _write(folder: Path, chunks: Iterable[Store]) -> None:
-    """Write a file for each array, and last the layout: the type, entry shape and number of bytes of each array."""
+def write_store(folder: Path, chunks: Iterable[Store]) -> None:
+    """Write a file for each array, and last the layout: type, entry shape, number of bytes and checksum of each array.
+
+    Raises StorageError if that fails.
+    """
     layout: dict[str, dict[str, Any]] = {}
+    with storage_errors(folder):
+        folder.mkdir()
     with ExitStack() as stack:
-        files: dict[str, Any] = {}
+        files: dict[str, FileIO] = {}
         num_steps: dict[str, int] = {}
         for chunk in chunks:
             if not len(chunk):  # an empty chunk does not show the width of the vectors
                 continue
             for name, array in _arrays(chunk).items():
                 if name not in files:
-                    files[name] = stack.enter_context((folder / f"{name}.bin").open("wb"))
-                    layout[name] = {"type": array.dtype.name, "entry": list(array.shape[1:])}
+                    with storage_errors(folder):
+                        file = (folder / f"{name}.bin").open("wb", buffering=0)
+                    files[name] = stack.enter_context(file)
+                    shape = {"type": array.dtype.name, "entry": list(array.shape[1:])}
+                    layout[name] = {**shape, "bytes": 0, "crc32": 0}
                 if name.endswith(".offsets"):  # they continue those of the previous chunk
                     begin = num_steps.get(name)
                     array = array if begin is None else array[1:] + begin
                     num_steps[name] = int(array[-1]) if len(array) else num_steps[name]
-                files[name].write(np.ascontiguousarray(array).tobytes())
-        for file in files.values():  # so that a power cut cannot leave a file of the right size full of zeros
-            file.flush()
-            os.fsync(file.fileno())
-    for name, described in layout.items():
-        described["bytes"] = (folder / f"{name}.bin").stat().st_size
-    (folder / _LAYOUT).write_text(json.dumps(layout), encoding="utf-8")
+                content = np.ascontiguousarray(array).tobytes()
+                with storage_errors(folder):
+                    _append(files[name], content)
+                layout[name]["bytes"] += len(content)
+                layout[name]["crc32"] = zlib.crc32(content, layout[name]["crc32"])
+        with storage_errors(folder):
+            stack.close()
+    with storage_errors(folder):
+        (folder / _LAYOUT).write_text(json.dumps([layout, _checksum(layout)]), encoding="utf-8")
 
 
-def _open(folder: Path) -> Store | None:
-    """The store in `folder`, or None if there is none or it is incomplete."""
+def _append(file: FileIO, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:  # a disk that is almost full takes a part
+        rest = rest[file.write(rest) :]
+
+
+def open_store(folder: Path, below: Mapping[str, int]) -> Store:
+    """The memory-mapped store in `folder`, checked.
+
+    The checksums take 5 ms for 25,000 reviews (24 MB), the ranges 10 ms. `below` has the limit of the whole numbers of
+    an array by its name. Raises OSError, or Damaged with the reason.
+    """
     try:
-        layout = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
+        layout, checksum = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
+        if _checksum(layout) != checksum:
+            raise Damaged(f"{_LAYOUT}: its checksum differs")
         arrays = {name: _mapped(folder / f"{name}.bin", described) for name, described in layout.items()}
-        if not arrays:
-            return Store(Ragged.pack([]), np.zeros(0, np.bool_))
-        targets: AnyArray | Ragged | None = arrays.get("targets")
-        if "targets.offsets" in arrays:
-            targets = Ragged(arrays["targets"], arrays["targets.offsets"])
-        extras = {
-            name.removeprefix("extras."): values
-            for name, values in arrays.items()
-            if name.startswith("extras.")
-        }
-        inputs = Ragged(arrays["inputs"], arrays["inputs.offsets"])
-        return Store(inputs, arrays["truncated"], targets, extras)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+        store = _store(arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        raise Damaged(f"{_LAYOUT}: {fault}") from None
+    _check(store)
+    for name, limit in below.items():
+        values = arrays.get(name)
+        if values is not None and len(values) and not (values.min() >= 0 and values.max() < limit):
+            raise Damaged(f"{name}.bin: not all numbers are from 0 to {limit - 1}")
+    return store
+
+
+def _store(arrays: Mapping[str, AnyArray]) -> Store:
+    if not arrays:
+        return Store(Ragged.pack([]), np.zeros(0, np.bool_))
+    targets: AnyArray | Ragged | None = arrays.get("targets")
+    if "targets.offsets" in arrays:
+        targets = Ragged(arrays["targets"], arrays["targets.offsets"])
+    extras = {
+        name.removeprefix("extras."): values for name, values in arrays.items() if name.startswith("extras.")
+    }
+    return Store(Ragged(arrays["inputs"], arrays["inputs.offsets"]), arrays["truncated"], targets, extras)
+
+
+def _check(store: Store) -> None:
+    """Raise Damaged if the arrays do not belong together."""
+    _check_offsets("inputs", store.inputs, shortest=1)
+    if isinstance(store.targets, Ragged):
+        _check_offsets("targets", store.targets, shortest=0)
+    of_rows = {"truncated": store.truncated, "targets": store.targets, **store.extras}
+    for name, values in of_rows.items():
+        if values is not None and len(values) != len(store):
+            raise Damaged(f"{name}: {len(values)} rows of {len(store)}")
+
+
+def _check_offsets(name: str, ragged: Ragged, shortest: int) -> None:
+    offsets = ragged.offsets
+    if (
+        offsets.shape[1:]
+        or not len(offsets)
+        or (int(offsets[0]), int(offsets[-1])) != (0, len(ragged.values))
+        or (len(ragged) and ragged.lengths.min() < shortest)
+    ):
+        raise Damaged(f"{name}.offsets.bin: not the begin and end of each row")
 
 
 def _mapped(path: Path, described: Mapping[str, Any]) -> AnyArray:
-    """The memory-mapped array of a file. Raises ValueError if the file does not have the recorded size."""
+    """The memory-mapped array of a file. Raises Damaged if the file has not the recorded size or checksum."""
     if path.stat().st_size != described["bytes"]:
-        raise ValueError(f"{path}: cut short")
+        raise Damaged(f"{path.name}: {path.stat().st_size} bytes instead of {described['bytes']}")
+    checksum = 0
+    with path.open("rb", buffering=0) as file:
+        while content := file.read(_CHUNK_BYTES):
+            checksum = zlib.crc32(content, checksum)
+    if checksum != described["crc32"]:
+        raise Damaged(f"{path.name}: its checksum differs")
     dtype = _TYPES[described["type"]]
     flat = np.memmap(path, dtype, "r") if described["bytes"] else np.zeros(0, dtype)
     width = int(np.prod(described["entry"], dtype=np.int64))
     return flat.reshape(len(flat) // width if width else 0, *described["entry"])
+
+
+def _checksum(layout: object) -> int:
+    return zlib.crc32(json.dumps(layout).encode())

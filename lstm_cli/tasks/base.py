@@ -234,7 +234,7 @@ class Task(Trainable, Protocol):
         ...
 
     def encode(self, rows: Rows[Any], scored: bool = True) -> Store:
-        """Encode all rows with their targets, and cache the result on disk by `cached(cache_key(…))` of data.store.
+        """Encode all rows with their targets, and cache the result on disk by `cached(cache_key(…), …)` of data.cache.
 
         Without `scored`, the store may lack what only calibrated outputs need. Raises DataError if a row cannot be
         used.

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from lstm_cli.arrays import Float64, Int32, Int64, Ragged
 from lstm_cli.batch import UNK_ID, Batch
+from lstm_cli.data.cache import cache_key, cached, cached_bytes
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
-from lstm_cli.data.store import Store, cache_key, cached, cached_bytes
+from lstm_cli.data.store import Store
 from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig, WordConfig
 from lstm_cli.features.ngrams import FORMAT as NGRAMS_FORMAT
@@ -222,7 +223,8 @@ class Classify:
             "truncation": self.config.truncation,
             "ngrams": self.ngrams and hashlib.sha256(self.ngrams.to_bytes()).hexdigest(),
         }
-        return cached(cache_key(inputs), self._encode_chunks(rows))
+        below = {"inputs": self.tokenizer.vocab_size, "targets": len(self.labels.names)}
+        return cached(cache_key(inputs), lambda: self._encode_chunks(rows), below)
 
     def _encode_chunks(self, rows: Rows[Text]) -> Iterator[Store]:
         for chunk in chunks(rows):

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from lstm_cli.arrays import Int32, Ragged
 from lstm_cli.batch import PAD_ID, Batch
+from lstm_cli.data.cache import cache_key, cached
 from lstm_cli.data.corpus import Corpus, CorpusSplits
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
-from lstm_cli.data.store import Store, cache_key, cached
+from lstm_cli.data.store import Store
 from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import CheckpointError, DataError
@@ -138,7 +139,11 @@ class Pretrain(Trainable):
             "tokenizer": hashlib.sha256(self.tokenizer.to_json()).hexdigest(),
             "max_tokens": self.config.max_tokens,
         }
-        store = cached(cache_key(inputs), map(self.encode_window, chunks(rows)))
+        store = cached(
+            cache_key(inputs),
+            lambda: map(self.encode_window, chunks(rows)),
+            {"inputs": self.tokenizer.vocab_size},
+        )
         if not len(store):
             raise DataError(
                 f"{', '.join(rows.sources)}: no text with two or more tokens to pretrain on; "

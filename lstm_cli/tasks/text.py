@@ -8,10 +8,10 @@ from typing import Literal
 import tokenizers
 from pydantic import Field
 
+from lstm_cli.data.cache import cache_key, cached_bytes
 from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
-from lstm_cli.data.store import cache_key, cached_bytes
 from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer, TokenizerConfig
 from lstm_cli.nn.encoders import TokenEncoder

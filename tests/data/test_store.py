@@ -1,12 +1,10 @@
-"""The cache of encoded rows: written once, mapped after, never half of one."""
+"""Encoded rows: written once, mapped after, checked when opened."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
+import zlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -14,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lstm_cli.arrays import AnyArray, Ragged
-from lstm_cli.data.store import Store, cache_folder, cached, cached_bytes
-from lstm_cli.errors import StorageError
+from lstm_cli.data.cache import cache_folder, cached
+from lstm_cli.data.store import Store
 
 
 def tokens(*rows: list[int]) -> Ragged:
@@ -37,13 +35,17 @@ def contents(store: Store) -> list[list[int]]:
     return [np.asarray(array).tolist() for array in arrays]
 
 
+def stored(chunks: Iterable[Store]) -> Store:
+    return cached("key", lambda: chunks)
+
+
 def never() -> Iterator[Store]:
     raise AssertionError("the rows were encoded again")
     yield
 
 
 def test_what_is_cached_is_what_was_encoded_in_however_many_chunks() -> None:
-    store = cached("key", CHUNKS)
+    store = stored(CHUNKS)
     assert contents(store) == [[2, 3, 1, 4, 5, 6], [0, 2, 3, 6], [0, 1, 1], [1, 0, 0]]
     assert store.lengths.tolist() == [2, 1, 3]
     assert store.unknown_fraction == pytest.approx(1 / 6)
@@ -51,70 +53,12 @@ def test_what_is_cached_is_what_was_encoded_in_however_many_chunks() -> None:
 
 
 def test_the_second_time_nothing_is_encoded() -> None:
-    first = cached("key", CHUNKS)
-    assert contents(cached("key", never())) == contents(first)
+    first = stored(CHUNKS)
+    assert contents(stored(never())) == contents(first)
 
 
 def test_a_store_lies_mapped_on_disk_and_not_in_memory() -> None:
-    assert isinstance(cached("key", CHUNKS).inputs.values, np.memmap)
-
-
-@pytest.mark.parametrize(
-    "name", ["inputs.bin", "inputs.offsets.bin", "targets.bin", "truncated.bin", "arrays.json"]
-)
-def test_a_damaged_cache_is_made_again(name: str) -> None:
-    cached("key", CHUNKS)
-    damaged = cache_folder() / "key" / name
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    whole = Store(tokens([2, 3], [1], [4, 5, 6]), flags(True, False, False), np.array([0, 1, 1], np.int32))
-    assert contents(cached("key", CHUNKS)) == contents(whole)
-    assert contents(cached("key", never())) == contents(whole)
-
-
-def test_a_fault_while_encoding_leaves_no_store_behind() -> None:
-    def broken() -> Iterator[Store]:
-        yield CHUNKS[0]
-        raise RuntimeError("in the middle")
-
-    with pytest.raises(RuntimeError, match="in the middle"):
-        cached("key", broken())
-    assert list(cache_folder().iterdir()) == []
-    assert len(cached("key", CHUNKS)) == 3
-
-
-def test_the_cache_lies_where_the_environment_says(tmp_path: Path) -> None:
-    assert cache_folder() == tmp_path / "cache" / "lstmcls"
-
-
-def test_bytes_are_made_once_and_made_again_when_damaged() -> None:
-    calls: list[int] = []
-
-    def make() -> bytes:
-        calls.append(1)
-        return b"some bytes"
-
-    assert [cached_bytes("key", make), cached_bytes("key", make)] == [b"some bytes"] * 2
-    assert len(calls) == 1
-    (kept,) = cache_folder().iterdir()
-    kept.write_bytes(kept.read_bytes().replace(b"some", b"evil"))
-    assert cached_bytes("key", make) == b"some bytes"
-    kept.write_bytes(b"")
-    assert cached_bytes("key", make) == b"some bytes"
-    assert len(calls) == 3
-    assert cached_bytes("another key", lambda: b"") == b""
-
-
-def test_a_full_disk_is_named_and_leaves_nothing_half_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    rows = Store(tokens([3, 4]), flags(False), np.array([0], np.int32))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(StorageError, match=f"{cache_folder()}.*cannot be written: No space left"):
-            cached("0" * 64, [rows])
-    assert list(cache_folder().iterdir()) == []
-    assert cached("0" * 64, [rows]).inputs.values.tolist() == [3, 4]
+    assert isinstance(stored(CHUNKS).inputs.values, np.memmap)
 
 
 # --- rows of unequal length --------------------------------------------------------------------------------------
@@ -231,8 +175,8 @@ def in_chunks_and_whole(kind: str) -> tuple[list[Store], Store]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_store_is_cached_across_chunks_and_mapped(kind: str) -> None:
     chunks, whole = in_chunks_and_whole(kind)
-    assert_equal(cached("key", chunks), whole)
-    again = cached("key", never())
+    assert_equal(stored(chunks), whole)
+    again = stored(never())
     assert_equal(again, whole)
     for name, array in arrays(again).items():
         assert isinstance(array, np.memmap), name
@@ -242,7 +186,7 @@ def test_every_kind_of_store_is_cached_across_chunks_and_mapped(kind: str) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_every_kind_of_store_are_selected(kind: str) -> None:
     chunks, whole = in_chunks_and_whole(kind)
-    store = cached("key", chunks)
+    store = stored(chunks)
     numbers = np.array([4, 0, 5])
     selected = store.select(numbers)
     assert len(selected) == 3
@@ -269,8 +213,8 @@ def test_targets_that_are_not_known_cannot_be_had() -> None:
 
 
 def test_a_store_without_a_row_is_cached_as_well() -> None:
-    for key in ("first", "first"):
-        store = cached(key, [] if not (cache_folder() / key).exists() else never())
+    for _ in range(2):
+        store = stored(())
         assert len(store) == store.num_steps == 0
         assert (store.lengths.tolist(), store.targets, dict(store.extras)) == ([], None, {})
 
@@ -280,13 +224,13 @@ def test_a_chunk_without_a_row_changes_nothing(kind: str) -> None:
     chunks, whole = in_chunks_and_whole(kind)
     empty = chunks[0].select(np.zeros(0, np.int64))
     assert len(empty) == 0
-    assert_equal(cached("key", [*chunks, empty]), whole)
+    assert_equal(stored([*chunks, empty]), whole)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_array_of_a_store_is_opened_cut_short(kind: str) -> None:
+def test_no_array_of_a_store_is_opened_cut_short(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     chunks, whole = in_chunks_and_whole(kind)
-    cached("key", chunks)
+    stored(chunks)
     names = sorted(path.name for path in (cache_folder() / "key").iterdir())
     assert len(names) == len(arrays(whole)) + 1
     for name in names:
@@ -300,20 +244,25 @@ def test_no_array_of_a_store_is_opened_cut_short(kind: str) -> None:
                 into.extend(chunks)
                 yield from chunks
 
-            assert_equal(cached("key", encode()), whole)
+            assert_equal(stored(encode()), whole)
+            assert "damaged" in caplog.text
+            caplog.clear()
             assert encoded, (name, len(kept))
 
 
 @pytest.mark.parametrize(
-    "layout", ["[]", "7", "null", '{"inputs": 7}', '{"inputs": {"type": "object", "entry": [], "bytes": 0}}']
+    "arrays",
+    [[], 7, None, {"inputs": 7}, {"inputs": {"type": "object", "entry": [], "bytes": 0, "crc32": 0}}],
 )
-def test_a_layout_that_no_store_has_is_not_read(layout: str) -> None:
-    cached("key", CHUNKS)
+def test_a_layout_that_no_store_has_is_not_read(arrays: object, caplog: pytest.LogCaptureFixture) -> None:
+    stored(CHUNKS)
     path = cache_folder() / "key" / "arrays.json"
-    path.write_text(layout, encoding="utf-8")
-    assert len(cached("key", CHUNKS)) == 3
-    described = json.loads(path.read_text("utf-8"))
+    described = json.loads(path.read_text("utf-8"))[0]
     described.pop("truncated")
-    path.write_text(json.dumps(described), encoding="utf-8")
-    assert len(cached("key", CHUNKS)) == 3
-    assert len(cached("key", never())) == 3
+    for layout in (arrays, described, {**described, "truncated": described["inputs"]}):
+        for content in ([layout, zlib.crc32(json.dumps(layout).encode())], layout):
+            path.write_text(json.dumps(content), encoding="utf-8")
+            assert len(stored(CHUNKS)) == 3
+            assert "damaged" in caplog.text
+            caplog.clear()
+    assert len(stored(never())) == 3

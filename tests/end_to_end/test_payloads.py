@@ -28,7 +28,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
-from lstm_cli.data.store import cache_folder
+from lstm_cli.data.cache import cache_folder
 from lstm_cli.runs.checkpoint import MANIFEST
 from tests.conftest import small_rows
 from tests.fuzzing import forged_manifest

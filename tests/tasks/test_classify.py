@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from lstm_cli.batch import UNK_ID
 from lstm_cli.config.load import run_config
+from lstm_cli.data.cache import cache_folder
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import load_splits, open_rows
-from lstm_cli.data.store import cache_folder
 from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
 from lstm_cli.errors import CheckpointError
