@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lstm_cli import __version__
-from lstm_cli.data.durable import storage_errors
+from lstm_cli.data.durable import read_file, storage_errors
 from lstm_cli.data.lock import held_and_deleted
 from lstm_cli.data.store import Damaged, Store, open_store, write_store
 from lstm_cli.errors import ConfigError, StorageError
@@ -35,6 +35,8 @@ _PATIENCE = 600.0
 """Seconds to wait for another process that makes the same entry. A dead one holds no lock, but one can be suspended."""
 _OURS = re.compile(r"\.?(?P<name>[0-9a-f]{64}(\.bytes)?)(\.tmp)?")
 """The names of entries, and of those that a killed process has not finished. Nothing else is ever deleted."""
+
+_MAX_BYTES = 2**34
 
 _temporary: Path | None = None
 _used: set[str] | None = None
@@ -102,7 +104,7 @@ def dropped_afterwards() -> Iterator[None]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    content = path.read_bytes()
+    content = read_file(path, _MAX_BYTES)
     if content[:32] != hashlib.sha256(content[32:]).digest():
         raise Damaged("its checksum differs")
     return content[32:]

@@ -18,9 +18,10 @@ import numpy as np
 
 from lstm_cli.arrays import AnyArray, Int64, Mask, Ragged
 from lstm_cli.batch import UNK_ID
-from lstm_cli.data.durable import storage_errors
+from lstm_cli.data.durable import read_file, storage_errors
 
 _LAYOUT = "arrays.json"
+_MAX_LAYOUT_BYTES = 2**20
 _CHUNK_BYTES = 2**20
 _TYPES = {name: np.dtype(name) for name in ("int32", "int64", "float32", "float64", "bool")}
 
@@ -153,7 +154,7 @@ def open_store(folder: Path, below: Mapping[str, int]) -> Store:
     an array by its name. Raises OSError, or Damaged with the reason.
     """
     try:
-        layout, checksum = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
+        layout, checksum = json.loads(read_file(folder / _LAYOUT, _MAX_LAYOUT_BYTES))
         if _checksum(layout) != checksum:
             raise Damaged(f"{_LAYOUT}: its checksum differs")
         arrays = {name: _mapped(folder / f"{name}.bin", described) for name, described in layout.items()}
