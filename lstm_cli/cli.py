@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from lstm_cli import __version__
 from lstm_cli.errors import ConfigError, LstmclsError
+from lstm_cli.process import guarded, of_the_system
 
 if TYPE_CHECKING:
     from lstm_cli.console import Screen
@@ -85,8 +86,7 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as fault:
-        where = f"{fault.filename}: " if fault.filename else ""
-        screen.error(LstmclsError(f"{where}{fault.strerror or fault}"))
+        screen.error(LstmclsError(of_the_system(fault)))
         raise typer.Exit(1) from None
 
 
@@ -384,8 +384,13 @@ def _options(
     del version
 
 
-def main() -> None:
-    """The entry point of the `lstmcls` command."""
+def main() -> NoReturn:
+    """Run the command line. `lstm_cli.__main__` does the same and can be stopped earlier: it imports this later."""
+    guarded(run)
+
+
+def run() -> None:
+    """Run the command that the process was started with."""
     # Threads that spin while they wait made a training step up to 12 times slower on a shared core, and at most 1.3
     # times faster on a core of their own. The variable is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -7,7 +7,6 @@ interpreter notifies this thread through a socket: on Windows, a thread can wait
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -18,10 +17,8 @@ from types import FrameType
 from typing import NoReturn
 
 from lstm_cli.errors import Interrupted
+from lstm_cli.process import HANGUP, SIGNALS, leave, our_signals
 
-_HANGUP: int | None = getattr(signal, "SIGHUP", None)
-"""The signal of a terminal that closes; None on systems without it, such as Windows."""
-_SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([] if _HANGUP is None else [_HANGUP]))
 _GRACE_SECONDS = 4.0
 """How long the main thread may take to react to a signal before the process is ended."""
 
@@ -41,9 +38,7 @@ def stoppable() -> Iterator[None]:
     """Inside the block a signal raises Interrupted in the main thread, unless `stop_requests` handles it."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    # under `nohup` SIGHUP is ignored, and stays so
-    numbers = [n for n in _SIGNALS if n != _HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
-    handlers = {number: signal.signal(number, _raise) for number in numbers}
+    handlers = {number: signal.signal(number, _raise) for number in our_signals()}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True)
     watcher.start()
@@ -73,7 +68,7 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
             announce()
 
     _pending_request = request
-    handlers = {number: signal.signal(number, note) for number in _SIGNALS if _is_ours(number)}
+    handlers = {number: signal.signal(number, note) for number in SIGNALS if _is_ours(number)}
     try:
         yield request
     finally:
@@ -88,7 +83,9 @@ def _is_ours(number: int) -> bool:
     return signal.getsignal(number) not in (signal.SIG_IGN, signal.SIG_DFL)
 
 
-def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+def _raise(signal_number: int, frame: FrameType | None) -> NoReturn:
+    if _is_importing(frame):
+        leave(signal_number)
     raise Interrupted(signal_number, "before there was anything to save")
 
 
@@ -98,19 +95,23 @@ def _watch(reader: socket.socket) -> None:
     while True:
         reader.settimeout(None if asked is None or _pending_request else _GRACE_SECONDS)
         try:
-            numbers = [number for number in reader.recv(64) if number in _SIGNALS]
+            numbers = [number for number in reader.recv(64) if number in SIGNALS]
         except TimeoutError:
             assert asked is not None
-            _leave(asked)
+            leave(asked)
         if not numbers:
             return
         for number in numbers:
             # SIGHUP is never a second request: a closing terminal may send it twice, and systemd sends it with SIGTERM
-            if asked is not None and number != _HANGUP:
-                _leave(number)
+            if asked is not None and number != HANGUP:
+                leave(number)
             asked = asked or number
 
 
-def _leave(signal_number: int) -> NoReturn:
-    os.write(2, b"stopped at once; what was saved before is intact\n")
-    os._exit(Interrupted(signal_number, "").exit_code)
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported. Many a library takes an exception there for a module that is missing."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

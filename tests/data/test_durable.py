@@ -93,12 +93,19 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
 def test_what_is_neither_file_nor_folder_is_found_at_any_depth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    depth = 1_500  # deeper than Python recurses
     monkeypatch.chdir(tmp_path)
-    for _ in range(1_500):  # deeper than Python recurses
+    for _ in range(depth):
         os.mkdir("a")  # noqa: PTH102
         os.chdir("a")
+    try:
+        assert odd_entry(tmp_path) is None
+    finally:
+        for level in range(depth):  # pytest recurses when it cleans up
+            os.chdir("..")
+            if level < depth - 2:
+                os.rmdir("a")  # noqa: PTH106
     monkeypatch.chdir(tmp_path)
-    assert odd_entry(tmp_path) is None
     (tmp_path / "a" / "a" / "link").symlink_to(tmp_path)
     assert odd_entry(tmp_path) == tmp_path / "a" / "a" / "link"
     (tmp_path / "a" / "a" / "link").unlink()
