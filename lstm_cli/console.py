@@ -212,8 +212,8 @@ class TrainingProgress:
         if report.num_microbatches > self.num_microbatches:
             self.num_microbatches = report.num_microbatches
             self.screen.warn(
-                f"out of memory: from now on each batch is computed in {self.num_microbatches} parts, with the same "
-                f"gradient"
+                f"out of memory: from now on each batch is computed in {self.num_microbatches} parts; a step keeps "
+                f"its rows"
             )
         self.bar.update(
             self.task,

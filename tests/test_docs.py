@@ -352,6 +352,9 @@ def plain(line: str) -> str:
     line = re.sub(r", on \w+ \(.*", ", on DEVICE", line)
     line = re.sub(r"/test-[0-9a-f]{8}/", "/test-HASH/", line)  # of a path
     line = re.sub(r"\d[\d.,]*(?:e[+-]?\d+)?k?%?", "#", line)
+    line = re.sub(
+        r", the lowest of \d+ epochs with this \w+$", "", line
+    )  # of rows as few as here, scores are equal
     line = re.sub(r"\"label\": \"\w+\"", '"label": "…"', line)
     line = re.sub(r"\b(beats|ties|loses to)\b", "compares to", line)
     return " ".join(line.replace(" * ", " ").replace("─", "").split())

@@ -21,7 +21,10 @@ class TrainConfig(Config):
         32_768, ge=1, description="maximum number of tokens in a batch, padding included"
     )
     accumulate: int = Field(
-        1, ge=1, description="number of batches whose gradients are combined into one optimizer step"
+        1,
+        ge=1,
+        description="number of batches whose gradients are combined into one optimizer step; not the rows that would "
+        "meet in one larger batch",
     )
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
     schedule: Literal["constant", "cosine", "plateau"] = Field(

@@ -73,11 +73,32 @@ def test_the_order_of_batches_in_an_epoch_has_nothing_to_do_with_their_lengths(n
     assert len(orders) == len(found)
 
 
+def test_the_first_and_the_last_batch_of_an_epoch_are_of_any_length() -> None:
+    lengths = np.random.default_rng(0).lognormal(3, 0.6, 800).astype(np.int64).clip(1, 100)
+    ranks = []
+    for epoch in range(100):
+        batches = epoch_batches(lengths, 16, 32_768, 0, epoch)
+        longest = np.array([int(lengths[rows].max()) for rows in batches])
+        ranks.append([(longest < longest[at]).mean() for at in (0, -1)])
+    # five standard errors of the mean of 100 uniform ranks
+    assert np.abs(np.mean(ranks, axis=0) - 0.5).max() < 5 * np.sqrt(1 / 12 / 100)
+
+
 def test_rows_of_near_equal_length_meet() -> None:
     lengths = np.random.default_rng(0).lognormal(5, 0.6, 20_000).astype(np.int64).clip(1, 400)
     batches = epoch_batches(lengths, 64, 32_768, 0, 0)
     computed = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
     assert 1 - lengths.sum() / computed < 0.02
+
+
+def test_two_small_batches_do_not_hold_the_rows_of_one_large_batch() -> None:
+    """So half of `train.batch_size` with twice `train.accumulate` is another training, as the docs say."""
+    lengths = np.random.default_rng(0).lognormal(3, 0.6, 640).astype(np.int64).clip(1, 100)
+    small = epoch_batches(lengths, 8, 32_768, 0, 0)
+    steps = {frozenset(map(int, np.concatenate(small[at : at + 2]))) for at in range(0, len(small), 2)}
+    large = {frozenset(map(int, rows)) for rows in epoch_batches(lengths, 16, 32_768, 0, 0)}
+    assert len(steps) == len(large) == 40
+    assert not steps & large
 
 
 def test_the_company_of_a_row_changes_from_epoch_to_epoch() -> None:
