@@ -270,6 +270,15 @@ def predict(
             "would run as formulas.",
         ),
     ] = False,
+    no_text: Annotated[
+        bool, typer.Option("--no-text", help="Leave the text that was read out of the output.")
+    ] = False,
+    bom: Annotated[
+        bool,
+        typer.Option(
+            "--bom", help="In CSV and TSV: begin with the byte order mark by which Excel knows UTF-8."
+        ),
+    ] = False,
     checkpoint: CheckpointChoice = "best",
     set_: Set = None,
     run: Run = None,
@@ -294,6 +303,8 @@ def predict(
             resume=resume,
             strict=strict,
             quote_formulas=quote_formulas,
+            text=not no_text,
+            bom=bom,
         )
         predict(request, screen)
 

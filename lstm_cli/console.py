@@ -171,7 +171,8 @@ class Screen:
         with bar:
             yield counter
         seconds = time.perf_counter() - began
-        self.say(f"{counter.rows:,} rows in {seconds:.1f} s, {counter.rows / max(seconds, 1e-9):,.0f} rows/s")
+        rate = f"{counter.rows / max(seconds, 1e-9):,.0f} rows/s"
+        self.say("; ".join([f"{counter.rows:,} rows in {seconds:.1f} s, {rate}", *counter.remarks]))
 
 
 class _Notes(logging.Handler):
@@ -259,11 +260,12 @@ class TrainingProgress:
 
 @dataclass(slots=True)
 class RowCounter:
-    """The counter of rows, made by `Screen.counting`."""
+    """The counter of rows, made by `Screen.counting`. Its last line ends with the `remarks`."""
 
     bar: Progress
     task: Any
     rows: int = 0
+    remarks: Sequence[str] = ()
 
     def one_more(self) -> None:
         """Count one row."""

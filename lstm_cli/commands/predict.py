@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import torch
 
 from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
+from lstm_cli.data.columns import distinct
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
-from lstm_cli.errors import ConfigError, DataError, Interrupted, LstmclsError
+from lstm_cli.errors import ConfigError, DataError, Interrupted
+from lstm_cli.reports.predictions import Table, flat, write_json_lines
 from lstm_cli.runs.models import Models, open_models
-from lstm_cli.runs.output import PartialOutput, partial_output
+from lstm_cli.runs.output import Done, PartialOutput, partial_output
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.prediction import RowOutput, predict_windows
 from lstm_cli.tasks.base import PredictOptions, Task
 
 Format = Literal["jsonl", "csv", "tsv"]
-_OUTPUTS_SINCE = "0.1.0"
+_OUTPUTS_SINCE = "0.2.0"
 """The first version whose outputs have the same bytes as this one's: what it has begun can be resumed. A change to the
 outputs must set it to the new version."""
 
@@ -47,6 +47,8 @@ class PredictRequest:
     resume: bool = False
     strict: bool = False
     quote_formulas: bool = False
+    text: bool = True
+    bom: bool = False
 
 
 def predict(request: PredictRequest, screen: Screen) -> None:
@@ -60,11 +62,12 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     task = models.ensemble.task
     task.accept(options)
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
-    rows = _rows(request.files, config.data, config.task.content, format_is_set)
+    rows = _rows(request, config.data, config.task.content, format_is_set)
     inputs = None
     if output and isinstance(rows, Rows):
         _refuse_input_as_output(output, rows)
         how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
+        how |= {"text": request.text, "bom": request.bom}
         inputs = {"input": rows.digest(), **how, **_model_metadata(models, runtime)}
     with (
         _target(output, inputs, resume=request.resume) as target,
@@ -77,15 +80,31 @@ def predict(request: PredictRequest, screen: Screen) -> None:
                 if done.rows
                 else "no saved rows found: starting from the beginning"
             )
-        write = _line_writer(
-            target.stream, format, task.prediction_keys, done.columns, request.quote_formulas
+        table = None
+        columns = partial(
+            _columns,
+            fields=partial(_fields, rows, request),
+            example=partial(_example, models, config.task.content, runtime),
+            task=task,
+            options=options,
         )
+        if format != "jsonl":
+            table = Table(target.stream, format, done.columns, request.bom, request.quote_formulas)
         for window in predict_windows(models.ensemble, rows, runtime, skip=done.rows):
+            lines = [_prediction(done.rows + i, result, task, options) for i, result in enumerate(window)]
+            if table is None:
+                write_json_lines(lines, target.stream)
+            else:
+                if not table.columns:
+                    table.begin(columns(lines))
+                table.write(lines)
             for result in window:
-                write(_prediction(done.rows, result, task, options))
-                done.count(result.row)
+                done.count(result.row, unknown=result.unknown)
                 counter.one_more()
             target.keep()
+        if table is not None and not table.columns:  # there was no row
+            table.begin(columns([]))
+        counter.remarks = list(_remarks(done))
     if request.strict and done.num_errors:
         raise DataError(
             f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read; each has an `error` in the "
@@ -96,10 +115,11 @@ def predict(request: PredictRequest, screen: Screen) -> None:
 def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
     """Raise ConfigError if two options contradict each other."""
     output = request.output
-    if request.quote_formulas and format == "jsonl":
-        raise ConfigError(
-            "--quote-formulas: works on CSV and TSV only, the output is JSON Lines; try --format csv or tsv"
-        )
+    for option, is_set in (("--quote-formulas", request.quote_formulas), ("--bom", request.bom)):
+        if is_set and format == "jsonl":
+            raise ConfigError(
+                f"{option}: works on CSV and TSV only, the output is JSON Lines; try --format csv or tsv"
+            )
     if request.resume and (output is None or "-" in request.files):
         raise ConfigError(
             "--resume: stdin cannot be read again; save its lines in a file first"
@@ -123,17 +143,25 @@ def _refuse_input_as_output(output: Path, rows: Rows[Any]) -> None:
 
 
 def _rows(
-    files: Sequence[str], data: DataConfig, content: type[Content], format_is_set: bool
+    request: PredictRequest, data: DataConfig, content: type[Content], format_is_set: bool
 ) -> Iterable[Row[Any]]:
+    files = list(request.files)
     if not format_is_set:
         # data.format is the format of the training files, not of these files
         data = data.model_copy(update={"format": "auto"})
-    if list(files) == ["-"]:
-        return stream_rows(sys.stdin.buffer, data, content=content)
+    if files == ["-"]:
+        return stream_rows(sys.stdin.buffer, data, content=content, keep_text=request.text)
     if "-" in files:
         raise ConfigError("-: stdin cannot be combined with files; give either - or files")
     return open_rows(
-        list(files), data, "predict", labelled=False, keep_fields=True, on_error="row", content=content
+        files,
+        data,
+        "predict",
+        labelled=False,
+        keep_fields=True,
+        keep_text=request.text,
+        on_error="row",
+        content=content,
     )
 
 
@@ -160,13 +188,61 @@ def _prediction(number: int, result: RowOutput, task: Task, options: PredictOpti
         line |= task.prediction(result.row, result.output, options)
         if result.truncated:
             line["truncated"] = True
-    for name, value in (result.row.fields or {}).items():
-        is_taken = name in _OUTPUT_KEYS or name in task.prediction_keys
-        line[f"input.{name}" if is_taken else name] = value
-    return line
+        if result.unknown:
+            line["unknown"] = 1.0
+    fields = result.row.fields or {}
+    return line | dict(zip(_output_names(tuple(fields), task.prediction_keys), fields.values(), strict=True))
 
 
-_OUTPUT_KEYS = {"row", "top", "probs", "truncated", "error"}
+_OUTPUT_KEYS = {"row", "top", "probs", "truncated", "unknown", "error"}
+
+
+@lru_cache(maxsize=16)
+def _output_names(fields: tuple[str, ...], prediction_keys: tuple[str, ...]) -> list[str]:
+    """The names of these input columns in the output, where they shadow no key and no column of a nested key."""
+    keys = _OUTPUT_KEYS.union(prediction_keys)
+    return distinct(
+        f"input.{name}" if name in keys or name.startswith(("top.", "probs.")) else name for name in fields
+    )
+
+
+def _columns(
+    lines: Sequence[Mapping[str, Any]],
+    fields: Callable[[], Sequence[str]],
+    example: Callable[[], RowOutput],
+    task: Task,
+    options: PredictOptions,
+) -> list[str]:
+    """The columns of a table with these first lines.
+
+    If there are none, or none that could be read, they are those of the `fields` and of an `example` output.
+    """
+    keys = ["row", *task.prediction_keys, "truncated", "unknown", "error"]
+    if any("error" not in line for line in lines):
+        return [*keys, *flat(next(line for line in lines if "error" not in line))]
+    line = _prediction(0, example(), task, options)
+    return [*keys, *flat(line), *_output_names(tuple(fields()), task.prediction_keys)]
+
+
+def _fields(rows: Iterable[Row[Any]], request: PredictRequest) -> list[str]:
+    """The fields of the rows, if the input has no row that could be read."""
+    if isinstance(rows, Rows):
+        return rows.columns()
+    return ["text"] if request.text else []
+
+
+def _example(models: Models, content: type[Content], runtime: Runtime) -> RowOutput:
+    """The output for an empty row."""
+    ((result,),) = predict_windows(models.ensemble, [Row(content.empty(), "", 1)], runtime)
+    return result
+
+
+def _remarks(done: Done) -> Iterator[str]:
+    """What the last line says about the rows."""
+    if done.num_errors:
+        yield f"{done.num_errors:,} could not be read (`error` says why)"
+    if done.num_unknown:
+        yield f"of {done.num_unknown:,} nothing was known (`unknown`)"
 
 
 def _format_of(output: Path | None) -> Format:
@@ -199,55 +275,3 @@ def _target(
             if not target.done.bytes:
                 raise
             raise Interrupted(stop.signal_number, "to resume, add --resume to the same command") from None
-
-
-def _line_writer(
-    stream: TextIO, format: Format, keys: Sequence[str], columns: list[str], quote_formulas: bool
-) -> Callable[[dict[str, Any]], None]:
-    """A function that writes a line. In a table, the first line fills `columns`, if it is empty."""
-    if format == "jsonl":
-        return lambda line: print(json.dumps(line, ensure_ascii=False), file=stream)
-    shown = _quoted if quote_formulas else lambda cell: cell
-    # Most readers take a lone \r for the end of a row, and csv quotes it only if its own line end contains \r.
-    lines = SimpleNamespace(write=lambda text: stream.write(text.removesuffix("\r\n") + "\n"))
-    table = csv.writer(lines, delimiter="," if format == "csv" else "\t", lineterminator="\r\n")
-
-    def write(line: dict[str, Any]) -> None:
-        cells = _flat(line)
-        if not columns:
-            columns.extend(dict.fromkeys(["row", *keys, "truncated", "error", *cells]))
-            table.writerow(map(shown, columns))
-        unknown = [name for name in cells if name not in columns]
-        if unknown:
-            raise LstmclsError(
-                f"row {line['row']}: has the columns {', '.join(unknown)}, which are not in the first row, and a table "
-                f"has the columns of its first row; try --format jsonl, or one input at a time"
-            )
-        table.writerow([shown(cells.get(name, "")) for name in columns])
-
-    return write
-
-
-def _quoted(cell: Any) -> Any:
-    """The cell; a text that a spreadsheet would run as a formula gets an apostrophe in front. Numbers stay."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-
-def _flat(line: dict[str, Any]) -> dict[str, Any]:
-    """A prediction as the cells of a table: nested keys become `probs.NAME`, `top.1.label` and so on."""
-    cells: dict[str, Any] = {}
-    for name, value in line.items():
-        if isinstance(value, dict):
-            cells |= {f"{name}.{key}": entry for key, entry in value.items()}
-        elif isinstance(value, list):
-            if not all(isinstance(entry, dict) for entry in value):
-                # one cell: a column for each value would be missing in the first row if that is shorter
-                cells[name] = json.dumps(value, ensure_ascii=False)
-                continue
-            for i, entry in enumerate(value, start=1):
-                cells |= {f"{name}.{i}.{key}": part for key, part in entry.items()}
-        elif isinstance(value, bool):
-            cells[name] = str(value).lower()
-        else:
-            cells[name] = value
-    return cells

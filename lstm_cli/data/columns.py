@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,6 +118,19 @@ def _header_hint(names: Sequence[str], reading: Reading) -> str:
     return ""
 
 
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, where each later one of the same name has a number: note, note -> note, note.2."""
+    given = list(names)
+    taken = set(given)
+    found: dict[str, None] = {}
+    for name in given:
+        if name in found:
+            name = next(new for n in itertools.count(2) if (new := f"{name}.{n}") not in taken)
+            taken.add(name)
+        found[name] = None
+    return list(found)
+
+
 def as_text(value: object) -> str:
     """A cell as text, as a CSV file would hold it: null is empty, true is "true", a list is JSON.
 
@@ -187,9 +201,14 @@ class Columns:
             self._read.append((name, place))
             if not place.steps and (found := names[place.at]) != name:
                 _LOG.info(f'{path}: column "{readable(found)}" is read as data.{key}: {name}')
-        read_whole = {place.at for _, place in self._read if not place.steps}
-        kept = [(at, readable(name)) for at, name in enumerate(names) if at not in read_whole]
+        left_out = set() if reading.keep_text else {place.at for _, place in self._read if not place.steps}
+        kept = [(at, name) for at, name in enumerate(distinct(map(readable, names))) if at not in left_out]
         self._kept = kept if reading.keep_fields else None
+
+    @property
+    def kept(self) -> list[str]:
+        """The names of the fields of every row."""
+        return [name for _, name in self._kept or []]
 
     def row(self, values: Sequence[object], line: int) -> Row[Any]:
         """The row of these values, which are in the order of `names`. A row that cannot be used has an `error`."""

@@ -89,13 +89,15 @@ class Row(Generic[C]):
 class Reading:
     """How rows are read: the `data:` section, and the class of their content.
 
-    `labelled`: every row must have a label. `keep_fields`: the columns that are not read stay as fields.
+    `labelled`: every row must have a label. `keep_fields`: the columns that are not read stay as fields. `keep_text`:
+    so do those that are read; in a format without columns the text is the field `text`.
     """
 
     config: DataConfig
     content: type[Content]
     labelled: bool
     keep_fields: bool = False
+    keep_text: bool = False
 
     def broken(self, path: str, line: int, error: str, fields: dict[str, str] | None = None) -> Row[Any]:
         """A row that cannot be used; `error` says why."""
@@ -105,6 +107,8 @@ class Reading:
         self, text: str, label: str | None, path: str, line: int, fields: dict[str, str] | None = None
     ) -> Row[Any]:
         """A row from a format without columns."""
+        if self.keep_text:
+            fields = {"text": text, **(fields or {})}
         try:
             return Row(self.content.from_text(text, label), path, line, fields)
         except RowError as fault:

@@ -32,7 +32,7 @@ from lstm_cli.data.hub import read_builtin, read_hub
 from lstm_cli.data.json_rows import read_json
 from lstm_cli.data.rows import C, Reading, Row
 from lstm_cli.data.split import folds, held_out_mask
-from lstm_cli.data.tables import read_delimited, read_parquet
+from lstm_cli.data.tables import kept_columns, read_delimited, read_parquet
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
@@ -90,6 +90,21 @@ class Rows(Generic[C]):
                 f"{', '.join(self.sources)}: {read} rows, but {len(kept)} when it was read first. "
                 f"Do not change the files while they are in use"
             )
+
+    def columns(self) -> list[str]:
+        """The fields that the rows of the first source have, also if it has no row, or only a header.
+
+        [] for formats in which every row names its own.
+        """
+        match self._sources[0]:
+            case Source(path, "csv"):
+                return kept_columns(path, self._reading, ",")
+            case Source(path, "tsv"):
+                return kept_columns(path, self._reading, "\t")
+            case Source(_, "text" | "fasttext"):
+                return ["text"] if self._reading.keep_text else []
+            case _:
+                return []
 
     def _all_rows(self) -> Iterator[Row[C]]:
         for source in self._sources:
@@ -235,23 +250,32 @@ def open_rows(
     on_error: Literal["raise", "row"] = "raise",
     *,
     content: type[C],
+    keep_text: bool = False,
 ) -> Rows[C]:
     """The rows of `paths` (files, folders, globs, data sets), read as the `data:` section says.
 
     `role` is train, dev, test, unlabelled or predict; it names the key in errors and selects the split of a data set.
     `labelled`: every row must have a label; otherwise labels are neither needed nor read. `keep_fields`: the columns
-    that are not read as content stay as `Row.fields`. `on_error` "row": a row that cannot be read is returned with its
-    `error`, so that there is one row out for each row in. Raises DataError.
+    that are not read as content stay as `Row.fields`; `keep_text`: so do those that are. `on_error` "row": a row that
+    cannot be read is returned with its `error`, so that there is one row out for each row in. Raises DataError.
     """
-    reading = Reading(config, content, labelled, keep_fields)
+    reading = Reading(config, content, labelled, keep_fields, keep_text)
     return Rows(find_sources(paths, role, reading), role, reading, on_error)
 
 
 def stream_rows(
-    stream: BinaryIO, config: DataConfig, name: str = "stdin", *, content: type[C]
+    stream: BinaryIO,
+    config: DataConfig,
+    name: str = "stdin",
+    *,
+    content: type[C],
+    keep_text: bool = False,
 ) -> Iterator[Row[C]]:
-    """One row per line of a binary stream, in constant memory. A line that cannot be decoded has an `error`."""
-    return read_stream(stream, name, Reading(config, content, labelled=False))
+    """One row per line of a binary stream, in constant memory. A line that cannot be decoded has an `error`.
+
+    `keep_text`: the line is the field `text`.
+    """
+    return read_stream(stream, name, Reading(config, content, labelled=False, keep_text=keep_text))
 
 
 @dataclass(frozen=True, slots=True)

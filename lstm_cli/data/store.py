@@ -69,6 +69,15 @@ class Store:
         return float((values == UNK_ID).mean()) if values.ndim == 1 else None
 
     @property
+    def all_unknown(self) -> Mask:
+        """(N,) True for the rows of which no token is in the vocabulary; always False for dense features."""
+        values = self.inputs.values
+        if values.ndim != 1 or not len(self):
+            return np.zeros(len(self), np.bool_)
+        unknown: Mask = np.logical_and.reduceat(values == UNK_ID, self.inputs.offsets[:-1])
+        return unknown
+
+    @property
     def known_targets(self) -> AnyArray | Ragged:
         """The targets. Raises ValueError if they are unknown."""
         if self.targets is None:

@@ -31,21 +31,9 @@ def read_delimited(path: str, reading: Reading, usual: Literal[",", "\t"]) -> It
     A row with too few or too many fields has an `error`. Raises DataError for a file without a header, without a column
     that is needed, or with an unbalanced quote, because the text after such a quote cannot be divided into rows.
     """
-    config = reading.config
-    quoted = config.quoting == "standard" or (config.quoting == "auto" and usual == ",")
-    delimiter = delimiter_of(path, usual, reading, quoted=quoted)
-    read = _quoted_records if quoted else _plain_records
-    records = read(path, delimiter, config.encoding)
+    records, quoted = _records(path, reading, usual)
     with closing(records):
-        names = config.columns
-        line = 1
-        if names is None:
-            line, names = next((record for record in records if record[1]), (1, []))
-            if not names:
-                raise DataError(
-                    f"{path}: the file is empty, without even a header row. Is this the right file?"
-                )
-        _check_header(names, path, line, config.encoding)
+        line, names = _header(records, path, reading)
         columns, blank = Columns(names, reading, path, f"{path}:{line}"), BlankRows(path, reading)
         for line, record in _without_blanks(records, len(names)):
             if blank.skip(record):
@@ -55,6 +43,37 @@ def read_delimited(path: str, reading: Reading, usual: Literal[",", "\t"]) -> It
             else:
                 yield reading.broken(path, line, _wrong_width(len(record), len(names), reading, quoted))
         blank.say()
+
+
+def kept_columns(path: str, reading: Reading, usual: Literal[",", "\t"]) -> list[str]:
+    """The fields of every row of a CSV or TSV file, which need not have a row. Raises DataError as `read_delimited`."""
+    records, _ = _records(path, reading, usual)
+    with closing(records):
+        line, names = _header(records, path, reading)
+        return Columns(names, reading, path, f"{path}:{line}").kept
+
+
+def _records(
+    path: str, reading: Reading, usual: Literal[",", "\t"]
+) -> tuple[Generator[Record, None, None], bool]:
+    """(the records of the file, whether its fields can be quoted)."""
+    config = reading.config
+    quoted = config.quoting == "standard" or (config.quoting == "auto" and usual == ",")
+    delimiter = delimiter_of(path, usual, reading, quoted=quoted)
+    read = _quoted_records if quoted else _plain_records
+    return read(path, delimiter, config.encoding), quoted
+
+
+def _header(records: Iterator[Record], path: str, reading: Reading) -> tuple[int, Sequence[str]]:
+    """(line, names) of the columns: the first record that is not blank, if the config does not name them."""
+    names: Sequence[str] | None = reading.config.columns
+    line = 1
+    if names is None:
+        line, names = next((record for record in records if record[1]), (1, []))
+        if not names:
+            raise DataError(f"{path}: the file is empty, without even a header row. Is this the right file?")
+    _check_header(names, path, line, reading.config.encoding)
+    return line, names
 
 
 class _RecordLines:

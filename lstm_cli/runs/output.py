@@ -29,17 +29,20 @@ _INPUTS = "made_from"
 
 @dataclass(slots=True)
 class Done:
-    """What is written so far: rows, bytes, the columns of a table, and how many rows could not be read."""
+    """What is written so far: rows, bytes, the columns of a table, how many rows could not be read, and of how many
+    nothing was known."""
 
     rows: int = 0
     bytes: int = 0
     columns: list[str] = field(default_factory=list)
     num_errors: int = 0
+    num_unknown: int = 0
     first_error: str | None = None
 
-    def count(self, row: Row[Any]) -> None:
+    def count(self, row: Row[Any], *, unknown: bool = False) -> None:
         """Count one written row."""
         self.rows += 1
+        self.num_unknown += unknown
         if row.error is not None:
             self.num_errors += 1
             self.first_error = self.first_error or f"{row.where()}: {row.error}"

@@ -30,17 +30,18 @@ class Ensemble:
     task: Task
     members: Mapping[str, Callable[[], TrainedModel]]
 
-    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask]:
-        """The mean outputs of N rows, and (N,) whether a model had to cut a row."""
-        truncated = np.zeros(len(rows), np.bool_)
+    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
+        """The mean outputs of N rows; (N,) whether a model had to cut a row, (N,) whether none knew a token of it."""
+        truncated, unknown = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
 
         def each() -> Iterable[Outputs]:
             for load in self.members.values():
-                outputs, cut = load().outputs(rows, runtime)
+                outputs, cut, nothing_known = load().outputs(rows, runtime)
                 truncated[:] |= cut
+                unknown[:] &= nothing_known
                 yield outputs
 
-        return mean_outputs(each()), truncated
+        return mean_outputs(each()), truncated, unknown
 
     def evaluate(self, rows: Rows[Any], split: str, checkpoint: str, runtime: Runtime) -> Evaluation:
         """Score the mean outputs of all rows; the components are then the members.

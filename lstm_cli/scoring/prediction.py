@@ -34,11 +34,15 @@ twice as many rows."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowOutput:
-    """The model's output for one row; `output` is None if the row could not be read (`row.error`)."""
+    """The model's output for one row; `output` is None if the row could not be read (`row.error`).
+
+    `truncated`: the row was cut. `unknown`: no token of it is in the vocabulary.
+    """
 
     row: Row[Any]
     output: AnyArray | None
-    truncated: bool
+    truncated: bool = False
+    unknown: bool = False
 
 
 class Predictor(Protocol):
@@ -49,8 +53,8 @@ class Predictor(Protocol):
         """The task that judges the rows and names the outputs."""
         ...
 
-    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask]:
-        """The outputs of N rows, each without a fault, and (N,) whether a row was cut."""
+    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
+        """The outputs of N rows without a fault; (N,) whether a row was cut, (N,) whether nothing of it is known."""
         ...
 
 
@@ -61,10 +65,14 @@ class TrainedModel:
     task: Task
     model: nn.Module
 
-    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask]:
-        """The model's outputs for N rows, and (N,) whether a row was cut."""
+    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
+        """The model's outputs for N rows; (N,) whether a row was cut, (N,) whether no token of it is known."""
         encoded = self.task.encode_window(rows)
-        return predict_store(self.model, self.task.outputs, encoded, runtime), encoded.truncated
+        return (
+            predict_store(self.model, self.task.outputs, encoded, runtime),
+            encoded.truncated,
+            encoded.all_unknown,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -153,12 +161,10 @@ def _predict_window(predictor: Predictor, window: list[Row[Any]], runtime: Runti
     window = [_judged(predictor.task, row) for row in window]
     readable = [row for row in window if row.error is None]
     if not readable:
-        return [RowOutput(row, None, False) for row in window]
-    outputs, truncated = predictor.outputs(readable, runtime)
-    answers = zip(outputs, truncated.tolist(), strict=True)
-    return [
-        RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None, False) for row in window
-    ]
+        return [RowOutput(row, None) for row in window]
+    outputs, truncated, unknown = predictor.outputs(readable, runtime)
+    answers = zip(outputs, truncated.tolist(), unknown.tolist(), strict=True)
+    return [RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None) for row in window]
 
 
 def _judged(task: Task, row: Row[Any]) -> Row[Any]:

@@ -268,9 +268,9 @@ def test_a_line_that_is_not_utf_8_is_a_row_with_an_error(trained: Path) -> None:
     result = run("predict", str(trained), stdin=b"fine\n\xff\xfe caf\xe9\nbad\n")
     out = lines(result.stdout)
     assert [set(line) for line in out] == [
-        {"row", "label", "score"},
+        {"row", "label", "score", "text"},
         {"row", "error"},
-        {"row", "label", "score"},
+        {"row", "label", "score", "text"},
     ]
     assert "not valid UTF-8" in str(out[1]["error"])
 
@@ -304,7 +304,8 @@ def test_a_table_reads_back_as_the_predictions(trained: Path, tmp_path: Path, fo
         table = list(csv.DictReader(file, delimiter="," if format == "csv" else "\t"))
     assert [row["note"] for row in table] == notes
     assert [row["label"] for row in table] == [line["label"] for line in expected]
-    assert [float(row["score"]) for row in table] == [line["score"] for line in expected]
+    assert [row["text"] for row in table] == texts
+    assert [row["score"] for row in table] == [f"{line['score']:.6g}" for line in expected]
     assert {"probs.negative", "probs.positive"} <= set(table[0])
 
 
