@@ -117,6 +117,13 @@ def train(
             help="Cross-validation: train K times, score each model on the fold left out, and summarise the scores.",
         ),
     ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit",
+            help="With --folds: afterwards train one model on all rows, for the median of the folds' best epochs.",
+        ),
+    ] = False,
     baselines: Baselines = True,
     quiet: Quiet = False,
 ) -> None:
@@ -125,6 +132,11 @@ def train(
         _refuse_both(resume, overwrite)
         if seeds and folds:
             raise ConfigError("--seeds and --folds: cannot be combined; give only one")
+        if refit and not folds:
+            raise ConfigError(
+                "--refit: needs --folds K, which find the number of epochs and the calibration on rows that no fold "
+                "learned from"
+            )
         from lstm_cli.commands.train import TrainRequest, train
 
         request = TrainRequest(
@@ -136,6 +148,7 @@ def train(
             baselines=baselines,
             by="seeds" if seeds else "folds" if folds else None,
             count=seeds or folds or 0,
+            refit=refit,
         )
         if request.by:
             from lstm_cli.commands.train_several import train_several

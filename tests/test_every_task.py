@@ -395,6 +395,17 @@ def test_seeds_are_summed_up_and_their_models_are_averaged(
     assert "the outputs of this kind of task cannot be averaged; name one run" in " ".join(said.split())
 
 
+def test_a_model_is_trained_on_the_rows_of_all_folds(setting: Setting, tmp_path: Path) -> None:
+    options = ("--set", "data.test=null", "--set", "train.epochs=1", "--no-baselines")
+    group, test = tmp_path / "folds", next(tmp_path.glob("test.*"))
+    run("train", setting.config_path, "--folds", "2", "--refit", "--run", str(group), *options)
+    data = json.loads((group / "refit" / "environment.json").read_bytes())["data"]
+    assert data["train"]["rows"] == 60
+    run("predict", str(group / "refit"), str(test), "-o", str(tmp_path / "out.jsonl"))
+    assert len(list(answers(tmp_path / "out.jsonl"))) == 30
+    run("verify", str(group))
+
+
 def test_a_signal_while_the_curves_are_drawn_says_that_the_training_is_saved(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

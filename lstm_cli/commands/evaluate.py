@@ -77,6 +77,11 @@ def _split(models: Models, data: DataConfig, asked: str | None, splits: Mapping[
     split = asked or ("test" if has_test else "dev")
     if split in splits:
         return split
+    if models.run.is_refit:
+        raise ConfigError(
+            f"{models.run.path}: the model of --refit learned from all rows of data.train, so there are no {split} "
+            f"rows; try --data FILE, or the average of the folds: {models.run.path.parent}"
+        )
     if group is None:
         raise ConfigError("--split test: the config has no data.test; try --split dev, or --data FILE")
     if group.by == "folds" and split == "test":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 from lstm_cli.commands.evaluate import evaluate_split
@@ -16,7 +17,7 @@ from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.store import Store
-from lstm_cli.errors import Interrupted
+from lstm_cli.errors import ConfigError, Interrupted
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.models import open_models
 from lstm_cli.runs.origin import Origin, named_origin
@@ -28,7 +29,7 @@ from lstm_cli.training.state import TrainState
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """The arguments of `lstmcls train`. `by` and `count` come from --seeds N or --folds K."""
+    """The arguments of `lstmcls train`. `by` and `count` come from --seeds N or --folds K, `refit` from --refit."""
 
     source: str
     overrides: tuple[str, ...] = ()
@@ -38,11 +39,18 @@ class TrainRequest:
     baselines: bool = True
     by: Literal["seeds", "folds"] | None = None
     count: int = 0
+    refit: bool = False
 
 
 def train(request: TrainRequest, screen: Screen) -> None:
     """Train a model, save its `best` and `last` checkpoint, and score the best on test (on dev if there is no test)."""
-    train_run(load_config(request.source, request.overrides, request.run_dir), request, screen)
+    config = load_config(request.source, request.overrides, request.run_dir)
+    if request.resume and (run := RunFolder(Path(config.run.dir))).is_refit:
+        raise ConfigError(
+            f"{run.path}: the model of --refit, which has no dev rows; to resume it, resume its group with "
+            f"lstmcls train {run.path.parent} --folds K --refit --resume"
+        )
+    train_run(config, request, screen)
 
 
 def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:
@@ -52,7 +60,7 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
     runtime = start(config.run)
     opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
     with _resumable(config), opened as (run, resumed):
-        origin = _starting_point(config, run, named, runtime, screen, resumed=resumed)
+        origin = starting_point(config, run, named, runtime, screen, resumed=resumed)
         splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata()}
         keep_provenance(run, splits.by_name(), metadata, resumed=resumed)
@@ -100,7 +108,7 @@ def _resumable(config: RunConfig) -> Iterator[None]:
         ) from None
 
 
-def _starting_point(
+def starting_point(
     config: RunConfig, run: RunFolder, named: Origin, runtime: Runtime, screen: Screen, *, resumed: bool
 ) -> Origin:
     """Where the training starts: from the run's last checkpoint if it is `resumed`, else from `named`, or from a

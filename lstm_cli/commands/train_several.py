@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lstm_cli.commands.refit import refit, refuse_refit
 from lstm_cli.commands.train import TrainRequest, train_run
 from lstm_cli.commands.training_loop import refuse_changes
 from lstm_cli.config.load import RunConfig, load_config
@@ -32,9 +33,11 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
     assert by is not None
     config = load_config(request.source, request.overrides, request.run_dir)
     members = _members(config, by, count)
-    group = RunGroup(Path(config.run.dir), by, tuple(members))
+    if request.refit:
+        refuse_refit(config)
+    group = RunGroup(Path(config.run.dir), by, tuple(members), request.refit)
     with locked(group.path):
-        _open(group, config, resume=request.resume, overwrite=request.overwrite)
+        group = _open(group, config, resume=request.resume, overwrite=request.overwrite)
         try:
             scored = []
             for number, (name, member) in enumerate(members.items(), 1):
@@ -44,8 +47,27 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
                 with dropped_afterwards() if by == "folds" else nullcontext():
                     scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
             _write_summary(group, config, scored, screen)
+            if group.refits:
+                refit(group, config, members, screen)
         except Interrupted as stopped:
             raise Interrupted(stopped.signal_number, f"saved; to resume: {group.resume}") from None
+    _say_what_to_use(group, screen)
+
+
+def _say_what_to_use(group: RunGroup, screen: Screen) -> None:
+    """Name the models that can predict, with their sizes and the next command."""
+    size = sum(_megabytes(path) for path in group.paths)
+    screen.say(
+        f"the average of the {len(group.names)} models ({size:.1f} MB): lstmcls predict {group.path} FILE"
+    )
+    if group.refits:
+        screen.say(
+            f"the one model of all rows ({_megabytes(group.refit):.1f} MB): lstmcls predict {group.refit} FILE"
+        )
+
+
+def _megabytes(run: Path) -> float:
+    return sum(file.stat().st_size for file in RunFolder(run).best.iterdir()) / 1e6
 
 
 def _members(config: RunConfig, by: Literal["seeds", "folds"], count: int) -> dict[str, RunConfig]:
@@ -72,8 +94,11 @@ def _member(config: RunConfig, name: str, seed: int, test: Paths | float | None)
     )
 
 
-def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
-    """Create the group's folder, or check the existing one if it is resumed."""
+def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) -> RunGroup:
+    """Create the group's folder, or check the existing one if it is resumed.
+
+    Returns the group; a resumed one has a --refit if it was begun with it or gets it now.
+    """
     if resume and holds_a_run(group.path):
         begun = RunGroup.read(group.path)
         if begun is None:
@@ -87,9 +112,13 @@ def _open(group: RunGroup, config: RunConfig, *, resume: bool, overwrite: bool) 
                 f"try {begun.resume}, or --run another-folder"
             )
         refuse_changes(RunFolder(group.path), config, group.resume)
+        if begun.refits:
+            refuse_refit(config)
+            return begun
     else:
         RunFolder.create(group.path, config.to_yaml(), overwrite=overwrite)
-        group.write()
+    group.write()
+    return group
 
 
 def _write_summary(

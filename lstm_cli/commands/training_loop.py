@@ -65,7 +65,7 @@ class Training:
         Raises Interrupted after a signal, once the state is saved.
         """
         run, screen, state = self.run, self.screen, self._begin(last)
-        saves = _SaveClock(self.config.save_every)
+        saves = SaveClock(self.config.save_every)
         writer = TensorBoard(run.tensorboard) if self.tensorboard else None
         with (
             stop_requests(
@@ -275,7 +275,7 @@ def keep_provenance(
 
 
 @dataclass(slots=True)
-class _SaveClock:
+class SaveClock:
     """Counts steps and time to decide when `train.save_every` makes the next checkpoint due."""
 
     every: int | str

@@ -64,7 +64,8 @@ def _verify_group(
 ) -> dict[str, Any]:
     """Verify every run of the group, one after another, and the average of their models. Returns what --json prints."""
     reports: list[dict[str, Any]] = []
-    for path in group.paths:
+    paths = [*group.paths, *([group.refit] if exists(RunFolder(group.refit).best) else [])]
+    for path in paths:
         try:
             reports.append(_verify_run(load_config(str(path), overrides, str(path)), runtime, screen))
         except (CheckpointError, ConfigError) as fault:
@@ -72,9 +73,9 @@ def _verify_group(
             unusable = Check("files of best", "", "FAILED", note=str(fault))
             reports.append(_content(RunFolder(path), None, [unusable]))
     num_ok = sum(one["ok"] for one in reports)
-    if num_ok == len(group.paths) and group.summary.exists():
+    if num_ok == len(paths) and group.summary.exists():
         reports.append(_verify_average(config, runtime, screen))
-    screen.say(f"{group.path}: {num_ok} of {len(group.paths)} runs are as they were")
+    screen.say(f"{group.path}: {num_ok} of {len(paths)} runs are as they were")
     return {"group": str(group.path), "ok": all(one["ok"] for one in reports), "runs": reports}
 
 

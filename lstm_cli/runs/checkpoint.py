@@ -103,15 +103,20 @@ class Checkpoint:
             ) from None
         return model
 
-    def restore(self, state: TrainState) -> None:
-        """Restore a training from this checkpoint. Raises CheckpointError if it belongs to another model."""
-        self._put(state.restore)
+    def restore(self, state: TrainState, *, scored: bool = True) -> None:
+        """Restore a training from this checkpoint; `scored`: its epochs were scored on dev rows.
+
+        Raises CheckpointError if it belongs to another model.
+        """
+        self._put(state.restore, scored=scored)
 
     def go_back(self, state: TrainState) -> None:
         """`restore` after steps with NaN or infinite values: also halves the learning rate."""
-        self._put(state.go_back)
+        self._put(state.go_back, scored=True)
 
-    def _put(self, receive: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]) -> None:
+    def _put(
+        self, receive: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None], *, scored: bool
+    ) -> None:
         try:
             tensors = _tensors(self.files[_TRAINING])
             _check_weights({name: v for name, v in tensors.items() if not name.startswith("optimizer.")})
@@ -124,7 +129,7 @@ class Checkpoint:
                 raise ValueError("a count below 0")
             if any(len(pair) != 2 for pair in (*progress.losses, *progress.network_losses)):
                 raise ValueError("losses are not pairs")
-            if progress.epoch and (progress.best_score is None or progress.best_epoch is None):
+            if scored and progress.epoch and (progress.best_score is None or progress.best_epoch is None):
                 raise ValueError("epochs of which none is the best")
             if progress.best_epoch is not None and not 0 <= progress.best_epoch < len(progress.losses):
                 raise ValueError("a best epoch without its losses")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from lstm_cli.data.durable import append_line, odd_entry, read_file, write_file
 from lstm_cli.errors import CheckpointError, ConfigError
-from lstm_cli.runs.group import RECORD, RunGroup
+from lstm_cli.runs.group import RECORD, REFIT, RunGroup
 
 _CONFIG = "config.yaml"
 LOCK = ".lock"
@@ -186,6 +186,11 @@ class RunFolder:
         except (ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether this is the run of --refit: it learned from all rows of data.train, and has no dev rows."""
+        return REFIT in self.read_environment()
 
     def dev_seed(self, seed: int) -> int:
         """The seed by which dev was cut from train: the run's own, or that of the pretraining that it started from."""

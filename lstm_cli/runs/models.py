@@ -48,11 +48,12 @@ class Models:
 
         Raises DataError.
         """
-        if self.group is None:
+        if self.group is None and not self.run.is_refit:
             return load_splits(data, self.run.dev_seed(seed), content=content).by_name()
-        seeds = {RunFolder(path).dev_seed(-1 - i) for i, path in enumerate(self.group.paths)}
-        if self.group.by == "seeds" and len(seeds) == 1:
-            return load_splits(data, seeds.pop(), content=content).by_name()
+        if self.group is not None and self.group.by == "seeds":
+            seeds = {RunFolder(path).dev_seed(-1 - i) for i, path in enumerate(self.group.paths)}
+            if len(seeds) == 1:
+                return load_splits(data, seeds.pop(), content=content).by_name()
         return {
             split: open_rows(paths, data, split, labelled=True, content=content)
             for split, paths in data.sources().items()

@@ -295,7 +295,8 @@ class Calibrated(Protocol):
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Outputs:
         """Fit the calibration on the uncalibrated outputs of the dev rows and store it in the model.
 
-        Returns the calibrated outputs.
+        With --refit the rows are those of all folds, with the tokens of each fold's own vocabulary. Returns the
+        calibrated outputs.
         """
         ...
 

@@ -159,7 +159,7 @@ def train_epoch(
             epoch=progress.epoch,
             num_done=progress.num_batches,
             num_batches=len(batches),
-            loss=_mean_loss(progress),
+            loss=progress.mean_loss,
             tokens_per_second=progress.num_tokens / progress.seconds,
             num_microbatches=state.num_microbatches,
         )
@@ -199,10 +199,6 @@ def _try_step(
     if runtime.device.type == "cuda":
         torch.cuda.empty_cache()
     return False
-
-
-def _mean_loss(progress: Progress) -> float:
-    return progress.loss_total / progress.loss_count if progress.loss_count else math.nan
 
 
 def _step(
@@ -307,12 +303,12 @@ def _finish_epoch(
     dev_seconds = time.perf_counter() - began
     scalars = scores.scalars()
     improved = _is_improvement(progress, scalars, task, config)
-    progress.losses.append([_mean_loss(progress), scalars[loss]])
+    progress.losses.append([progress.mean_loss, scalars[loss]])
     progress.network_losses.append([network_loss.train, network_loss.dev])
     report = EpochReport(
         epoch=progress.epoch,
         step=progress.step,
-        train_loss=_mean_loss(progress),
+        train_loss=progress.mean_loss,
         network_loss=network_loss,
         dev=scores,
         learning_rate=state.optimizer.param_groups[0]["lr"],
@@ -324,10 +320,7 @@ def _finish_epoch(
         improved=improved,
         warnings=(*task.warnings(scores), *_overfitting(progress)),
     )
-    progress.epoch += 1
-    progress.num_batches = progress.skipped_steps = progress.loss_count = 0
-    progress.num_tokens = progress.num_padded_tokens = 0
-    progress.loss_total = progress.seconds = 0.0
+    progress.end_epoch()
     yield report
 
 

@@ -48,6 +48,18 @@ class Progress:
     network_losses: list[list[float]] = field(default_factory=list)
 
     @property
+    def mean_loss(self) -> float:
+        """The mean training loss of the epoch so far; NaN before its first step."""
+        return self.loss_total / self.loss_count if self.loss_count else math.nan
+
+    def end_epoch(self) -> None:
+        """Move to the start of the next epoch."""
+        self.epoch += 1
+        self.num_batches = self.skipped_steps = self.loss_count = 0
+        self.num_tokens = self.num_padded_tokens = 0
+        self.loss_total = self.seconds = 0.0
+
+    @property
     def best_loss(self) -> float | None:
         """The dev loss of the whole model in the best epoch so far."""
         return None if self.best_epoch is None else self.losses[self.best_epoch][1]
