@@ -76,7 +76,9 @@ class Screen:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a small table; every column but the first is right-aligned."""
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        # not the table's own title, which is wrapped to the width of the table
+        self._console.print(_text(title, style="italic"), soft_wrap=not self._console.is_terminal)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for i, column in enumerate(columns):
             table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
         for row in rows:

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +19,15 @@ from lstm_cli.data.sources import DataConfig, Rows, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.reports.evaluation import write_evaluation
+from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.swap import replaced_folder
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring import baselines
-from lstm_cli.tasks.base import Task
+from lstm_cli.scoring.evaluation import count_seen
+from lstm_cli.tasks.base import Evaluation, Seen, Task
+
+_UNKNOWN_TRAIN = "no baselines, and no count of rows that the model has seen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +52,28 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     runtime = start(config.run, trains=False)
     content = config.task.content
     models = open_models(Path(config.run.dir), request.checkpoint, runtime.device)
-    train: Rows[Any] | None = None
+    splits: Mapping[str, Rows[Any]] | None = None
     if request.data is not None:
         name = _name_of(request.data)
         rows: Rows[Any] = open_rows(request.data, config.data, "test", labelled=True, content=content)
         try:
-            train = (
-                models.splits(config.data, config.run.seed, content)["train"] if request.baselines else None
-            )
+            splits = models.splits(config.data, config.run.seed, content)
         except DataError as fault:
-            screen.warn(f"no baselines: the training rows cannot be read ({fault})")
+            screen.warn(f"{_UNKNOWN_TRAIN}: the training rows cannot be read ({fault})")
     else:
         splits = models.splits(config.data, config.run.seed, content)
         name = _split(models, config.data, request.split, splits)
         rows = splits[name]
-        train = splits["train"] if request.baselines else None
-    metrics = evaluate_split(models, rows, name, train, runtime, screen)
+        if _changed(models, name, rows):
+            raise ConfigError(
+                f"{models.run.path}: the rows of {name} have changed since the training, or an earlier version cut "
+                f"others; try the old files, or --data FILE for other rows"
+            )
+    # the runs of a group need not have learned from the same rows
+    if splits and not models.group and any(_changed(models, one, splits[one]) for one in ("train", "dev")):
+        screen.warn(f"{_UNKNOWN_TRAIN}: the rows of train or dev have changed since the training")
+        splits = None
+    metrics = evaluate_split(models, rows, name, splits, runtime, screen, with_baselines=request.baselines)
     if request.as_json:
         json.dump(metrics, sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
@@ -94,28 +104,49 @@ def _split(models: Models, data: DataConfig, asked: str | None, splits: Mapping[
     )
 
 
+def _changed(models: Models, name: str, rows: Rows[Any]) -> bool:
+    """Whether the rows of a split differ from those of the training, as far as its record tells."""
+    run = RunFolder(models.group.paths[0]) if models.group else models.run
+    match run.read_environment():
+        case {"data": {**splits}}:
+            match splits.get(name):
+                case {"sha256": str(known)}:
+                    return known != rows.digest()
+    return False
+
+
 def evaluate_split(
     models: Models,
     rows: Rows[Any],
     split: str,
-    train: Rows[Any] | None,
+    splits: Mapping[str, Rows[Any]] | None,
     runtime: Runtime,
     screen: Screen,
+    *,
+    with_baselines: bool,
 ) -> dict[str, Any]:
-    """Score the models on `rows` and write the report to `eval/SPLIT/`; with `train`, also fit baselines on it.
+    """Score the models on `rows` and write the report to `eval/SPLIT/`.
 
-    The report of the last checkpoint is in `eval/SPLIT-last/`. Returns the content of metrics.json.
+    The report of the last checkpoint is in `eval/SPLIT-last/`. With the `splits` of its training, count the rows that
+    it has seen, and fit the baselines too. Returns the content of metrics.json.
     """
     run, task = models.run, models.ensemble.task
     evaluation = models.ensemble.evaluate(rows, split, models.name, runtime)
-    if train is not None:
+    if split == "dev":
+        evaluation = replace(evaluation, seen=Seen(in_train=0, in_dev=len(rows)))
+    elif splits is not None:
+        evaluation = replace(evaluation, seen=count_seen(rows, splits))
+    if evaluation.too_good:
+        screen.warn(f"{evaluation.too_good}: the scores are too good")
+    if splits is not None and with_baselines:
+        train = splits["train"]
         inputs = [baselines.FORMAT, train.digest(), rows.digest()]
         path = run.baseline(hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16])
         evaluation = baselines.with_baselines(evaluation, task, train, rows, path, screen.say)
     folder = run.evaluation(split if models.checkpoint == "best" else f"{split}-last")
     with replaced_folder(folder, screen.say) as new:
         metrics = write_evaluation(new, task, evaluation)
-    _show(task, split, metrics, screen)
+    _show(task, evaluation, metrics, screen)
     screen.say(f"the report is {folder / 'report.md'}")
     return metrics
 
@@ -131,14 +162,19 @@ def _name_of(data: str) -> str:
     return f"{readable}-{digest}" if readable else digest
 
 
-def _show(task: Task, split: str, metrics: Mapping[str, Any], screen: Screen) -> None:
+def _show(task: Task, evaluation: Evaluation, metrics: Mapping[str, Any], screen: Screen) -> None:
     shown = [("this model", metrics), *_components(metrics["parts"]), *metrics["baselines"].items()]
     lines = [[name, *(f"{scores[metric.name]:.4f}" for metric in task.compared_by)] for name, scores in shown]
-    screen.table(
-        f"{split}: {metrics['n']:,} rows", ["", *(metric.label for metric in task.compared_by)], lines
-    )
+    screen.table(evaluation.title, ["", *(metric.label for metric in task.compared_by)], lines)
+    for note in metrics["notes"]:
+        screen.say(note)
     first = task.compared_by[0]
     interval = ""
+    if evaluation.too_good:
+        screen.say(
+            f"{first.label} {first.show(metrics[first.name])} on rows that the model has seen: no verdict"
+        )
+        return
     if bounds := metrics["ci95"].get(first.name):
         interval = f", 95 % interval {first.show(bounds[0])} to {first.show(bounds[1])}"
     verdict = f"; it {metrics['verdict']} the best baseline" if metrics["verdict"] else ""
@@ -179,7 +215,13 @@ def _check_gates(gates: Mapping[Metric, float], metrics: Mapping[str, Any]) -> N
     for metric, bound in gates.items():
         value = metrics.get(metric.name)
         if value is None:
-            missed.append(f"--fail-under {metric.name}: cannot be computed on these rows")
+            is_withheld = metric.name in metrics
+            why = (
+                f"not given: {metrics['verdict_reason']}"
+                if is_withheld
+                else "cannot be computed on these rows"
+            )
+            missed.append(f"--fail-under {metric.name}: {why}")
         elif metric.is_better(bound, value):
             missed.append(f"--fail-under {metric.name}: {value:.4f} is worse than {bound:g}")
     if missed:

@@ -154,7 +154,9 @@ def _score(
     split, rows = ("test", splits.test) if splits.test is not None else ("dev", splits.dev)
     try:
         best = open_models(run.path, "best", runtime.device)
-        metrics = evaluate_split(best, rows, split, splits.train if baselines else None, runtime, screen)
+        metrics = evaluate_split(
+            best, rows, split, splits.by_name(), runtime, screen, with_baselines=baselines
+        )
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number,

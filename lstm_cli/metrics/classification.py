@@ -16,6 +16,7 @@ from lstm_cli.metrics.metric import Metric
 ACCURACY = Metric("accuracy", "accuracy", higher_is_better=True, format=".2%")
 MACRO_F1 = Metric("macro_f1", "macro F1", higher_is_better=True)
 LOG_LOSS = Metric("log_loss", "log loss", higher_is_better=False)
+ECE = Metric("ece", "ECE", higher_is_better=False, format=".1%")
 METRICS = (
     ACCURACY,
     MACRO_F1,
@@ -23,7 +24,7 @@ METRICS = (
     Metric("weighted_f1", "weighted F1", higher_is_better=True, in_summary=False),
     Metric("roc_auc", "ROC AUC", higher_is_better=True),
     LOG_LOSS,
-    Metric("ece", "ECE", higher_is_better=False, format=".1%"),
+    ECE,
 )
 """All metrics that `train.select_by` and `--fail-under` may name."""
 

@@ -14,6 +14,8 @@ from lstm_cli.scoring.baselines import comparisons
 from lstm_cli.tasks.base import Comparison, Evaluation, Task
 from lstm_cli.tasks.report import Report, Table
 
+SCHEMA_VERSION = 2
+"""The version of metrics.json. 1 (without the key) had no `confusion`, `labels`, `chosen_on` and `verdict_reason`."""
 _MOST_MISTAKES = 10_000
 _ESCAPE = "backslashreplace"
 """JSON can hold half a surrogate pair, UTF-8 cannot. It is written as in JSON, escaped: \\ud800."""
@@ -46,18 +48,31 @@ def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[s
 def _metrics(
     task: Task, evaluation: Evaluation, report: Report, compared: Mapping[str, Comparison]
 ) -> dict[str, Any]:
-    """The content of metrics.json. The verdict compares the model with the best baseline."""
+    """The content of metrics.json. The verdict compares the model with the best baseline.
+
+    There is none on rows that the model has seen; `verdict_reason` says why.
+    """
     notes = {baseline.name: baseline.note for baseline in evaluation.baselines}
+    seen, withheld = evaluation.seen, dict.fromkeys(report.withheld)
     metrics: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
         "split": evaluation.split,
         "checkpoint": evaluation.checkpoint,
+        "chosen_on": evaluation.chosen_on,
+        "in_train": seen.in_train,
+        "in_dev": seen.in_dev,
         **report.metrics,
+        **withheld,
         "ci95": {name: list(bounds) for name, bounds in report.ci95.items()},
         "baselines": {name: {**one.scores, "note": notes[name]} for name, one in compared.items()},
         "verdict": None,
-        "parts": {name: one.scalars() for name, one in evaluation.components.items()},
+        "parts": {name: {**one.scalars(), **withheld} for name, one in evaluation.components.items()},
+        "notes": list(report.notes),
     }
-    if best := _best(task, compared):
+    best = _best(task, compared)
+    if reason := evaluation.too_good or (None if best else "no baseline was fitted"):
+        metrics["verdict_reason"] = reason
+    elif best:
         one = compared[best]
         metrics |= {"verdict": one.verdict, "verdict_against": best, "verdict_p": one.p}
     return metrics
@@ -118,10 +133,11 @@ def _page(
         for name, one in compared.items()
     ]
     lines = [
-        f"# {evaluation.split}: {len(evaluation.store):,} rows",
+        f"# {evaluation.title}",
         "",
         report.lead,
-        _verdict(metrics, compared),
+        _verdict(evaluation, metrics, compared),
+        *(f"{note[0].upper()}{note[1:]}." for note in report.notes),
         "",
         f"Scored: checkpoint {evaluation.checkpoint}.",
         *([report.cut] if report.cut else []),
@@ -137,7 +153,12 @@ def _page(
     return "\n".join([*lines, ""])
 
 
-def _verdict(metrics: Mapping[str, Any], compared: Mapping[str, Comparison]) -> str:
+def _verdict(evaluation: Evaluation, metrics: Mapping[str, Any], compared: Mapping[str, Comparison]) -> str:
+    if evaluation.too_good:
+        return (
+            f"These scores are too good, and there is no verdict: {evaluation.too_good}. Only rows that the model has "
+            f"never seen show how good it is: give data.test a file, or a fraction such as 0.1, and train again."
+        )
     if metrics["verdict"] is None:
         return "No baseline was fitted."
     best = metrics["verdict_against"]

@@ -24,6 +24,7 @@ def summarize(
     return {
         "by": group.by,
         "split": scored[0]["split"],
+        "chosen_on": any(one["chosen_on"] for one in scored),
         "scores": _spreads(names, scored),
         "baselines": {
             name: _spreads(names, [one["baselines"][name] for one in scored])
@@ -48,7 +49,7 @@ def _spreads(names: Sequence[str], scored: Sequence[Mapping[str, Any]]) -> dict[
     """The spread of every score that all runs have; `sd` is the sample standard deviation (n - 1)."""
     spreads = {}
     for name in names:
-        values = [one[name] for one in scored if name in one]
+        values = [one[name] for one in scored if one.get(name) is not None]
         if len(values) == len(scored):
             spreads[name] = {
                 "mean": statistics.fmean(values),
@@ -83,12 +84,18 @@ def _mean(spread: Mapping[str, float]) -> str:
 
 def title(summary: Mapping[str, Any]) -> str:
     """The title of the table, such as `test over 5 seeds`."""
-    return f"{summary['split']} over {len(summary['members'])} {summary['by']}"
+    whole = f"{summary['split']} over {len(summary['members'])} {summary['by']}"
+    return f"{whole}: rows that chose the models" if summary["chosen_on"] else whole
 
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
     """The results in sentences."""
     sentences = []
+    if summary["chosen_on"]:
+        sentences.append(
+            "these rows chose the best epochs and the calibration: the scores are too good, and there is no verdict; "
+            "for scores on new rows try --set data.test=0.1, or --folds"
+        )
     verdicts = summary["verdicts"]
     if any(verdicts.values()):
         sentences.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,21 @@ from torch import nn
 
 from lstm_cli.arrays import Ragged
 from lstm_cli.data.sources import Rows
+from lstm_cli.data.split import content_hashes
 from lstm_cli.errors import NotFiniteError
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.abilities import calibrated
 from lstm_cli.scoring.prediction import predict_store
-from lstm_cli.tasks.base import Evaluation, Outputs, Task
+from lstm_cli.tasks.base import Evaluation, Outputs, Seen, Task
 
 
 def evaluate(
-    model: nn.Module, task: Task, rows: Rows[Any], split: str, checkpoint: str, runtime: Runtime
+    model: nn.Module,
+    task: Task,
+    rows: Rows[Any],
+    split: str,
+    checkpoint: str,
+    runtime: Runtime,
 ) -> Evaluation:
     """Score all rows. Raises NotFiniteError if an output is not finite, DataError if a row cannot be used."""
     ability = calibrated(task)
@@ -31,6 +38,17 @@ def evaluate(
     return Evaluation(
         split, checkpoint, rows, store, outputs, task.score(outputs, store), components=components
     )
+
+
+def count_seen(rows: Rows[Any], splits: Mapping[str, Rows[Any]]) -> Seen:
+    """How many rows the model that was trained on these splits has seen. Rows of train are not counted in dev too."""
+    if rows is splits.get("test") and rows.selected is not None:  # cut from train together with all copies
+        return Seen(in_train=0, in_dev=0)
+    hashes = content_hashes(rows)
+    in_train, in_dev = (
+        np.isin(hashes, content_hashes(splits[name]) if name in splits else []) for name in ("train", "dev")
+    )
+    return Seen(int(in_train.sum()), int((in_dev & ~in_train).sum()))
 
 
 def refuse_not_finite(outputs: Outputs) -> None:

@@ -51,7 +51,8 @@ Plot = ConfusionPlot | ReliabilityPlot
 class Report:
     """`lead` is the first sentence of report.md, `sections` follow the comparison with the baselines.
 
-    `cut` is a sentence about rows that were cut, if the task cuts any.
+    `cut` is a sentence about rows that were cut, if the task cuts any; `notes` are sentences without which the scores
+    could be misread. `withheld` names metrics that these rows cannot measure: their scores become null.
 
     `metrics` are keys of metrics.json, `ci95` the 95 % interval of each metric that has one; `files` and `plots` are
     written into the evaluation's folder by their names.
@@ -60,6 +61,8 @@ class Report:
     lead: str
     metrics: Mapping[str, Any]
     cut: str = ""
+    notes: Sequence[str] = ()
+    withheld: Sequence[str] = ()
     ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     sections: Sequence[Section] = ()
     files: Mapping[str, str] = field(default_factory=dict)

@@ -97,7 +97,8 @@ def test_the_metrics_are_scikit_learns_of_the_written_predictions(trained: Path,
             {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": support[i]}, abs=1e-12
         )
     assert set(said["baselines"]) == {"majority", "tfidf_logreg"}
-    assert said["verdict"] in ("beats", "ties", "loses to")
+    assert said["chosen_on"] == (split == "dev")
+    assert (said["verdict"] is None) == (said["ece"] is None) == said["chosen_on"]
     low, high = said["ci95"]["accuracy"]
     assert low <= said["accuracy"] <= high
 

@@ -21,7 +21,7 @@ from lstm_cli.metrics.classification import classification
 from lstm_cli.reports import evaluation as report
 from lstm_cli.reports import plots
 from lstm_cli.reports.evaluation import write_evaluation
-from lstm_cli.tasks.base import Baseline, Evaluation
+from lstm_cli.tasks.base import Baseline, Evaluation, Seen
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
 
 NAMES = ("bad", "fine | so-so", "很好")
@@ -206,9 +206,10 @@ def test_metrics_have_their_keys_in_the_order_of_every_release(tmp_path: Path) -
     metrics = write_evaluation(tmp_path, task_of(), given)
     written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
     assert list(written) == [
-        *("split", "checkpoint", "n", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece"),
+        *("schema_version", "split", "checkpoint", "chosen_on", "in_train", "in_dev"),
+        *("n", "accuracy", "macro_f1", "micro_f1", "weighted_f1", "log_loss", "ece"),
         *("per_class", "absent", "labels", "confusion"),
-        *("ci95", "baselines", "verdict", "parts", "verdict_against", "verdict_p"),
+        *("ci95", "baselines", "verdict", "parts", "notes", "verdict_against", "verdict_p"),
     ]
     assert list(written["baselines"]["other"]) == ["accuracy", "macro_f1", "note"]
     (part,) = written["parts"].values()
@@ -218,7 +219,73 @@ def test_metrics_have_their_keys_in_the_order_of_every_release(tmp_path: Path) -
     assert written == metrics
     (tmp_path / "metrics.json").unlink()
     none = write_evaluation(tmp_path, task_of(), dataclasses.replace(given, baselines=[]))
-    assert list(none)[-2:] == ["verdict", "parts"]
+    assert list(none)[-4:] == ["verdict", "parts", "notes", "verdict_reason"]
+    assert none["verdict_reason"] == "no baseline was fitted"
+
+
+def test_the_confusion_matrix_has_true_classes_in_rows_in_the_order_of_the_labels(tmp_path: Path) -> None:
+    given = evaluation()
+    metrics = write_evaluation(tmp_path, task_of(), given)
+    assert (metrics["schema_version"], metrics["labels"]) == (2, list(NAMES))
+    counts = np.zeros((3, 3), np.int64)
+    np.add.at(counts, (targets_of(given), probs_of(given).argmax(axis=1)), 1)
+    assert metrics["confusion"] == counts.tolist()
+
+
+CLAIMS = ("beats", "ties", "loses to", "95 %", "ECE", "alibration error")
+
+
+def test_rows_that_chose_the_model_get_no_verdict_no_interval_and_no_calibration_error(
+    tmp_path: Path,
+) -> None:
+    given = dataclasses.replace(evaluation(), split="dev", seen=Seen(in_train=0, in_dev=60))
+    given = dataclasses.replace(given, components={"network alone, uncalibrated": given.scores})
+    metrics = write_evaluation(tmp_path, task_of(), given)
+    assert metrics["chosen_on"] is True
+    assert (metrics["verdict"], metrics["ece"]) == (None, None)
+    assert metrics["verdict_reason"] == "these rows chose the best epoch and the calibration"
+    assert "verdict_p" not in metrics
+    assert metrics["parts"]["network alone, uncalibrated"]["ece"] is None
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert page.splitlines()[0] == "# dev: 60 rows, which chose the model"
+    assert "too good" in page
+    assert not [claim for claim in CLAIMS if claim in page]
+    assert not (tmp_path / "plots" / "reliability.png").exists()
+
+
+def test_rows_that_were_trained_on_are_counted_and_get_no_verdict(tmp_path: Path) -> None:
+    given = dataclasses.replace(evaluation(), split="mine", seen=Seen(in_train=54, in_dev=6))
+    metrics = write_evaluation(tmp_path, task_of(), given)
+    assert (metrics["in_train"], metrics["in_dev"], metrics["chosen_on"]) == (54, 6, True)
+    assert (metrics["verdict"], metrics["ece"]) == (None, None)
+    assert metrics["verdict_reason"].startswith(
+        "54 of 60 rows are in the training data, and 6 of 60 rows are dev"
+    )
+    first, *others = (tmp_path / "report.md").read_text("utf-8").splitlines()
+    assert first == "# mine: 60 rows, of which 54 are in the training data and 6 are dev rows"
+    assert not [claim for claim in CLAIMS if any(claim in line for line in others)]
+
+
+def test_a_few_rows_that_are_in_train_are_named_and_the_verdict_stays(tmp_path: Path) -> None:
+    metrics = write_evaluation(
+        tmp_path, task_of(), dataclasses.replace(evaluation(), seen=Seen(in_train=3, in_dev=0))
+    )
+    assert (metrics["verdict"], metrics["chosen_on"]) == ("loses to", False)
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert page.startswith("# test: 60 rows, of which 3 are in the training data\n")
+
+
+def test_classes_that_no_row_has_are_named_and_count_nowhere(tmp_path: Path) -> None:
+    given = scored(np.array([2, 2]), np.array([[0.0, 0.1, 0.9], [0.0, 0.2, 0.8]]), NAMES)
+    metrics = write_evaluation(tmp_path, task_of(), given)
+    assert (metrics["macro_f1"], metrics["absent"]) == (1.0, ["bad", "fine | so-so"])
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert (
+        "Macro F1 is the mean over 1 of 3 classes; no row has or is predicted as: bad, fine | so-so." in page
+    )
+    assert "| bad | – | – | – | 0 | 0 |" in page
+    low, high = metrics["ci95"]["macro_f1"]
+    assert low < 0.8 < high  # two rows say little
 
 
 def test_of_equal_baselines_the_first_is_the_one_to_beat(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def metrics(accuracy: float, verdict: str | None = None, **others: float) -> dic
     baselines = {"majority": {"accuracy": 0.5, "macro_f1": 0.3, "note": "most"}} if verdict else {}
     return {
         "split": "test",
+        "chosen_on": False,
         "n": 10,
         "accuracy": accuracy,
         "macro_f1": accuracy,
@@ -52,6 +53,17 @@ def test_a_score_that_one_run_lacks_is_left_out_and_so_are_baselines_that_were_n
     assert (summary["baselines"], conclusions(summary)) == ({}, [])
     assert "ROC AUC" not in page(summary, METRICS)
     assert "| fold-3 | 10 | 0.9000 | 0.9000 | 1.0000 | 0.1000 |  | 3 |" in page(summary, METRICS)
+
+
+def test_a_summary_of_rows_that_chose_the_models_says_so_and_claims_nothing() -> None:
+    scored = [{**metrics(score), "split": "dev", "chosen_on": True, "ece": None} for score in (0.5, 0.6, 0.7)]
+    summary = summarize(GROUP, METRICS, scored, [1, 2, 3])
+    assert summary["chosen_on"] is True
+    assert "ece" not in summary["scores"]
+    first, *others = page(summary, METRICS).splitlines()
+    assert first == "# dev over 3 folds: rows that chose the models"
+    assert any("the scores are too good" in line for line in others)
+    assert not any(word in page(summary, METRICS) for word in ("beat", "ECE"))
 
 
 def test_only_the_tasks_own_metrics_are_summed_up_and_those_kept_out_of_summaries_are_not() -> None:
