@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.arrays import Mask
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus, open_unlabelled
@@ -22,10 +21,11 @@ from lstm_cli.lint.findings import in_order
 from lstm_cli.lint.fix import check_target, fix, log_path
 from lstm_cli.lint.labels import labels
 from lstm_cli.lint.report import CheckReport
-from lstm_cli.lint.scan import scan
+from lstm_cli.lint.scan import masks_of, scan
 from lstm_cli.lint.survey import coverage, survey
 from lstm_cli.lint.suspects import suspects
 from lstm_cli.lint.text import check_is_text
+from lstm_cli.lint.worth import worth
 from lstm_cli.runs.origin import Origin, named_origin
 from lstm_cli.runtime import start
 from lstm_cli.tasks.text import learn_tokenizer
@@ -53,11 +53,12 @@ def check(request: CheckRequest, screen: Screen) -> None:
     reader = config.task.text_reader()
     origin = named_origin(config.task, config.run.seed)
     sources, splits = _open(config, origin.dev_seed)
-    scanned = scan(sources, config.data, config.task.content, _masks(splits))
+    scanned = scan(sources, config.data, config.task.content, masks_of(splits))
     findings = [
         *damage(scanned, config.data, bool(reader and reader.tokenizer.strip_markup)),
         *labels(scanned, config.data),
         *copies(scanned),
+        *worth(scanned),
     ]
     missing = _unlabelled(config.data)
     stores: dict[str, Store] = {}
@@ -118,18 +119,6 @@ def _open(
         return sources, load_splits(config.data, dev_seed, on_error="row", content=config.task.content)
     except DataError as fault:
         return sources, fault
-
-
-def _masks(splits: Splits[Any] | DataError) -> dict[str, Mask]:
-    """The rows of train's source that each split selects; a split that is a whole source has no entry."""
-    if isinstance(splits, DataError):
-        return {}
-    selected = {
-        name: rows.selected
-        for name, rows in (("train", splits.train), ("dev", splits.dev), ("test", splits.test))
-        if rows is not None
-    }
-    return {name: mask for name, mask in selected.items() if mask is not None}
 
 
 def _encode(

@@ -18,6 +18,7 @@ from lstm_cli.console import Screen
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError, Interrupted
+from lstm_cli.lint.worth import before_training
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.models import open_models
 from lstm_cli.runs.origin import Origin, named_origin
@@ -40,6 +41,7 @@ class TrainRequest:
     by: Literal["seeds", "folds"] | None = None
     count: int = 0
     refit: bool = False
+    warns: bool = True  # about the data: of several runs, the first
 
 
 def train(request: TrainRequest, screen: Screen) -> None:
@@ -60,6 +62,8 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
     runtime = start(config.run)
     opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
     with _resumable(config), opened as (run, resumed):
+        if request.warns and not resumed:  # before a pretraining, which may take hours
+            _warn_of_data(config, named.dev_seed, run, screen)
         origin = starting_point(config, run, named, runtime, screen, resumed=resumed)
         splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata()}
@@ -93,6 +97,15 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
         )
         training.train(origin.checkpoint)
         return _score(config, run, splits, runtime, screen, baselines=request.baselines)
+
+
+def _warn_of_data(config: RunConfig, dev_seed: int, run: RunFolder, screen: Screen) -> None:
+    """Print and log what `lstmcls check` finds about the worth of the scores."""
+    content = config.task.content
+    found = before_training(config.data, load_splits(config.data, dev_seed, content=content), content)
+    screen.findings([("warning", one.headline(), one.lines()) for one in found])
+    for one in found:
+        run.write_log(f"warning: {one.headline()}; {'; '.join(one.lines())}")
 
 
 @contextmanager

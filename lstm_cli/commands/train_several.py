@@ -32,6 +32,9 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
     by, count = request.by, request.count
     assert by is not None
     config = load_config(request.source, request.overrides, request.run_dir)
+    if by == "folds" and isinstance(config.data.test, float):  # as in the presets: the folds take its place
+        screen.say(f"the folds are the test rows, so data.test: {config.data.test:g} is not cut")
+        config = config.model_copy(update={"data": config.data.model_copy(update={"test": None})})
     members = _members(config, by, count)
     if request.refit:
         refuse_refit(config)
@@ -45,7 +48,8 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
                 # a finished run is not trained again; to check its rows and score it takes seconds
                 resume = request.resume and holds_a_run(Path(member.run.dir))
                 with dropped_afterwards() if by == "folds" else nullcontext():
-                    scored.append(train_run(member, replace(request, resume=resume, overwrite=False), screen))
+                    one = replace(request, resume=resume, overwrite=False, warns=number == 1)
+                    scored.append(train_run(member, one, screen))
             _write_summary(group, config, scored, screen)
             if group.refits:
                 refit(group, config, members, screen)

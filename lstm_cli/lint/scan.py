@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lstm_cli.arrays import Int64, Mask, UInt16
 from lstm_cli.data.rows import Content, Row
-from lstm_cli.data.sources import DataConfig
+from lstm_cli.data.sources import DataConfig, Splits
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 from lstm_cli.lint.duplicates import NUM_HASHES, signatures
@@ -138,6 +138,14 @@ def scan(
         labels=tuple(built.labels),
         faults=tuple(faults),
     )
+
+
+def masks_of(splits: Splits[Any] | DataError) -> dict[str, Mask]:
+    """The rows of train's source that each split selects; a split that is a whole source has no entry."""
+    if isinstance(splits, DataError):
+        return {}
+    selected = {name: rows.selected for name, rows in splits.by_name().items()}
+    return {name: mask for name, mask in selected.items() if mask is not None}
 
 
 def hash_of(content: bytes) -> int:

@@ -107,3 +107,43 @@ def test_an_evaluation_of_new_rows_keeps_its_claims(small_yaml: str, tmp_path: P
     assert metrics["verdict"] in ("beats", "ties", "loses to")
     assert f"it {metrics['verdict']} the best baseline" in result.stderr
     assert "too good" not in result.stderr
+
+
+def test_train_warns_of_what_makes_its_scores_worth_little_and_of_several_runs_only_once(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    rare = [(f"odd {i}", "rare") for i in range(4)]
+    write(tmp_path / "train.csv", [*small_rows(120, 0), *rare])
+    write(tmp_path / "test.csv", [*small_rows(40, 2), *small_rows(120, 0)[:3]])
+    result = run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1", "--seeds", "2")
+    for warning in (
+        "train: classes with fewer than 10 training rows: 1",
+        "train: classes without a row in dev",
+        "train → test: rows of test that are also in train, letter by letter: 3",
+        "train: few rows: 124: → with fewer than 500 expect no gain over a bag of words",
+    ):
+        assert result.stderr.count(f"warning: {warning}") == 1, warning
+    assert "few rows" in (tmp_path / "run" / "seed-0" / "log.txt").read_text("utf-8")
+    assert "no data.test" not in result.stderr
+
+
+def test_a_class_of_four_rows_among_four_hundred_has_a_dev_row_and_a_wide_interval(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    common = [(f"the thing was fine number {i}", "common") for i in range(396)]
+    write(tmp_path / "train.csv", [*common, *[(f"utterly broken item {i}", "rare") for i in range(4)]])
+    cut = ("--set", "data.dev=0.1", "--set", "data.test=0.1", "--set", "train.epochs=1")
+    run("train", small_yaml, *cut, "--no-baselines")
+    metrics = read(tmp_path / "run" / "eval" / "test" / "metrics.json")
+    assert metrics["per_class"]["rare"]["support"] == 1
+    run("eval", str(tmp_path / "run"), "--split", "dev", "--no-baselines")
+    assert read(tmp_path / "run" / "eval" / "dev" / "metrics.json")["per_class"]["rare"]["support"] == 1
+    for low, high in metrics["ci95"].values():
+        assert high - low > 0.05
+
+
+def test_folds_take_the_place_of_a_fraction_for_test(small_yaml: str, tmp_path: Path) -> None:
+    quick = ("--no-baselines", "--set", "train.epochs=1", "--set", "data.dev=0.2")
+    result = run("train", small_yaml, *quick, "--set", "data.test=0.1", "--folds", "2")
+    assert "the folds are the test rows" in result.stderr
+    assert read(tmp_path / "run" / "summary.json")["out_of_fold"]["n"] == 120

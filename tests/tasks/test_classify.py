@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -279,3 +280,28 @@ def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, t
         [sys.executable, "-c", program], input=json.dumps(TEXTS), capture_output=True, text=True, check=True
     )
     np.testing.assert_array_equal(np.array(json.loads(there.stdout)), here)
+
+
+def test_a_baseline_learns_neither_from_the_texts_nor_from_the_labels_that_it_is_scored_on(
+    tmp_path: Path,
+) -> None:
+    def rows_of(name: str, rows: list[tuple[str, str]]) -> Any:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in rows), "utf-8")
+        return open_rows(str(path), DataConfig(train="x"), "test", labelled=True, content=Text)
+
+    rng = random.Random(0)
+    # random labels: most texts are near the threshold, where any row more in the fit changes a prediction
+    noise = [
+        (" ".join(rng.choices("abcdefgh", k=4)), rng.choice(["negative", "positive"])) for _ in range(80)
+    ]
+    new = [
+        (" ".join(rng.choices("abcdefghk", k=4)), rng.choice(["negative", "positive"])) for _ in range(200)
+    ]
+    flipped = [(text, "negative" if label == "positive" else "positive") for text, label in new]
+    train = rows_of("train.jsonl", noise)
+    alone, others, company = (
+        [one.predicted[:200].tolist() for one in TASKS[0].baselines(train, rows_of(name, scored))]
+        for name, scored in (("a.jsonl", new), ("b.jsonl", flipped), ("c.jsonl", [*new, *new, *flipped]))
+    )
+    assert alone == others == company
