@@ -69,8 +69,9 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
                 f"{models.run.path}: the rows of {name} have changed since the training, or an earlier version cut "
                 f"others; try the old files, or --data FILE for other rows"
             )
-    # the runs of a group need not have learned from the same rows
-    if splits and not models.group and any(_changed(models, one, splits[one]) for one in ("train", "dev")):
+    # the runs of a group need not have learned from the same rows, and a refit has no dev rows
+    learned = [] if splits is None or models.group else [one for one in ("train", "dev") if one in splits]
+    if splits is not None and any(_changed(models, one, splits[one]) for one in learned):
         screen.warn(f"{_UNKNOWN_TRAIN}: the rows of train or dev have changed since the training")
         splits = None
     metrics = evaluate_split(models, rows, name, splits, runtime, screen, with_baselines=request.baselines)

@@ -86,6 +86,8 @@ def test_predictions_and_dev_scores_are_those_of_the_blend(trained: Path, tmp_pa
     run("eval", str(trained), "--split", "dev", "--no-baselines", "--quiet")
     dev = json.loads((trained / "eval" / "dev" / "metrics.json").read_text("utf-8"))
     best = next(epoch for epoch in reversed(lines(trained / "metrics.jsonl")) if epoch["best"])
+    assert best["dev"].pop("ece") is not None  # type: ignore[attr-defined]
+    assert dev["ece"] is None  # dev rows have chosen the calibration
     assert best["dev"] == pytest.approx({name: dev[name] for name in best["dev"]}, abs=1e-6)  # type: ignore[attr-defined]
     run("verify", str(trained), "--quiet")
 
