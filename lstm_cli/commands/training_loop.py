@@ -258,8 +258,10 @@ def keep_provenance(
     resumed: bool,
 ) -> None:
     """Write versions, settings and the rows' SHA-256 to the run. Raises ConfigError if a resumed run's rows differ."""
+    # counted first, because reading the rows hashes them too
+    counts = {name: len(rows) for name, rows in inputs.items()}
     data = {
-        name: {"sha256": rows.digest(), "rows": len(rows), "sources": list(rows.sources)}
+        name: {"sha256": rows.digest(), "rows": counts[name], "sources": list(rows.sources)}
         for name, rows in inputs.items()
     }
     if resumed:

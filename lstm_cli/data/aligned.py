@@ -20,9 +20,12 @@ def read_aligned(path: str, labels_path: str, names_path: str | None, reading: R
     Lines that are blank in both files are skipped. Raises DataError if one file has more lines than the other.
     """
     encoding = reading.config.encoding
-    names = None if names_path is None else _names(names_path, encoding)
+    names = None if names_path is None else _names(names_path, reading)
     blank = BlankRows(path, reading)
-    with open_lines(path, encoding) as texts, open_lines(labels_path, encoding) as labels:
+    with (
+        open_lines(path, encoding, reading.hashes) as texts,
+        open_lines(labels_path, encoding, reading.hashes) as labels,
+    ):
         for line, (text, label) in enumerate(zip_longest(texts, labels), 1):
             if blank.skip((text, label)):
                 continue
@@ -53,9 +56,10 @@ def read_aligned(path: str, labels_path: str, names_path: str | None, reading: R
     blank.say()
 
 
-def _names(path: str, encoding: str) -> dict[str, str]:
+def _names(path: str, reading: Reading) -> dict[str, str]:
     """The name of each label: lines of label, tab, name; or lines of names alone, numbered from 0."""
-    with open_lines(path, encoding) as lines:
+    encoding = reading.config.encoding
+    with open_lines(path, encoding, reading.hashes) as lines:
         filled = [(line, text) for line, text in enumerate(lines, 1) if text.strip()]
     names: dict[str, str] = {}
     for number, (line, text) in enumerate(filled):

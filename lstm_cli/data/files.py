@@ -11,11 +11,11 @@ A small compressed file can unpack to an endless line, so the length of a line a
 from __future__ import annotations
 
 import codecs
-import functools
 import gzip
 import hashlib
 import io
 import lzma
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -28,6 +28,8 @@ from lstm_cli.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+Hashes = dict[str, str]
+"""SHA-256 (hex) by the path of each file, of the very bytes that were read."""
 NewLine = Literal["", "\n", "\r"]
 PACKED = (".gz", ".xz", ".zst")
 MAX_LINE_CHARS = 2**24
@@ -108,26 +110,54 @@ def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
-def open_binary(path: str) -> BinaryIO:
-    """The file's bytes, unpacked if its name ends in .gz, .xz or .zst."""
+class _HashedFile(io.RawIOBase):
+    """A file, and the SHA-256 of what is read from it."""
+
+    def __init__(self, path: str) -> None:
+        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by close
+        self._hash = hashlib.sha256()
+        self._is_at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count = self._file.readinto(buffer)
+        self._hash.update(memoryview(buffer)[:count])
+        self._is_at_end = count == 0
+        return count
+
+    def sha256(self) -> str:
+        """SHA-256 (hex) of the whole file; what follows is read now."""
+        while not self._is_at_end:
+            self.read(_CHUNK_BYTES)
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def unpacked(packed: BinaryIO, path: str) -> BinaryIO:
+    """The bytes of the open file `packed`, unpacked if the name `path` ends in .gz, .xz or .zst."""
     match Path(path).suffix.lower():
         case ".gz":
-            return cast(BinaryIO, gzip.open(path, "rb"))
+            return cast(BinaryIO, gzip.GzipFile(fileobj=packed, mode="rb"))
         case ".xz":
-            return io.BufferedReader(_XzFile(path), _CHUNK_BYTES)
+            return io.BufferedReader(_XzFile(packed), _CHUNK_BYTES)
         case ".zst":
             import pyarrow as pa  # the standard library reads Zstandard only from Python 3.14 on
 
-            return cast(BinaryIO, pa.input_stream(path, compression="zstd"))
+            return cast(BinaryIO, pa.input_stream(packed, compression="zstd"))
         case _:
-            return Path(path).open("rb")
+            return packed
 
 
 class _XzFile(io.RawIOBase):
     """An .xz file, unpacked as by `lzma.open`, but with at most `_XZ_MEMORY` bytes of memory."""
 
-    def __init__(self, path: str) -> None:
-        self._packed = Path(path).open("rb")  # noqa: SIM115 - closed by close
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
         self._unpacker = self._new()
 
     @staticmethod
@@ -154,10 +184,6 @@ class _XzFile(io.RawIOBase):
         view[: len(content)] = content
         return len(content)
 
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
-
 
 def bounded_lines(stream: TextIO, end: str = "\n") -> Iterator[str]:
     """The lines of `stream`, which `end` ends, with their ends.
@@ -182,20 +208,53 @@ def decode(stream: BinaryIO, encoding: str, newline: NewLine = "\n") -> io.TextI
 
 
 @contextmanager
-def open_text(path: str, encoding: str, newline: NewLine = "\n") -> Iterator[TextIO]:
-    """The file as text. Errors in opening, unpacking or reading it become a DataError that names it."""
-    with naming(path), open_binary(path) as binary, decode(binary, encoding, newline) as text:
+def open_text(
+    path: str, encoding: str, newline: NewLine = "\n", hashes: Hashes | None = None
+) -> Iterator[TextIO]:
+    """The file as text. Errors in opening, unpacking or reading it become a DataError that names it.
+
+    If no exception ends the block, `hashes` gets the SHA-256 of the file that was read.
+    """
+    with (
+        naming(path),
+        _HashedFile(path) as file,
+        io.BufferedReader(file) as packed,
+        unpacked(packed, path) as binary,
+        decode(binary, encoding, newline) as text,
+    ):
         yield text
+        if hashes is not None:
+            hashes[path] = file.sha256()
 
 
 @contextmanager
-def open_lines(path: str, encoding: str) -> Iterator[Iterator[str]]:
+def open_in_any_order(path: str, hashes: Hashes | None) -> Iterator[BinaryIO]:
+    """The file's bytes, which are hashed at the end of the block, for a format that is not read from front to back.
+
+    A file that was written to meanwhile gets no hash. Errors become a DataError as in `open_text`.
+    """
+    with naming(path), Path(path).open("rb") as file:
+        before = _state(file)
+        yield file
+        if hashes is not None:
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[path] = digest if _state(file) == before else ""
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
+
+
+@contextmanager
+def open_lines(path: str, encoding: str, hashes: Hashes | None = None) -> Iterator[Iterator[str]]:
     """The lines of a file without their ends: `\\n` and `\\r\\n` end a line, and `\\r` in a file that has no `\\n`.
 
-    In a file with `\\n`, a lone `\\r` is a character of its line. Errors become a DataError as in `open_text`.
+    In a file with `\\n`, a lone `\\r` is a character of its line. Errors and `hashes` are as in `open_text`.
     """
     end: NewLine = "\r" if ends_lines_with_cr(path, encoding) else "\n"
-    with open_text(path, encoding, end) as stream:
+    with open_text(path, encoding, end, hashes) as stream:
         yield (without_end(line) for line in bounded_lines(stream, end))
 
 
@@ -227,16 +286,6 @@ def naming(path: str) -> Iterator[None]:
 
 
 def sha256_of_file(path: str) -> str:
-    """SHA-256 (hex) of the bytes on the disk.
-
-    A process reads them again only if the file's size or modification time has changed.
-    """
-    with naming(path):
-        state = Path(path).stat()
-        return _sha256(path, state.st_size, state.st_mtime_ns)
-
-
-@functools.cache
-def _sha256(path: str, _size: int, _modified: int) -> str:
-    with Path(path).open("rb") as file:
+    """SHA-256 (hex) of the bytes on the disk."""
+    with naming(path), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,13 +32,13 @@ def read_json(path: str, reading: Reading) -> Iterator[Row[Any]]:
     rows = _JsonRows(path, reading)
     if _is_array(path, reading.config.encoding):
         line_end = "\r" if ends_lines_with_cr(path, reading.config.encoding) else "\n"
-        with open_text(path, reading.config.encoding, newline="") as stream:
+        with open_text(path, reading.config.encoding, "", reading.hashes) as stream:
             for line, text, item in _Array(stream, path, line_end):
                 yield from rows.row(
                     item, text_fault(text, "the object", reading.config.encoding, MAX_LINE_CHARS), line
                 )
     else:
-        with open_lines(path, reading.config.encoding) as lines:
+        with open_lines(path, reading.config.encoding, reading.hashes) as lines:
             for line, text in enumerate(lines, 1):
                 if text := text.strip(_SPACE):
                     yield from rows.row(*_parsed(text, reading.config.encoding), line)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from lstm_cli.data.config import DataConfig
+from lstm_cli.data.files import Hashes
 
 
 class RowError(ValueError):
@@ -90,7 +91,8 @@ class Reading:
     """How rows are read: the `data:` section, and the class of their content.
 
     `labelled`: every row must have a label. `keep_fields`: the columns that are not read stay as fields. `keep_text`:
-    so do those that are read; in a format without columns the text is the field `text`.
+    so do those that are read; in a format without columns the text is the field `text`. `hashes` gets the SHA-256 of
+    each file that is read to its end.
     """
 
     config: DataConfig
@@ -98,6 +100,7 @@ class Reading:
     labelled: bool
     keep_fields: bool = False
     keep_text: bool = False
+    hashes: Hashes | None = field(default=None, compare=False)
 
     def broken(self, path: str, line: int, error: str, fields: dict[str, str] | None = None) -> Row[Any]:
         """A row that cannot be used; `error` says why."""

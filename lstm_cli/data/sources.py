@@ -26,7 +26,7 @@ from lstm_cli.data.documents import (
     read_stream,
     sha256_of_folder,
 )
-from lstm_cli.data.files import ends_lines_with_cr, sha256_of_file
+from lstm_cli.data.files import Hashes, ends_lines_with_cr, sha256_of_file
 from lstm_cli.data.find import Source, find_sources
 from lstm_cli.data.hub import read_builtin, read_hub
 from lstm_cli.data.json_rows import read_json
@@ -41,9 +41,15 @@ __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_r
 
 _FEW_ROWS = 10
 
+_FOLDERS = ("class_folders", "documents")
+
 
 class Rows(Generic[C]):
-    """A sequence of rows. Every iteration reads them from their sources again, in the same order."""
+    """A sequence of rows. Every iteration reads them from their sources again, in the same order.
+
+    At the end of each source it raises DataError if a file is not the same as in the first reading, so that nothing is
+    learned, encoded or cached from other rows than `digest` says.
+    """
 
     def __init__(
         self,
@@ -59,7 +65,7 @@ class Rows(Generic[C]):
         self._on_error = on_error
         self._mask = mask
         self._count: int | None = None
-        self._digests: dict[str, str] | None = None
+        self._digests: Hashes = {}
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -76,20 +82,18 @@ class Rows(Generic[C]):
 
         Raises DataError for an unreadable source and, unless `on_error` is "row", for an unreadable row.
         """
-        rows = self._all_rows()
-        if self._mask is None:
-            yield from rows
-            return
-        kept = self._mask.tobytes()
+        kept = None if self._mask is None else self._mask.tobytes()
+        expected = self._count if kept is None else len(kept)
         read = 0
-        for read, row in enumerate(rows, 1):
-            if read <= len(kept) and kept[read - 1]:
+        for read, row in enumerate(self._all_rows(), 1):
+            if expected is not None and read > expected:  # a consumer may have room for no more
+                break
+            if kept is None or kept[read - 1]:
                 yield row
-        if read != len(kept):
-            raise DataError(
-                f"{', '.join(self.sources)}: {read} rows, but {len(kept)} when it was read first. "
-                f"Do not change the files while they are in use"
-            )
+        if expected is not None and read != expected:
+            raise _changed(", ".join(self.sources))
+        if kept is None:
+            self._count = read
 
     def columns(self) -> list[str]:
         """The fields that the rows of the first source have, also if it has no row, or only a header.
@@ -108,10 +112,21 @@ class Rows(Generic[C]):
 
     def _all_rows(self) -> Iterator[Row[C]]:
         for source in self._sources:
-            for row in _read(source, self._role, self._reading):
+            hashes: Hashes = {}
+            for row in _read(source, self._role, replace(self._reading, hashes=hashes)):
                 if row.error is not None and self._on_error == "raise":
                     raise DataError(f"{row.where()}: {row.error}")
                 yield row
+            self._check_unchanged(source, hashes)
+
+    def _check_unchanged(self, source: Source, hashes: Hashes) -> None:
+        """Raise DataError if the files that were read now have other `hashes` than when they were read first."""
+        if source.kind in ("hub", "builtin"):  # loaded once in a process, so they do not change
+            return
+        for path in source.paths:
+            now = sha256_of_folder(path, hashes) if source.kind in _FOLDERS else hashes[path]
+            if not now or self._digests.setdefault(path, now) != now:
+                raise _changed(path)
 
     def __len__(self) -> int:
         """The number of rows. The first call reads all rows to count them."""
@@ -133,18 +148,18 @@ class Rows(Generic[C]):
 
     def files(self) -> dict[str, str]:
         """SHA-256 (hex) of every source by path: of a file, of all files of a folder, or of all rows of a data set."""
-        if self._digests is None:
-            self._digests = {
-                path: self._sha256_of(source) if path == source.path else sha256_of_file(path)
-                for source in self._sources
-                for path in source.paths
-            }
-        return dict(self._digests)
+        for source in self._sources:
+            for path in source.paths:
+                if path not in self._digests:
+                    self._digests[path] = (
+                        self._sha256_of(source) if path == source.path else sha256_of_file(path)
+                    )
+        return {path: self._digests[path] for path in self.sources}
 
     def _sha256_of(self, source: Source) -> str:
         match source.kind:
             case "class_folders" | "documents":
-                return sha256_of_folder(source.path)
+                return sha256_of_folder(source.path, {})
             case "hub" | "builtin":  # there is no file to hash, so their rows are hashed
                 digest = hashlib.sha256()
                 for row in _read(source, self._role, self._reading):
@@ -189,6 +204,12 @@ class Rows(Generic[C]):
         if self._reading.content is not Text:  # not for texts: their digest stays that of version 0.1
             inputs["content"] = self._reading.content.__name__
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _changed(source: str) -> DataError:
+    return DataError(
+        f"{source}: has changed since it was read first. Do not change the files while they are in use"
+    )
 
 
 def _read(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:

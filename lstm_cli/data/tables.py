@@ -14,7 +14,7 @@ from typing import Any, Literal, TextIO
 
 from lstm_cli.data.columns import BlankRows, Columns, find_column
 from lstm_cli.data.delimiter import delimiter_of
-from lstm_cli.data.files import MAX_LINE_CHARS, PACKED, naming, open_lines, open_text, text_fault
+from lstm_cli.data.files import MAX_LINE_CHARS, PACKED, open_in_any_order, open_lines, open_text, text_fault
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
@@ -61,7 +61,7 @@ def _records(
     quoted = config.quoting == "standard" or (config.quoting == "auto" and usual == ",")
     delimiter = delimiter_of(path, usual, reading, quoted=quoted)
     read = _quoted_records if quoted else _plain_records
-    return read(path, delimiter, config.encoding), quoted
+    return read(path, delimiter, reading), quoted
 
 
 def _header(records: Iterator[Record], path: str, reading: Reading) -> tuple[int, Sequence[str]]:
@@ -95,8 +95,8 @@ class _RecordLines:
         return line
 
 
-def _quoted_records(path: str, delimiter: str, encoding: str) -> Generator[Record, None, None]:
-    with open_text(path, encoding, newline="") as stream:
+def _quoted_records(path: str, delimiter: str, reading: Reading) -> Generator[Record, None, None]:
+    with open_text(path, reading.config.encoding, "", reading.hashes) as stream:
         lines = _RecordLines(stream)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         line = 1
@@ -113,8 +113,8 @@ def _quoted_records(path: str, delimiter: str, encoding: str) -> Generator[Recor
             ) from None
 
 
-def _plain_records(path: str, delimiter: str, encoding: str) -> Generator[Record, None, None]:
-    with open_lines(path, encoding) as lines:
+def _plain_records(path: str, delimiter: str, reading: Reading) -> Generator[Record, None, None]:
+    with open_lines(path, reading.config.encoding, reading.hashes) as lines:
         for line, text in enumerate(lines, 1):
             if len(text) > MAX_LINE_CHARS:
                 raise DataError(
@@ -165,7 +165,10 @@ def read_parquet(path: str, reading: Reading) -> Iterator[Row[Any]]:
         )
     try:
         # no read-ahead buffer: after 500,000 rows it had grown to 90 MB; this takes 5 MB
-        with naming(path), pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
+        with (
+            open_in_any_order(path, reading.hashes) as binary,
+            pq.ParquetFile(binary, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file,
+        ):
             yield from _parquet_rows(file, path, reading)
     except pa.ArrowException as fault:
         raise DataError(f"{path}: not a complete Parquet file: {fault}") from None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
+import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_cli.data.sources import DataConfig, load_splits
+from lstm_cli.data.sources import DataConfig, Rows, load_splits, open_rows
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 from tests.data.conftest import Open
@@ -50,7 +54,7 @@ def test_a_file_that_changes_its_length_under_a_selection_is_noticed(
 ) -> None:
     view = opened(made("a.csv", csv_of(6))).select(np.ones(6, np.bool_))
     made("a.csv", csv_of(count))
-    with pytest.raises(DataError, match=rf"^a\.csv: {count} rows, but 6 when it was read first"):
+    with pytest.raises(DataError, match=r"^a\.csv: has changed since it was read first"):
         list(view)
 
 
@@ -183,3 +187,124 @@ def test_folds_without_a_row_are_refused(made: Made) -> None:
     for number in (1, 8):
         with pytest.raises(DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 folds without"):
             load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0, content=Text)
+
+
+# --- files that change while they are in use ---------------------------------------------------------------------
+
+
+def packed(name: str, content: bytes) -> bytes:
+    import pyarrow as pa
+
+    match name.rpartition(".")[2]:
+        case "gz":
+            return gzip.compress(content, mtime=0)
+        case "xz":
+            return lzma.compress(content)
+        case "zst":
+            return bytes(pa.Codec("zstd").compress(content, asbytes=True))
+        case _:
+            return content
+
+
+def parquet(text: str) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = io.BytesIO()
+    pq.write_table(pa.table({"text": [text, "x"], "label": ["a", "b"], "other": ["y", "z"]}), out)
+    return out.getvalue()
+
+
+CSV, JSONL = "text,label\n{},a\nx,b\n", '{{"text": "{}", "label": "a"}}\n{{"text": "x", "label": "b"}}\n'
+KINDS: dict[str, tuple[Any, dict[str, str], dict[str, Any]]] = {
+    "csv": ("a.csv", {"a.csv": CSV}, {}),
+    "tsv": ("a.tsv", {"a.tsv": "text\tlabel\n{}\ta\nx\tb\n"}, {}),
+    "jsonl": ("a.jsonl", {"a.jsonl": JSONL}, {}),
+    "json": ("a.json", {"a.json": '[{{"text": "{}", "label": "a"}}, {{"text": "x", "label": "b"}}]'}, {}),
+    "fasttext": ("a.txt", {"a.txt": "__label__a {}\n__label__b x\n"}, {}),
+    "lines": ("a.txt", {"a.txt": "{}\nx\n"}, {"labelled": False}),
+    "gz": ("a.csv.gz", {"a.csv.gz": CSV}, {}),
+    "xz": ("a.csv.xz", {"a.csv.xz": CSV}, {}),
+    "zst": ("a.jsonl.zst", {"a.jsonl.zst": JSONL}, {}),
+    "parquet": ("a.parquet", {"a.parquet": ""}, {}),
+    "class folders": ("d", {"d/a/1": "{}", "d/b/2": "x", "d/readme": "no row"}, {}),
+    "documents": ("d", {"d/1": "{}", "d/e/2": "x"}, {"labelled": False}),
+    "a glob": ("*.csv", {"a.csv": CSV, "b.csv": CSV}, {}),
+    "a list": (["b.tsv", "a.csv"], {"b.tsv": "text\tlabel\nx\tb\n", "a.csv": CSV}, {}),
+    "a file a class": ({"a": "a.txt", "b": "b.txt"}, {"a.txt": "{}\n", "b.txt": "x\n"}, {}),
+    "texts": ({"text": "t", "labels": "l"}, {"t": "{}\nx\n", "l": "a\nb\n"}, {}),
+    "labels": ({"text": "t", "labels": "l"}, {"t": "x\ny\n", "l": "{}\nb\n"}, {}),
+    "names": ({"text": "t", "labels": "l", "names": "n"}, {"t": "x\ny\n", "l": "0\n1\n", "n": "{}\nb\n"}, {}),
+}
+
+
+def written(kind: str, text: str, made: Made) -> None:
+    for name, content in KINDS[kind][1].items():
+        made(name, parquet(text) if name == "a.parquet" else packed(name, content.format(text).encode()))
+        os.utime(name, (1, 1))  # neither size nor time of the file show the change
+
+
+def rows_of(kind: str) -> Rows[Text]:
+    paths, _, keys = KINDS[kind]
+    config = DataConfig(train=paths)
+    return open_rows(paths, config, "train", keys.get("labelled", True), content=Text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_hashed_is_what_is_read(made: Made, kind: str) -> None:
+    written(kind, "one", made)
+    hashed, read = rows_of(kind), rows_of(kind)
+    assert len(list(read)) >= 2
+    assert list(read) == list(read)
+    with pytest.MonkeyPatch.context() as patch:  # the readings have hashed everything that yields rows
+        patch.setattr("lstm_cli.data.sources.sha256_of_file", None)
+        digest = read.digest()
+    assert digest == hashed.digest()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_changes_after_it_was_hashed_or_read_is_refused(made: Made, kind: str) -> None:
+    written(kind, "one", made)
+    hashed, read = rows_of(kind), rows_of(kind)
+    view = read.select(np.arange(len(read)) < 1)
+    hashed.digest()
+    written(kind, "two", made)
+    for rows in (hashed, read, view):
+        with pytest.raises(
+            DataError, match=r": has changed since it was read first\. Do not change the files"
+        ):
+            list(rows)
+    assert len(list(rows_of(kind))) >= 2
+
+
+def test_a_document_that_is_new_gone_or_renamed_is_noticed(made: Made, opened: Open) -> None:
+    for name in ("d/a/1", "d/a/2", "d/b/3"):
+        made(name, name)
+    rows = opened("d")
+    assert len(rows) == 3
+    made("d/a/4", "new")
+    with pytest.raises(DataError, match=r"^d: has changed"):
+        list(rows)
+    Path("d/a/4").unlink()
+    assert len(list(rows)) == 3
+    Path("d/a/1").rename("d/b/1")
+    with pytest.raises(DataError, match=r"^d: has changed"):
+        list(rows)
+
+
+def test_a_parquet_file_that_is_written_to_while_it_is_read_is_refused(made: Made, opened: Open) -> None:
+    rows = opened(made("a.parquet", parquet("one")))
+    reading = iter(rows)
+    next(reading)
+    os.utime("a.parquet", (2, 2))
+    with pytest.raises(DataError, match="has changed"):
+        list(reading)
+
+
+def test_a_reading_that_stops_early_hashes_nothing(made: Made, opened: Open) -> None:
+    rows = opened(made("a.csv", csv_of(50_000)))
+    reading = iter(rows)
+    next(reading)
+    reading.close()  # type: ignore[attr-defined]
+    assert len(rows) == 50_000
+    assert rows.files() == {"a.csv": hashlib.sha256(csv_of(50_000).encode()).hexdigest()}

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
 from lstm_cli.data import cache
 from lstm_cli.data.cache import cache_folder
+from lstm_cli.data.config import DataConfig
+from lstm_cli.data.sources import Rows, open_rows
+from lstm_cli.data.text import Text
+from lstm_cli.errors import DataError
+from lstm_cli.features.ngrams import Ngrams
+from lstm_cli.tasks.classify import ClassifyConfig
 
 NGRAMS = ("--set", "task.features=ngrams", "--set", "train.epochs=1", "--no-baselines")
 
@@ -64,3 +73,62 @@ def test_a_size_of_the_cache_that_is_none_is_a_fault_of_the_settings(
 def test_folds_leave_nothing_in_the_cache(small_yaml: str, tmp_path: Path) -> None:
     train(small_yaml, tmp_path / "folds", "--folds", "2", "--set", "data.test=null")
     assert list(cache_folder().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "moment", ["Labels.learn", "learn_tokenizer", "Ngrams.learn", "Classify._encode_chunks"]
+)
+def test_nothing_is_kept_of_a_file_that_changes_in_the_middle_of_a_training(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the key of the old rows, or later trainings on those would read the new ones."""
+    path = tmp_path / "rows.csv"
+    old, new = (
+        "text,label\n" + "".join(f"{word}{i % 3} {i},{'ab'[i % 2]}\n" for i in range(40))
+        for word in ("old", "new")
+    )
+    config = ClassifyConfig.model_validate({"features": "ngrams", "tokenizer": {"min_count": 1}})
+
+    def rows() -> Rows[Text]:
+        data = DataConfig(train=str(path))
+        return open_rows(str(path), data, "train", labelled=True, content=Text)
+
+    def results() -> list[object]:
+        task = config.fit(rows())
+        store = task.encode(rows())
+        arrays = (store.inputs.values, store.known_targets, store.extras["ngram_logits"])
+        return [task.files(), *(np.asarray(array).tolist() for array in arrays)]
+
+    path.write_text(old, encoding="utf-8")
+    changing = rows()
+    changing.digest()
+    before = pkgutil.resolve_name(f"lstm_cli.tasks.classify:{moment}")
+
+    def changed(*arguments: Any) -> Any:
+        path.write_text(new, encoding="utf-8")
+        return before(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"lstm_cli.tasks.classify.{moment}", changed)
+        with pytest.raises(DataError, match=r"rows\.csv: has changed since it was read first"):
+            config.fit(changing).encode(changing)
+    path.write_text(old, encoding="utf-8")
+    found = results()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    assert results() == found
+
+
+def test_a_training_on_a_file_that_changes_meanwhile_ends_as_unusable_data(
+    small_yaml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Ngrams.learn
+
+    def changed(*arguments: Any) -> Any:
+        with (tmp_path / "train.csv").open("a", encoding="utf-8") as file:
+            file.write("one row more,positive\n")
+        return learn(*arguments)
+
+    monkeypatch.setattr(Ngrams, "learn", changed)
+    result = CliRunner().invoke(app, ["train", small_yaml, "--run", str(tmp_path / "run"), *NGRAMS])
+    assert (result.exit_code, result.stderr.count("error: ")) == (3, 1), result.exception
+    assert "train.csv: has changed since it was read first" in result.stderr
