@@ -75,8 +75,8 @@ def _notes(scores: Classification) -> list[str]:
         return []
     more = f" and {len(absent) - _SHOWN_CLASSES:,} more" if len(absent) > _SHOWN_CLASSES else ""
     return [
-        f"macro F1 is the mean over {num_classes - len(absent):,} of {num_classes:,} classes; no row has or is "
-        f"predicted as: {', '.join(absent[:_SHOWN_CLASSES])}{more}"
+        f"macro F1 is the mean over {num_classes - len(absent):,} of {num_classes:,} classes; in no row and never "
+        f"predicted: {', '.join(absent[:_SHOWN_CLASSES])}{more}"
     ]
 
 
