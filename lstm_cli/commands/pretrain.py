@@ -62,7 +62,8 @@ def pretrain_run(
         data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))
         if corpus.num_left_out:
             screen.say(
-                f"{corpus.num_left_out:,} rows of data.unlabelled are left out: their text is also in dev or test"
+                f"{corpus.num_left_out:,} rows of data.unlabelled are left out: they are copies or near copies of "
+                f"dev or test texts"
             )
         if reader.encoder.num_pretrained_layers < reader.encoder.num_layers:
             screen.say(

@@ -51,7 +51,8 @@ class DataConfig(Config):
     unlabelled: str | list[str] | None = Field(
         default=None,
         description="more text of the same kind, without labels, to pretrain on: sources as for train, or "
-        "text files with one document per line; null: only the training rows",
+        "text files with one document per line (copies and near copies of dev and test texts are left out); null: only "
+        "the training rows",
     )
     text_column: str | list[str] = Field(
         default="text", description="column that holds the text; a list of columns is joined into one text"

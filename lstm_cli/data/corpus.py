@@ -1,4 +1,4 @@
-"""The text for a language model: the training rows and unlabelled rows, without the texts of dev and test."""
+"""The text for a language model: the training rows and unlabelled rows, without near copies of dev and test texts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from itertools import chain
 import numpy as np
 
 from lstm_cli.data.config import DataConfig
+from lstm_cli.data.near_copies import NearCopies
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, Splits, open_rows
-from lstm_cli.data.split import content_hashes, held_out_mask
+from lstm_cli.data.split import held_out_mask
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
@@ -48,7 +49,7 @@ class Corpus:
 class CorpusSplits:
     """The texts that a language model is trained on and those that it is scored on; `whole` is both.
 
-    `num_left_out` unlabelled rows are in neither, because their text is that of a dev or test row.
+    `num_left_out` unlabelled rows are in neither, because their text is a copy or a near copy of a dev or test row.
     """
 
     whole: Corpus
@@ -72,9 +73,9 @@ def load_corpus(config: DataConfig, splits: Splits[Text], seed: int) -> CorpusSp
     if config.unlabelled is not None:
         unlabelled = open_unlabelled(config, config.unlabelled)
         scored = chain(splits.dev, splits.test or ())
-        kept = ~np.isin(content_hashes(unlabelled), np.unique(content_hashes(scored)))
-        members.append(unlabelled.select(kept))
-        num_left_out = int((~kept).sum())
+        left_out = NearCopies.of(scored).mask(unlabelled)
+        members.append(unlabelled.select(~left_out))
+        num_left_out = int(left_out.sum())
     whole = Corpus(tuple(members))
     wanted = max(min(_FEWEST_HELD_OUT, len(whole) // 2), min(_HELD_OUT * len(whole), _MOST_HELD_OUT))
     held_out = held_out_mask(whole, wanted / max(len(whole), 1), seed, stratified=False)

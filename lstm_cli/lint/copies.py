@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lstm_cli.arrays import Int64, UInt64
-from lstm_cli.lint.duplicates import first_of, near_groups
+from lstm_cli.data.duplicates import first_of, near_groups
 from lstm_cli.lint.findings import SHOWN, Finding, Severity, of_rows
 from lstm_cli.lint.scan import Scan
 

@@ -18,12 +18,12 @@ import numpy as np
 from lstm_cli.arrays import Mask
 from lstm_cli.data.columns import find_column
 from lstm_cli.data.config import paths_in
+from lstm_cli.data.duplicates import first_of
 from lstm_cli.data.durable import atomic_writer
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, open_rows
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError, DataError
-from lstm_cli.lint.duplicates import first_of
 from lstm_cli.lint.labels import fold
 from lstm_cli.lint.scan import hash_of
 from lstm_cli.lint.text import check_is_text, repaired

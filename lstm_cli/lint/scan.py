@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lstm_cli.arrays import Int64, Mask, UInt16
+from lstm_cli.data.duplicates import NUM_HASHES, signatures
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Splits
 from lstm_cli.data.text import Text
+from lstm_cli.data.words import words
 from lstm_cli.errors import DataError
-from lstm_cli.lint.duplicates import NUM_HASHES, signatures
-from lstm_cli.lint.text import Mark, marks, words
+from lstm_cli.lint.text import Mark, marks
 
 _WORDS_AT_ONCE = 200_000
 _SHOWN_FAULTS = 3

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_cli.lint.duplicates import NUM_HASHES, near_groups
+from lstm_cli.data.duplicates import NUM_HASHES, near_groups
 from tests.lint.conftest import Found, found_in, scanned
 
 LABELS = ("a", "b")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lstm_cli.lint.text import Mark, marks, repaired, words
+from lstm_cli.data.words import words
+from lstm_cli.lint.text import Mark, marks, repaired
 
 
 def marked(text: str) -> Mark:
