@@ -100,7 +100,7 @@ def num_parameters(path: Path) -> int:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     total = 0
     for name, tensor in header.items():
-        if name not in ("__metadata__", "scales"):
+        if name not in ("__metadata__", "scales", "uniform"):
             size = 1
             for width in tensor["shape"]:
                 size *= width

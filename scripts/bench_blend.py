@@ -6,9 +6,9 @@
 
 DATA is a folder with the unpacked data sets. A set of the group `other` is tested on another airline, language, later
 posts or other kind of text than it is trained on; one of `small` has 200, 500 or 1,000 training rows; one of `alike` is
-tested on rows like its own. Each run keeps the logits of every epoch in --logits. What is there is not trained again,
-so a change of lstm_cli/metrics/calibration.py is measured in seconds. The test rows of `alike` and `small` are the dev
-file, or held out of train.
+tested on rows like its own. Texts are cut to 64 tokens, and the language model reads a million tokens at most. The test
+rows of `alike` and `small` are the dev file, or held out of train. Each run keeps the logits of every epoch in
+--logits. What is there is not trained again, so a change of lstm_cli/metrics/calibration.py is measured in seconds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,58 @@ def main() -> None:
             kept = options.logits / f"{name}.{seed}.npz"
             if options.only in name and not kept.exists():
                 np.savez_compressed(kept, **logits_of(config, train, test, seed))
-                print(kept, flush=True)
+                print(kept, file=sys.stderr, flush=True)
+    table(sorted(options.logits.glob(f"*{options.group}-*{options.only}*.npz")))
+
+
+def table(paths: list[Path]) -> None:
+    """Accuracy, macro F1 (in points) and log loss of whole, network and n-grams, each the mean over the seeds."""
+    found: dict[str, list[np.ndarray]] = {}
+    for path in paths:
+        found.setdefault(path.name.split(".")[0], []).append(scores(dict(np.load(path))))
+    print("| set | seeds | whole | network | n-grams | whole minus better |")
+    print("|---|---|---|---|---|---|")
+    for name, seeds in found.items():
+        mean = np.mean(seeds, axis=0)  # (3, 3)
+        cells = [f"{100 * accuracy:.1f}, {100 * f1:.1f}, {loss:.3f}" for accuracy, f1, loss in mean]
+        less = 100 * (mean[0, :2] - mean[1:, :2].max(axis=0))
+        print(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {less[0]:+.1f}, {less[1]:+.1f} |")
+
+
+def scores(kept: dict[str, np.ndarray]) -> np.ndarray:
+    """(3, 3): accuracy, macro F1 and log loss of whole, network and n-grams on test, of the epoch with the lowest dev
+    loss."""
+    from lstm_cli.metrics.calibration import Calibration, softmax
+    from lstm_cli.metrics.classification import accuracy_and_macro_f1
+
+    def loss(probs: np.ndarray, targets: np.ndarray) -> float:
+        chosen = probs[np.arange(len(targets)), targets]
+        return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
+
+    def values(split: str, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        network, ngrams = kept[f"{split}_network"][epoch], kept[f"{split}_ngrams"]
+        return (
+            network.astype(np.float64),
+            ngrams.astype(np.float64),
+            kept[f"{split}_targets"].astype(np.int64),
+        )
+
+    best: tuple[float, int, Calibration] | None = None
+    for epoch in range(len(kept["dev_network"])):
+        network, ngrams, targets = values("dev", epoch)
+        fitted = Calibration.fit(network, ngrams, targets)
+        dev_loss = loss(fitted.probs(network, ngrams), targets)
+        if best is None or dev_loss < best[0]:
+            best = dev_loss, epoch, fitted
+    assert best is not None
+    network, ngrams, targets = values("test", best[1])
+    all_probs = (best[2].probs(network, ngrams), softmax(network), softmax(ngrams))
+    return np.array(
+        [
+            (*accuracy_and_macro_f1(targets, one.argmax(axis=1), one.shape[1]), loss(one, targets))
+            for one in all_probs
+        ]
+    )
 
 
 def sets(data: Path, group: str, seed: int) -> Iterator[tuple[str, str, Pairs, Pairs]]:
@@ -170,8 +221,6 @@ def logits_of(config_name: str, train: Pairs, test: Pairs, seed: int) -> dict[st
         for name, store in stores.items():
             found[f"{name}_ngrams"] = np.asarray(store.extras["ngram_logits"])
             found[f"{name}_targets"] = np.asarray(store.known_targets)
-            found[f"{name}_unknown"] = np.array([np.mean(np.asarray(ids) == 1) for ids in store.inputs])
-        found["counts"] = np.array(task.labels.counts)
         return found
 
 

@@ -17,12 +17,10 @@ class TextClassifier(Model):
     """Encoder -> pooling -> dropout -> linear.
 
     The calibration is fitted on dev rows, not trained. `scales` (2,) multiply the logits of the network and of the
-    features. The network's are also multiplied by the fraction of known tokens to the power of `known_power` (). The
-    fraction `uniform` () of each probability comes from the uniform distribution.
+    features. The fraction `uniform` () of each probability comes from the uniform distribution.
     """
 
     scales: Tensor
-    known_power: Tensor
     uniform: Tensor
 
     def __init__(self, encoder: Encoder, pooling: Pooling, num_classes: int, dropout: float = 0.0) -> None:
@@ -37,7 +35,7 @@ class TextClassifier(Model):
     @staticmethod
     def _uncalibrated() -> dict[str, Tensor]:
         """The calibration that changes nothing. Also what the first checkpoints, which have none of a value, mean."""
-        return {"scales": torch.ones(2), "known_power": torch.zeros(()), "uniform": torch.zeros(())}
+        return {"scales": torch.ones(2), "uniform": torch.zeros(())}
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Logits of every class: (B, T) int64 or (B, T, F) float32, (B,) int64 on the CPU -> (B, C).
@@ -59,14 +57,10 @@ class TextClassifier(Model):
             logits: Tensor = self.head(self.dropout(pooled))
         return logits
 
-    def probs(self, logits: Tensor, feature_logits: Tensor, known: Tensor) -> Tensor:
-        """Calibrated probabilities in float64 on the CPU: (B, C), (B, C) or without features (B, 0), (B,) -> (B, C).
-
-        `known` is the fraction of each row's tokens that are in the vocabulary.
-        """
+    def probs(self, logits: Tensor, feature_logits: Tensor) -> Tensor:
+        """Calibrated probabilities in float64 on the CPU: (B, C), (B, C) or without features (B, 0) -> (B, C)."""
         network_scale, feature_scale = self.scales.cpu().double()  # not every device has float64
-        weight = known.cpu().double() ** self.known_power.cpu().double()
-        total = network_scale * logits.cpu().double() * weight.unsqueeze(1)
+        total = network_scale * logits.cpu().double()
         if feature_logits.shape[1]:
             total = total + feature_scale * feature_logits.cpu().double()
         uniform = self.uniform.cpu().double()

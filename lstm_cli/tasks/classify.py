@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from lstm_cli.arrays import Float64, Int32, Int64, Ragged
-from lstm_cli.batch import UNK_ID, Batch
+from lstm_cli.batch import Batch
 from lstm_cli.data.cache import cache_key, cached, cached_bytes
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
@@ -286,10 +286,7 @@ class Classify:
         """(B, C) probabilities."""
         assert isinstance(model, TextClassifier)
         logits = model(batch.inputs, batch.lengths)
-        ngram_logits = batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0))
-        inside = torch.arange(batch.inputs.shape[1]) < batch.lengths.unsqueeze(1)
-        num_known = ((batch.inputs.cpu() != UNK_ID) & inside).sum(dim=1)
-        return model.probs(logits, ngram_logits, num_known.double() / batch.lengths)
+        return model.probs(logits, batch.extras.get(_NGRAM_LOGITS, logits.new_zeros(len(logits), 0)))
 
     @property
     def whole_model(self) -> str:
@@ -302,18 +299,16 @@ class Classify:
 
     def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Float64:
         assert isinstance(model, TextClassifier)
-        fitted = Calibration.fit(_logits(outputs), _ngram_logits(dev), _known(dev), _targets(dev))
+        fitted = Calibration.fit(_logits(outputs), _ngram_logits(dev), _targets(dev))
         model.scales.copy_(torch.tensor(fitted.scales))
-        model.known_power.fill_(fitted.known_power)
         model.uniform.fill_(fitted.uniform)
         return self.calibrated(model, outputs, dev)
 
     def calibrated(self, model: nn.Module, outputs: Outputs, store: Store) -> Float64:
         assert isinstance(model, TextClassifier)
-        held = Calibration(
-            (float(model.scales[0]), float(model.scales[1])), float(model.known_power), float(model.uniform)
-        )
-        return held.probs(_logits(outputs), _ngram_logits(store), _known(store))
+        network_scale, ngram_scale = model.scales.tolist()
+        held = Calibration((network_scale, ngram_scale), model.uniform.item())
+        return held.probs(_logits(outputs), _ngram_logits(store))
 
     def components(self, outputs: Outputs, store: Store) -> dict[str, Scores]:
         scores: dict[str, Scores] = {"network alone, uncalibrated": self.score(outputs, store)}
@@ -436,8 +431,7 @@ class Classify:
             [reference.classify(cell, pooling, weights, ids.astype(np.int64)) for ids in store.inputs]
         )
         network_scale, ngram_scale = weights["scales"]
-        known = np.array([sum(token != UNK_ID for token in ids) / len(ids) for ids in store.inputs])
-        total = network_scale * known[:, None] ** weights["known_power"] * logits
+        total = network_scale * logits
         if (ngram_logits := _ngram_logits(store)).shape[1]:
             total = total + ngram_scale * ngram_logits
         uniform = weights["uniform"]
@@ -461,12 +455,6 @@ def _targets(store: Store) -> Int64:
 def _ngram_logits(store: Store) -> Float64:
     """(N, C) logits of the n-grams, or (N, 0) if there are none."""
     return np.asarray(store.extras.get(_NGRAM_LOGITS, np.zeros((len(store), 0))), np.float64)
-
-
-def _known(store: Store) -> Float64:
-    """(N,) fraction of the tokens of each row that are in the vocabulary."""
-    unknown = np.add.reduceat(store.inputs.values == UNK_ID, store.inputs.offsets[:-1], dtype=np.int64)
-    return 1 - unknown / store.lengths
 
 
 def _probs(outputs: Outputs) -> Float64:

@@ -158,30 +158,25 @@ def test_ten_texts_are_learned_exactly(cell: Cell, kind: PoolingKind) -> None:
 
 def test_probabilities_are_float64_on_the_cpu_and_every_value_of_the_calibration_counts() -> None:
     model, logits, features = make().float(), torch.randn(4, CLASSES), torch.randn(4, CLASSES)
-    known = torch.tensor([1.0, 0.5, 0.25, 0.0])
     model.scales.copy_(torch.tensor([0.5, 2.0]))
     first, second = 0.5 * logits.double(), 2.0 * features.double()
-    assert torch.equal(model.probs(logits, features, known), (first + second).softmax(dim=1))
-    alone = model.probs(logits, features[:, :0], known)
+    assert torch.equal(model.probs(logits, features), (first + second).softmax(dim=1))
+    alone = model.probs(logits, features[:, :0])
     assert torch.equal(alone, first.softmax(dim=1))
     assert (alone.dtype, alone.device.type) == (torch.float64, "cpu")
-    model.known_power.fill_(2)
     model.uniform.fill_(0.25)
-    expected = (first * known.double().unsqueeze(1) ** 2 + second).softmax(dim=1) * 0.75 + 0.25 / CLASSES
-    assert torch.allclose(model.probs(logits, features, known), expected, atol=1e-15)
+    expected = (first + second).softmax(dim=1) * 0.75 + 0.25 / CLASSES
+    assert torch.allclose(model.probs(logits, features), expected, atol=1e-15)
 
 
 def test_the_state_of_an_older_model_without_a_value_means_what_it_did() -> None:
     model, logits, features = make().float(), torch.randn(4, CLASSES), torch.randn(4, CLASSES)
-    older = {
-        name: value for name, value in model.state_dict().items() if name not in ("known_power", "uniform")
-    }
+    older = {name: value for name, value in model.state_dict().items() if name != "uniform"}
     older["scales"] = torch.tensor([0.5, 2.0])
-    model.known_power.fill_(2)
     model.uniform.fill_(0.25)
     model.load_state_dict(older)
     expected = (0.5 * logits.double() + 2.0 * features.double()).softmax(dim=1)
-    assert torch.equal(model.probs(logits, features, torch.rand(4)), expected)
+    assert torch.equal(model.probs(logits, features), expected)
 
 
 @EVERY_CELL_AND_KIND

@@ -80,7 +80,6 @@ def trained(which: int) -> tuple[Classify, TextClassifier]:
     assert reports[-1].train_loss < reports[0].train_loss
     assert isinstance(state.model, TextClassifier)
     state.model.scales.copy_(torch.tensor([0.7, 0.4]))  # calibrated on its own rows it would be all too sure
-    state.model.known_power.fill_(1.5)
     state.model.uniform.fill_(0.1)
     return task, state.model.eval()
 
