@@ -55,7 +55,13 @@ CheckpointChoice = Annotated[
 ]
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last complete checkpoint.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Resume from the last complete checkpoint; train.epochs and train.patience may be raised.",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="If the folder already holds a run, delete that run and start again."),

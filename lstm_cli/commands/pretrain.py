@@ -56,7 +56,7 @@ def pretrain_run(
         splits = load_splits(config.data, seed, content=Text)
         corpus = load_corpus(config.data, splits, seed)
         metadata = {"seed": seed, "dev_seed": seed, **runtime.metadata()}
-        keep_provenance(run, {**splits.by_name(), "text": corpus.whole}, metadata, resumed=resumed)
+        keep_provenance(run, config, {**splits.by_name(), "text": corpus.whole}, metadata, resumed=resumed)
 
         task = Pretrain.learn(reader, corpus, config.pretrain.sampled_tokens, tokenizer)
         data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))

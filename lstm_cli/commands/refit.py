@@ -11,7 +11,7 @@ import numpy as np
 
 from lstm_cli.arrays import Ragged
 from lstm_cli.commands.train import starting_point
-from lstm_cli.commands.training_loop import SaveClock, keep_provenance, open_run
+from lstm_cli.commands.training_loop import SaveClock, keep_provenance, open_run, tidy
 from lstm_cli.config.load import RunConfig
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import load_splits, open_rows
@@ -63,7 +63,7 @@ def refit(group: RunGroup, config: RunConfig, folds: Mapping[str, RunConfig], sc
         origin = starting_point(config, run, named, runtime, screen, resumed=resumed)
         rows = open_rows(config.data.train, config.data, "train", labelled=True, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata(), REFIT: found}
-        keep_provenance(run, {"train": rows}, metadata, resumed=resumed)
+        keep_provenance(run, config, {"train": rows}, metadata, resumed=resumed)
         task = origin.learned_task(runtime.device) or config.task.fit(rows, origin)
         store = task.encode(rows, scored=False)
         state = TrainState.start(
@@ -81,6 +81,7 @@ def refit(group: RunGroup, config: RunConfig, folds: Mapping[str, RunConfig], sc
             if ability := calibrated(task):
                 _calibrate(ability, task, state, folds, runtime)
             save(run.best, run.last, task, state)
+        tidy(run)
 
 
 def _is_finished(run: RunFolder) -> bool:

@@ -67,7 +67,7 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
         origin = starting_point(config, run, named, runtime, screen, resumed=resumed)
         splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata()}
-        keep_provenance(run, splits.by_name(), metadata, resumed=resumed)
+        keep_provenance(run, config, splits.by_name(), metadata, resumed=resumed)
         if origin.pretraining:
             origin.pretraining.announce(splits, screen.say, screen.warn)
         if not resumed:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lstm_cli.commands.refit import refit, refuse_refit
 from lstm_cli.commands.train import TrainRequest, train_run
-from lstm_cli.commands.training_loop import refuse_changes
+from lstm_cli.commands.training_loop import keep_config, refuse_changes
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.cache import dropped_afterwards
@@ -50,6 +50,7 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
                 with dropped_afterwards() if by == "folds" else nullcontext():
                     one = replace(request, resume=resume, overwrite=False, warns=number == 1)
                     scored.append(train_run(member, one, screen))
+            keep_config(RunFolder(group.path), config)
             _write_summary(group, config, scored, screen)
             if group.refits:
                 refit(group, config, members, screen)

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.config.load import RunConfig, load_config
+from lstm_cli.config.load import RunConfig, as_yaml, load_config
+from lstm_cli.config.paths import PATH_KEYS, at, names_files, put
 from lstm_cli.console import Screen, TrainingProgress
 from lstm_cli.data.corpus import Corpus
+from lstm_cli.data.durable import write_file
 from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError, Interrupted, NotFiniteError
 from lstm_cli.reports.plots import learning_curves
 from lstm_cli.reports.tensorboard import TensorBoard
-from lstm_cli.runs.checkpoint import Checkpoint, exists, load_checkpoint, save
+from lstm_cli.runs.checkpoint import Checkpoint, delete, delete_older, exists, load_checkpoint, save
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.lock import locked
 from lstm_cli.runs.signals import stop_requests
@@ -34,6 +36,7 @@ from lstm_cli.training.fit import (
     ScoringReport,
     StepReport,
     fit,
+    learning_rate,
     memory_estimate,
 )
 from lstm_cli.training.state import TrainState
@@ -102,6 +105,7 @@ class Training:
         ending = self._ending(state)
         screen.say(ending)
         run.write_log(ending)
+        tidy(run)
         try:
             learning_curves(run.records(), self.metric, self._loss, self._whole_model, run.curves)
         except Interrupted as stopped:
@@ -211,6 +215,18 @@ class Training:
             self.run.write_log(f"warning: {warning}")
 
 
+def tidy(run: RunFolder) -> None:
+    """Delete what a finished training needs no more: replaced checkpoints, and the state of its own pretraining.
+
+    The best model of the pretraining stays: other trainings may start from it.
+    """
+    for checkpoint in (run.best, run.last):
+        delete_older(checkpoint)
+    pretraining = RunFolder(run.pretraining)
+    if holds_a_run(pretraining.path) and exists(pretraining.best):
+        delete(pretraining.last)
+
+
 @contextmanager
 def open_run(
     config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
@@ -227,7 +243,16 @@ def open_run(
             return
         if holds_a_run(path):
             run = RunFolder.open(path)
-            refuse_changes(run, config, f"lstmcls {command} {run.path} --resume")
+            before = refuse_changes(run, config, f"lstmcls {command} {run.path} --resume")
+            if not exists(run.last) and exists(run.best):
+                raise ConfigError(
+                    f"{path}: this training is finished, and what it would need to be resumed was deleted; "
+                    f"its model is in {run.best}; try --overwrite to start again"
+                )
+            if command == "train":
+                for sentence in _more_epochs(run, before.train, config.train):
+                    screen.say(sentence)
+                    run.write_log(sentence)
         else:
             run = RunFolder.create(path, config.to_yaml(), overwrite=False)
         can_resume = exists(run.last)
@@ -236,28 +261,72 @@ def open_run(
         yield run, can_resume
 
 
-def refuse_changes(run: RunFolder, config: RunConfig, resume: str) -> None:
-    """Raise ConfigError if `config` differs from the run's own; the message contains the difference and `resume`, the
-    command to use."""
+def refuse_changes(run: RunFolder, config: RunConfig, resume: str) -> RunConfig:
+    """The run's own config. Raises ConfigError if `config` differs from it in a key that may not change; the message
+    contains the difference and `resume`, the command to use.
+
+    Paths may change, because the rows are compared by content (`keep_provenance`); train.epochs and train.patience may
+    rise.
+    """
     before = load_config(str(run.path), run_dir=config.run.dir)  # the folder may have moved since
-    then, now = before.to_yaml().splitlines(), config.to_yaml().splitlines()
-    changes = [line for line in difflib.unified_diff(then, now, n=0) if line[:3] not in ("---", "+++", "@@ ")]
+    then, now = before.model_dump(mode="json"), config.model_dump(mode="json")
+    for path in PATH_KEYS:
+        if names_files(at(then, path)) and names_files(at(now, path)):
+            put(now, path, at(then, path))
+    if config.train.epochs > before.train.epochs:
+        now["train"]["epochs"] = before.train.epochs
+    if before.train.patience and (not config.train.patience or config.train.patience > before.train.patience):
+        now["train"]["patience"] = before.train.patience
+    difference = difflib.unified_diff(as_yaml(then).splitlines(), as_yaml(now).splitlines(), n=0)
+    changes = [line for line in difference if line[:3] not in ("---", "+++", "@@ ")]
     if changes:
         raise ConfigError(
             f"{run.config}: the config has changed since this run began, so it cannot be resumed:\n"
             + "\n".join(changes)
-            + f"\ntry the run's own config ({resume}), or another --run"
+            + f"\ntry the run's own config ({resume}), or another --run; only train.epochs and train.patience may rise"
+        )
+    return before
+
+
+def keep_config(run: RunFolder, config: RunConfig) -> None:
+    """Replace the config of a resumed run by one that `refuse_changes` has accepted: it may name other paths."""
+    if load_config(str(run.path), run_dir=config.run.dir) != config:
+        write_file(run.config, config.to_yaml().encode())
+
+
+def _more_epochs(run: RunFolder, before: TrainConfig, now: TrainConfig) -> Iterator[str]:
+    """What more epochs, or more patience, mean for this run."""
+    if now.epochs > before.epochs:
+        yield f"train.epochs is raised from {before.epochs} to {now.epochs}"
+    records = run.records()
+    if not records or (now.epochs, now.patience) == (before.epochs, before.patience):
+        return
+    done, best = records[-1]["epoch"], max((one["epoch"] for one in records if one.get("best")), default=0)
+    if best and now.patience and done - best >= now.patience:
+        yield (
+            f"the training stays ended: epoch {best} was the best of {done}, and train.patience is {now.patience}; "
+            f"to train on, raise train.patience too"
+        )
+    elif now.schedule == "cosine" and now.epochs > before.epochs:
+        rate = learning_rate(now, done / now.epochs, 1.0)
+        yield (
+            f"the cosine schedule is now that of {now.epochs} epochs: the learning rate goes from "
+            f"{records[-1]['learning_rate']:.3g} to {rate:.3g}, as after {done} of {now.epochs} epochs"
         )
 
 
 def keep_provenance(
     run: RunFolder,
+    config: RunConfig,
     inputs: Mapping[str, Rows[Any] | Corpus],
     metadata: Mapping[str, Any],
     *,
     resumed: bool,
 ) -> None:
-    """Write versions, settings and the rows' SHA-256 to the run. Raises ConfigError if a resumed run's rows differ."""
+    """Write versions, settings and the rows' SHA-256 to the run, and the config if it names other paths now.
+
+    Raises ConfigError if a resumed run's rows differ.
+    """
     # counted first, because reading the rows hashes them too
     counts = {name: len(rows) for name, rows in inputs.items()}
     data = {
@@ -274,6 +343,7 @@ def keep_provenance(
             )
     else:
         run.write_environment({**metadata, "data": data})
+    keep_config(run, config)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, create_model
 
 from lstm_cli import tasks
 from lstm_cli.config.faults import KeyPath, describe, key_path
+from lstm_cli.config.paths import find_beside, places_beside
 from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
 from lstm_cli.data.durable import read_file
 from lstm_cli.data.find import kind_of_name
@@ -62,10 +63,13 @@ class RunConfig(Config):
 
     def to_yaml(self) -> str:
         """The resolved config: every key with its value."""
-        text: str = yaml.safe_dump(
-            self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
-        )
-        return text
+        return as_yaml(self.model_dump(mode="json"))
+
+
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """The content of a config as YAML."""
+    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 def run_config() -> type[RunConfig]:
@@ -114,7 +118,8 @@ def _complete(raw: dict[str, Any]) -> list[str]:
 def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
     """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the result.
 
-    Raises ConfigError with all faults.
+    A relative path to rows that is not in the current folder is looked up beside the config. Raises ConfigError
+    with all faults.
     """
     try:
         text, name, default_dir, fixed_dir = _read(source)
@@ -129,6 +134,7 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     for override in overrides:
         _apply(raw, override, origins, faults)
     section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
+    find_beside(raw, places_beside(source, section.get("dir")), origins)
     if fixed_dir and ("run", "dir") not in origins:
         section["dir"] = fixed_dir  # the folder may have been moved since
     if run_dir is not None:

@@ -15,7 +15,9 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -46,6 +48,8 @@ _JSON_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError,
 """The exceptions that a wrong JSON file can raise."""
 _OLD_NAMES = {"position": "num_batches", "tokens": "num_tokens", "positions": "num_padded_tokens"}
 """The names that version 0.1 used for three fields of `Progress`."""
+_PAUSES = (0.0, 0.01, 0.1, 0.5, 1.0)
+"""Seconds to wait before a checkpoint that was replaced while it was read is read again."""
 _MAX_HEADER_BYTES = 2**20  # of a safetensors file: the header of a model of ten layers takes 10 kB
 
 
@@ -159,8 +163,35 @@ def save(best: Path | None, last: Path, task: Trainable, state: TrainState) -> N
 def load_checkpoint(folder: Path) -> Checkpoint:
     """The first complete checkpoint of these: the folder itself, a newer one that should replace it, the previous one.
 
-    Raises CheckpointError if there is none.
+    If a training replaces it in the meantime, it is read again. Raises CheckpointError if there is none.
     """
+    for pause in _PAUSES:
+        before = _states(folder)
+        try:
+            if (found := _load(folder)).newer_fault is None:
+                return found
+        except CheckpointError:
+            pass
+        if _states(folder) == before:
+            break
+        time.sleep(pause)
+    return _load(folder)
+
+
+def _states(folder: Path) -> list[tuple[int, int] | None]:
+    """What changes if a checkpoint is replaced: the identity of each of its folders and of its manifest."""
+    found: list[tuple[int, int] | None] = []
+    for place in (folder, _new(folder), _previous(folder)):
+        for path in (place, place / MANIFEST):
+            try:
+                state = path.stat()
+                found.append((state.st_ino, state.st_mtime_ns))
+            except OSError:
+                found.append(None)
+    return found
+
+
+def _load(folder: Path) -> Checkpoint:
     faults: list[str] = []
     for candidate in (folder, _new(folder), _previous(folder)):
         if not candidate.exists():
@@ -177,6 +208,20 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def exists(folder: Path) -> bool:
     """Whether anything was ever saved under this name, complete or not."""
     return any(place.exists() for place in (folder, _new(folder), _previous(folder)))
+
+
+def delete_older(folder: Path) -> None:
+    """Delete the checkpoints that this one has replaced, if it is complete itself."""
+    with suppress(CheckpointError):
+        _read(folder)
+        for other in (_new(folder), _previous(folder)):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def delete(folder: Path) -> None:
+    """Delete the checkpoint and those that it has replaced."""
+    for place in (_previous(folder), _new(folder), folder):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _new(folder: Path) -> Path:

@@ -308,3 +308,47 @@ def test_no_file_of_a_checkpoint_is_a_pickle(saved: Saved, tmp_path: Path) -> No
         assert file.suffix in {".json", ".safetensors"}
         if file.suffix == ".json":
             json.loads(file.read_bytes())
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
+    saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = tmp_path / "last"
+    save(None, last, saved.task, saved.state)
+    read, num_saves = checkpoint._content, 0
+
+    def read_and_save(path: Path, *arguments: Any) -> Any:
+        """A training saves a new checkpoint after each of the first files is read."""
+        nonlocal num_saves
+        content = read(path, *arguments)
+        if num_saves < 3:
+            num_saves += 1
+            saved.state.progress.step += 1
+            with torch.no_grad():
+                next(iter(saved.state.scored_model.parameters())).add_(1)
+            with monkeypatch.context() as patch:
+                patch.setattr(checkpoint, "_content", read)
+                save(None, last, saved.task, saved.state)
+        return content
+
+    monkeypatch.setattr(checkpoint, "_content", read_and_save)
+    found = load_checkpoint(last)
+    assert num_saves == 3
+    assert found.newer_fault is None
+    assert found.about["step"] == saved.state.progress.step
+    found.load(CPU)
+
+
+def test_the_checkpoints_that_were_replaced_are_deleted_only_beside_a_whole_one(
+    saved: Saved, tmp_path: Path
+) -> None:
+    last = tmp_path / "last"
+    for _ in range(2):
+        save(None, last, saved.task, saved.state)
+    weights = (last / "model.safetensors").read_bytes()
+    (last / "model.safetensors").write_bytes(weights[:-1])
+    checkpoint.delete_older(last)
+    assert load_checkpoint(last).folder.name == "last.previous"
+    (last / "model.safetensors").write_bytes(weights)
+    checkpoint.delete_older(last)
+    assert [path.name for path in tmp_path.glob("last*")] == ["last"]
