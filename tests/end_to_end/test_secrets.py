@@ -51,7 +51,7 @@ def test_no_secret_of_the_environment_is_written_down_or_shown(
     said: list[Result] = []
     for arguments in (
         ["train", small_yaml, "--set", "train.epochs=1", "--no-baselines"],
-        ["train", small_yaml, "--resume"],
+        ["train", small_yaml, "--set", "train.batch_size=7", "--resume"],  # refused: the config has changed
         ["train", small_yaml],  # refused: the run is there
         ["train", small_yaml, "--set", "data.train=hub:nobody/nothing", "--run", str(tmp_path / "other")],
         ["eval", small_yaml, "--split", "dev", "--no-baselines"],
