@@ -1,3 +1,52 @@
-"""Recurrent text classifiers trained on your own labelled text, from one YAML file."""
+"""Recurrent text classifiers trained on your own labelled text, from one YAML file.
+
+    import lstm_cli
+
+    model = lstm_cli.load("runs/reviews")
+    model.predict(["great", "awful"])
+
+Only the names in `__all__` are promised. They are imported when they are first used: they need torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lstm_cli.errors import CheckpointError, ConfigError, DataError, LstmclsError, StorageError
+
+if TYPE_CHECKING:
+    from lstm_cli.api.estimator import LstmClassifier
+    from lstm_cli.api.predictor import Predictor, load
+    from lstm_cli.api.training import Run, train
 
 __version__ = "0.2.0"
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "LstmClassifier",
+    "LstmclsError",
+    "Predictor",
+    "Run",
+    "StorageError",
+    "load",
+    "train",
+]
+_FILES = {
+    "LstmClassifier": "estimator",
+    "Predictor": "predictor",
+    "load": "predictor",
+    "Run": "training",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module 'lstm_cli' has no attribute {name!r}")
+    return getattr(import_module(f"lstm_cli.api.{_FILES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

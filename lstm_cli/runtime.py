@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext, suppress
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,13 +16,15 @@ import torch
 from pydantic import Field
 
 from lstm_cli.errors import ConfigError
-from lstm_cli.nn.cpu import get_num_threads, set_up
+from lstm_cli.nn.cpu import get_num_threads, restored, set_up
 from lstm_cli.schema import Config
 
 _CORES = torch.get_num_threads()  # read before anything changes it: the number of cores, or OMP_NUM_THREADS
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_BORROWED = threading.RLock()
 
 
 class RuntimeConfig(Config):
@@ -72,7 +76,7 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
     lacks, because the run may come from another machine.
     """
     if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ.setdefault(_CUBLAS, ":4096:8")
         torch.backends.cudnn.benchmark = False
         # all memory is written before it is read, so filling it first only costs time
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -86,6 +90,26 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
     )
     set_up(config.threads or _CORES, trains=trains)
     return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
+
+
+@contextmanager
+def borrowed(config: RuntimeConfig, *, trains: bool = True) -> Iterator[Runtime]:
+    """`start` in a process that is not ours: after the block all its settings, and torch's seed, are as before.
+
+    Blocks of several threads take turns. What `start` makes glibc do with freed memory (`trains`) cannot be undone.
+    """
+    with _BORROWED, restored(), torch.random.fork_rng(enabled=trains):
+        cublas, debug = os.environ.get(_CUBLAS), torch.get_deterministic_debug_mode()
+        benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+        fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        try:
+            yield start(config, trains=trains)
+        finally:
+            torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
+            torch.set_deterministic_debug_mode(debug)
+            if cublas is None:
+                os.environ.pop(_CUBLAS, None)
 
 
 def _device(asked: str) -> tuple[torch.device, str]:

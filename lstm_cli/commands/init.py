@@ -41,7 +41,7 @@ def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
 
 def commented(preset: str, name: str) -> str:
     """The preset with all keys of a config, each with its description as a comment; its run is `runs/NAME`."""
-    path = _find(preset)
+    path = preset_path(preset)
     header = "".join(
         line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")
     )
@@ -82,10 +82,11 @@ def _folder() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
-def _find(preset: str) -> Path:
+def preset_path(preset: str) -> Path:
+    """The file of a preset. Raises ConfigError if there is none of this name."""
     path = _folder() / f"{preset}.yaml"
     if preset not in presets():
         raise ConfigError(
-            f"init {preset}: no such preset (have: {', '.join(presets())}).{did_you_mean(preset, presets())}"
+            f"{preset}: no such preset (have: {', '.join(presets())}).{did_you_mean(preset, presets())}"
         )
     return path

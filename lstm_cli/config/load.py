@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, TypeGuard, Union
 
 import yaml
 from pydantic import Field, ValidationError, create_model
@@ -115,8 +115,12 @@ def _complete(raw: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(metric.name for kind in known for metric in kind.metrics))
 
 
-def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None = None) -> RunConfig:
+def load_config(
+    source: str | Mapping[str, Any], overrides: Sequence[str] = (), run_dir: str | None = None
+) -> RunConfig:
     """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the result.
+
+    `source` may also be the content itself, a mapping as it is in YAML.
 
     A relative path to rows that is not in the current folder is looked up beside the config. Raises ConfigError
     with all faults.
@@ -134,7 +138,8 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     for override in overrides:
         _apply(raw, override, origins, faults)
     section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
-    find_beside(raw, places_beside(source, section.get("dir")), origins)
+    if isinstance(source, str):
+        find_beside(raw, places_beside(source, section.get("dir")), origins)
     if fixed_dir and ("run", "dir") not in origins:
         section["dir"] = fixed_dir  # the folder may have been moved since
     if run_dir is not None:
@@ -146,8 +151,10 @@ def load_config(source: str, overrides: Sequence[str] = (), run_dir: str | None 
     return config
 
 
-def _is_data(source: str) -> bool:
+def _is_data(source: str | Mapping[str, Any]) -> TypeGuard[str]:
     """Whether `source` names rows: a file whose name shows a format of data, or a data set."""
+    if not isinstance(source, str):
+        return False
     if source.startswith((HUB, BUILTIN)):
         return True
     return Path(source).is_file() and kind_of_name(source) is not None
@@ -160,8 +167,15 @@ def _way_to_use(source: str) -> str:
     )
 
 
-def _read(source: str) -> tuple[str, str, str, str | None]:
+def _read(source: str | Mapping[str, Any]) -> tuple[str, str, str, str | None]:
     """(text, name for messages, default of run.dir, run.dir if `source` is a run's folder, else None)"""
+    if not isinstance(source, str):
+        try:
+            return as_yaml(source), "config", "runs/unnamed", None
+        except yaml.YAMLError as fault:
+            raise ConfigError(
+                f"config: must hold text, numbers, lists and mappings only ({' '.join(str(fault).split()):.200})"
+            ) from None
     if source == "-":
         content = sys.stdin.buffer.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:

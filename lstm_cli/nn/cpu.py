@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 _num_threads: int | None = None
@@ -20,6 +23,20 @@ def set_up(num_threads: int, *, trains: bool = True) -> None:
     set_num_threads(num_threads)
     if trains:
         _keep_freed_memory()
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """After the block, the threads and the treatment of denormal floats are what they were before it."""
+    global _num_threads
+    threads, torch_threads = _num_threads, torch.get_num_threads()
+    flushes = bool(np.float64(2.3e-308) / 4 == 0)  # torch does not tell
+    try:
+        yield
+    finally:
+        torch.set_num_threads(torch_threads)
+        torch.set_flush_denormal(flushes)
+        _num_threads = threads
 
 
 def set_num_threads(num_threads: int) -> None:

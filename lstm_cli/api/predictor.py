@@ -1,0 +1,128 @@
+"""A trained model in Python: load it once, predict often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from lstm_cli.arrays import Float64
+from lstm_cli.config.load import load_config
+from lstm_cli.data.files import text_fault
+from lstm_cli.data.rows import Row
+from lstm_cli.data.text import Text, text_row
+from lstm_cli.errors import CheckpointError, ConfigError
+from lstm_cli.runs.checkpoint import MANIFEST, Checkpoint, load_checkpoint
+from lstm_cli.runs.models import open_models
+from lstm_cli.runtime import RuntimeConfig, borrowed
+from lstm_cli.scoring.abilities import averaged
+from lstm_cli.scoring.ensemble import Ensemble
+from lstm_cli.scoring.prediction import TrainedModel, predict_windows
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Predictor:
+    """A trained classifier in memory. `lstm_cli.load` returns it.
+
+    Several threads may use one predictor: their calls take turns. The settings of torch that a call needs (threads,
+    determinism, denormal floats) hold only while it runs.
+
+    Attributes:
+        classes_: (C,) the labels, in the order of the columns of `predict_proba`.
+    """
+
+    classes_: npt.NDArray[np.object_]
+
+    def __init__(self, ensemble: Ensemble, runtime: RuntimeConfig, name: str) -> None:
+        """Use `load` instead. Raises ConfigError if the model `name` is not a classifier."""
+        ability = averaged(ensemble.task)
+        if ability is None:
+            raise ConfigError(f"{name}: not a classifier; only classifiers can be loaded in Python yet")
+        self.classes_ = np.array(ability.output_names(), dtype=np.object_)
+        self._ensemble, self._runtime, self._name = ensemble, runtime, name
+
+    def predict(self, texts: Iterable[str]) -> list[str]:
+        """The most probable label of each of N texts. Raises what `predict_proba` raises."""
+        return list(self.classes_[self.predict_proba(texts).argmax(axis=1)])
+
+    def predict_proba(self, texts: Iterable[str]) -> Float64:
+        """The probability of each class for each of N texts: (N, C).
+
+        `lstmcls predict --probs` gives the same numbers for a file with the same texts.
+
+        Raises:
+            TypeError: `texts` is one text, or one of them is not a str.
+            ValueError: a text contains a lone surrogate, which is not a character.
+        """
+        rows = _rows(texts)
+        with borrowed(self._runtime, trains=False) as runtime:
+            windows = predict_windows(self._ensemble, rows, runtime)
+            outputs = [result.output for window in windows for result in window]
+        return np.array(outputs, np.float64).reshape(len(rows), len(self.classes_))
+
+    def __repr__(self) -> str:
+        return f"<Predictor {self._name}: {', '.join(map(str, self.classes_[:5]))}{', …' * (len(self.classes_) > 5)}>"
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    checkpoint: Literal["best", "last"] = "best",
+    device: Device = "auto",
+    threads: int = 0,
+) -> Predictor:
+    """Load a trained model for predictions.
+
+    Args:
+        path: a run's folder, the folder of `--seeds` or `--folds` (its models are averaged), or a checkpoint's folder.
+        checkpoint: which checkpoint of a run. `best` has the best dev score.
+        device: where to compute. auto: the first available of cuda, mps, cpu.
+        threads: CPU threads. 0: one per core, or OMP_NUM_THREADS.
+
+    Raises:
+        CheckpointError: there is no model, or it is damaged.
+        ConfigError: an argument is wrong, or the model is not a classifier.
+    """
+    folder = Path(path).expanduser()
+    runtime = runtime_config(device, threads)
+    with borrowed(runtime, trains=False) as started:
+        if (folder / MANIFEST).is_file():
+            return predictor_of(load_checkpoint(folder), runtime, started.device)
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such folder; give the folder of a run or of a checkpoint")
+        load_config(str(folder))  # so that a folder without a run, or a newer version's, is one clear error
+        models = open_models(folder, checkpoint, started.device)
+    return Predictor(models.ensemble, runtime, str(folder))
+
+
+def predictor_of(saved: Checkpoint, runtime: RuntimeConfig, device: Any) -> Predictor:
+    """The predictor of one checkpoint, on a torch.device. Raises CheckpointError if it is damaged."""
+    model = TrainedModel(*saved.load(device))
+    return Predictor(Ensemble(model.task, {saved.folder.name: lambda: model}), runtime, str(saved.folder))
+
+
+def runtime_config(device: str, threads: int) -> RuntimeConfig:
+    """The settings for these arguments. Raises ConfigError if one of them is wrong."""
+    if device not in get_args(Device):
+        raise ConfigError(f"device: must be one of {', '.join(get_args(Device))}, got {device!r}")
+    if not isinstance(threads, int) or not 0 <= threads <= 4096:
+        raise ConfigError(f"threads: must be a whole number from 0 to 4096, got {threads!r}")
+    return RuntimeConfig(device=device, threads=threads)
+
+
+def _rows(texts: Iterable[str]) -> Sequence[Row[Text]]:
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"texts: must be a list of texts, got one {type(texts).__name__}; try [text]")
+    rows = []
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}]: must be a str, got {type(text).__name__} ({text!r:.60})")
+        if fault := text_fault(text, f"texts[{i}]", None):
+            raise ValueError(fault)
+        rows.append(text_row(text, line=i + 1))
+    return rows
