@@ -247,6 +247,10 @@ def predict(
             "Default: stdin.",
         ),
     ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="TEXT", help="A text to predict, in place of files; may be repeated."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -268,6 +272,16 @@ def predict(
     probs: Annotated[
         bool, typer.Option("--probs", help="Also write the probability of every label.")
     ] = False,
+    min_score: Annotated[
+        float,
+        typer.Option(
+            "--min-score",
+            min=0.0,
+            max=1.0,
+            metavar="X",
+            help="Below this score the label is null, and the best guess is in `best`.",
+        ),
+    ] = 0.0,
     resume: Annotated[
         bool,
         typer.Option(
@@ -305,20 +319,21 @@ def predict(
 ) -> None:
     """Write one prediction for each input row, in the order of the input."""
     with _reporting(quiet) as screen:
-        if not files and sys.stdin.isatty():
-            raise ConfigError("predict: no input; give files, or - to read stdin")
+        if not files and not texts and sys.stdin.isatty():
+            raise ConfigError("predict: no input; give files, --text, or - to read stdin")
         from lstm_cli.commands.predict import PredictRequest, predict
         from lstm_cli.tasks.base import PredictOptions
 
         request = PredictRequest(
             source=config,
-            files=tuple(files or ("-",)),
+            files=tuple(files or (() if texts else ("-",))),
+            texts=tuple(texts or ()),
             overrides=tuple(set_ or ()),
             run_dir=run,
             output=output,
             format=format_,
             checkpoint=checkpoint,
-            options=PredictOptions(top_k, probs),
+            options=PredictOptions(top_k, probs, min_score),
             resume=resume,
             strict=strict,
             quote_formulas=quote_formulas,

@@ -17,7 +17,7 @@ from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.columns import distinct
 from lstm_cli.data.rows import Content, Row
-from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows
+from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows, typed_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted
 from lstm_cli.reports.predictions import Table, flat, write_json_lines
 from lstm_cli.runs.models import Models, open_models
@@ -38,6 +38,7 @@ class PredictRequest:
 
     source: str
     files: tuple[str, ...]
+    texts: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     run_dir: str | None = None
     output: Path | None = None
@@ -102,6 +103,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
                 done.count(result.row, unknown=result.unknown)
                 counter.one_more()
             target.keep()
+            if output is None:
+                target.stream.flush()  # who writes line by line waits for the answers
         if table is not None and not table.columns:  # there was no row
             table.begin(columns([]))
         counter.remarks = list(_remarks(done))
@@ -120,12 +123,14 @@ def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
             raise ConfigError(
                 f"{option}: works on CSV and TSV only, the output is JSON Lines; try --format csv or tsv"
             )
-    if request.resume and (output is None or "-" in request.files):
+    if request.resume and (output is None or request.texts or "-" in request.files):
         raise ConfigError(
-            "--resume: stdin cannot be read again; save its lines in a file first"
+            "--resume: --text and stdin cannot be read again; save the texts in a file first"
             if output
             else "--resume: needs the file to continue; name it with -o OUT"
         )
+    if request.texts and request.files:
+        raise ConfigError(f"--text: cannot be combined with {request.files[0]}; give texts or files")
     if output and output.exists() and not output.is_file():  # the output would replace it
         raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
 
@@ -144,8 +149,10 @@ def _refuse_input_as_output(output: Path, rows: Rows[Any]) -> None:
 
 def _rows(
     request: PredictRequest, data: DataConfig, content: type[Content], format_is_set: bool
-) -> Iterable[Row[Any]]:
+) -> Iterable[Row[Any] | None]:
     files = list(request.files)
+    if request.texts:
+        return typed_rows(request.texts, "--text", data, content=content, keep_text=request.text)
     if not format_is_set:
         # data.format is the format of the training files, not of these files
         data = data.model_copy(update={"format": "auto"})
@@ -194,7 +201,7 @@ def _prediction(number: int, result: RowOutput, task: Task, options: PredictOpti
     return line | dict(zip(_output_names(tuple(fields), task.prediction_keys), fields.values(), strict=True))
 
 
-_OUTPUT_KEYS = {"row", "top", "probs", "truncated", "unknown", "error"}
+_OUTPUT_KEYS = {"row", "best", "top", "probs", "truncated", "unknown", "error"}
 
 
 @lru_cache(maxsize=16)
@@ -224,7 +231,7 @@ def _columns(
     return [*keys, *flat(line), *_output_names(tuple(fields()), task.prediction_keys)]
 
 
-def _fields(rows: Iterable[Row[Any]], request: PredictRequest) -> list[str]:
+def _fields(rows: Iterable[Row[Any] | None], request: PredictRequest) -> list[str]:
     """The fields of the rows, if the input has no row that could be read."""
     if isinstance(rows, Rows):
         return rows.columns()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, TextIO
 
 from lstm_cli.data.files import (
@@ -28,6 +30,9 @@ from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
 LABEL_PREFIX = "__label__"
+_PAUSE_SECONDS = 0.02
+"""A program that writes lines as fast as it can has shorter pauses; a person at a terminal does not notice one."""
+_MAX_ROWS_AHEAD = 8_192
 _LABELS = re.compile(
     rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII
 )  # ASCII: a no-break space does not separate labels
@@ -38,9 +43,47 @@ def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[A
     text = decode(stream, reading.config.encoding)
     try:
         with naming(name):
-            yield from _rows_of_lines(_stream_lines(text), name, reading)
+            yield from rows_of_lines(_stream_lines(text), name, reading)
     finally:
         text.detach()
+
+
+def as_they_come(
+    read: Callable[[], Iterator[Row[Any]]], seconds: float = _PAUSE_SECONDS
+) -> Iterator[Row[Any] | None]:
+    """The rows of `read()`, and None after a row that is not followed by another one within `seconds`.
+
+    A thread reads them, at most some thousand ahead. If nobody takes them any more, it ends with the process.
+    """
+    waiting: SimpleQueue[Row[Any] | BaseException | None] = SimpleQueue()
+    room = threading.Semaphore(_MAX_ROWS_AHEAD)
+
+    def fill() -> None:
+        end: BaseException | None = None
+        try:
+            for row in read():
+                room.acquire()
+                waiting.put(row)
+        except BaseException as fault:  # noqa: BLE001 - raised again where the rows are taken
+            end = fault
+        waiting.put(end)
+
+    threading.Thread(target=fill, name="stdin", daemon=True).start()
+    paused = True  # before the first row there is nothing to say
+    while True:
+        try:
+            row = waiting.get(timeout=None if paused else seconds)
+        except Empty:
+            paused = True
+            yield None
+            continue
+        if row is None:
+            return
+        if isinstance(row, BaseException):
+            raise row
+        room.release()
+        paused = False
+        yield row
 
 
 def _stream_lines(stream: TextIO) -> Iterator[str]:
@@ -57,10 +100,11 @@ def _stream_lines(stream: TextIO) -> Iterator[str]:
 def read_lines(path: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row per line, also for an empty line."""
     with open_lines(path, reading.config.encoding, reading.hashes) as lines:
-        yield from _rows_of_lines(lines, path, reading)
+        yield from rows_of_lines(lines, path, reading)
 
 
-def _rows_of_lines(lines: Iterable[str], path: str, reading: Reading) -> Iterator[Row[Any]]:
+def rows_of_lines(lines: Iterable[str], path: str, reading: Reading) -> Iterator[Row[Any]]:
+    """One row per line of `path`, also for an empty line."""
     for line, text in enumerate(lines, 1):
         yield _row(text, None, path, line, "the line", reading)
 

@@ -6,7 +6,10 @@ No rows are kept in memory: every iteration reads the files again.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,11 +22,13 @@ from lstm_cli.data.aligned import read_aligned
 from lstm_cli.data.columns import BlankRows
 from lstm_cli.data.config import DataConfig, Paths
 from lstm_cli.data.documents import (
+    as_they_come,
     read_class_folders,
     read_documents,
     read_fasttext,
     read_lines,
     read_stream,
+    rows_of_lines,
     sha256_of_folder,
 )
 from lstm_cli.data.files import Hashes, ends_lines_with_cr, sha256_of_file
@@ -36,7 +41,7 @@ from lstm_cli.data.tables import kept_columns, read_delimited, read_parquet
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
-__all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_rows"]
+__all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_rows", "typed_rows"]
 
 
 _FEW_ROWS = 10
@@ -291,12 +296,29 @@ def stream_rows(
     *,
     content: type[C],
     keep_text: bool = False,
-) -> Iterator[Row[C]]:
-    """One row per line of a binary stream, in constant memory. A line that cannot be decoded has an `error`.
+) -> Iterator[Row[C] | None]:
+    """One row per line of a binary stream, in constant memory, and None where the stream pauses.
 
-    `keep_text`: the line is the field `text`.
+    A line that cannot be decoded has an `error`. `keep_text`: the line is the field `text`.
     """
-    return read_stream(stream, name, Reading(config, content, labelled=False, keep_text=keep_text))
+    reading = Reading(config, content, labelled=False, keep_text=keep_text)
+    try:
+        number = stream.fileno()
+        pauses = not stat.S_ISREG(os.fstat(number).st_mode)
+    except OSError:  # it lies in memory
+        pauses = False
+    if not pauses:
+        return read_stream(stream, name, reading)
+    # a reader of its own: Python cannot end while a thread waits for its stdin
+    own = io.BufferedReader(io.FileIO(number, closefd=False))
+    return as_they_come(lambda: read_stream(own, name, reading))
+
+
+def typed_rows(
+    texts: Sequence[str], option: str, config: DataConfig, *, content: type[C], keep_text: bool
+) -> Iterator[Row[C]]:
+    """One row per text of an option of the command line, such as --text."""
+    return rows_of_lines(texts, option, Reading(config, content, labelled=False, keep_text=keep_text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,9 +138,11 @@ def predict_rows(
 
 
 def predict_windows(
-    predictor: Predictor, rows: Iterable[Row[Any]], runtime: Runtime, skip: int = 0
+    predictor: Predictor, rows: Iterable[Row[Any] | None], runtime: Runtime, skip: int = 0
 ) -> Iterator[list[RowOutput]]:
     """`predict_rows` window by window. The first windows, with `skip` rows in total, are read but not predicted.
+
+    None among the rows is a pause: the rows before it are predicted at once.
 
     A batch never crosses a window, so the rows after the skipped ones get exactly the same outputs as without skipping.
     Raises ValueError if no window ends after `skip` rows.
@@ -174,10 +176,15 @@ def _judged(task: Task, row: Row[Any]) -> Row[Any]:
     return replace(row, error=fault)
 
 
-def _windows(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
+def _windows(rows: Iterable[Row[Any] | None]) -> Iterator[list[Row[Any]]]:
     window: list[Row[Any]] = []
     num_rows, size = min(_FIRST_WINDOW_ROWS, _WINDOW_ROWS), 0
     for row in rows:
+        if row is None:
+            if window:
+                yield window
+            window, size = [], 0
+            continue
         window.append(row)
         size += row.content.size()
         if len(window) == num_rows or size >= _WINDOW_SIZE:

@@ -57,10 +57,14 @@ class Scores(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PredictOptions:
-    """Options of `lstmcls predict`: write the `top_k` best answers, and the probability of every answer."""
+    """Options of `lstmcls predict`: write the `top_k` best answers, and the probability of every answer.
+
+    An answer with a lower score than `min_score` is none.
+    """
 
     top_k: int = 1
     probs: bool = False
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

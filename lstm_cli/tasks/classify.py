@@ -340,7 +340,10 @@ class Classify:
     def prediction(self, row: Row[Text], output: Float64, options: PredictOptions) -> dict[str, Any]:  # noqa: ARG002
         names = self.labels.names
         best = int(output.argmax())
-        keys: dict[str, Any] = {"label": names[best], "score": float(output[best])}
+        score = float(output[best])
+        keys: dict[str, Any] = {"label": names[best] if score >= options.min_score else None, "score": score}
+        if options.min_score:
+            keys["best"] = names[best]
         if options.top_k > 1:
             order = np.argsort(-output, kind="stable")[: options.top_k]
             keys["top"] = [{"label": names[i], "score": float(output[i])} for i in order]

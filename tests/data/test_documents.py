@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, stream_rows
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
@@ -47,10 +50,16 @@ def test_an_empty_file_has_no_rows_and_a_blank_line_is_one(made: Made, pairs: Pa
     assert pairs(made("a.txt", "\n"), labelled=False) == [("", None)]
 
 
+def streamed(stream: BinaryIO, **keys: Any) -> list[Row[Text]]:
+    rows = list(stream_rows(stream, DataConfig(train="-", **keys), content=Text))
+    assert None not in rows
+    return cast(list[Row[Text]], rows)
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=10)))
 def test_a_stream_has_one_row_a_line(lines: list[str]) -> None:
     stream = io.BytesIO("".join(line + "\n" for line in lines).encode())
-    rows = list(stream_rows(stream, DataConfig(train="-"), content=Text))
+    rows = streamed(stream)
     expected = [line.removeprefix("\ufeff") if i == 0 else line for i, line in enumerate(lines)]
     assert [row.content.text for row in rows] == expected
     assert not stream.closed
@@ -73,19 +82,45 @@ def test_a_stream_is_read_no_further_than_needed() -> None:
     rows = stream_rows(
         io.BufferedReader(cast(io.RawIOBase, endless), 64), DataConfig(train="-"), content=Text
     )
-    assert [next(rows).where() for _ in range(3)] == ["stdin:1", "stdin:2", "stdin:3"]
+    assert [row and row.where() for row in islice(rows, 3)] == ["stdin:1", "stdin:2", "stdin:3"]
     assert endless.given < 10
 
 
+def test_a_pipe_that_pauses_gives_none_once_after_each_row_and_never_before_the_first() -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stream, open(writer, "wb", 0) as source:  # noqa: PTH123
+        rows = stream_rows(stream, DataConfig(train="-"), content=Text)
+        for text in ("one", "two"):
+            source.write(f"{text}\n".encode())
+            row = next(rows)
+            assert row is not None
+            assert row.content.text == text
+            assert next(rows) is None
+        source.write(b"three\nfour\n\xff")
+        source.close()
+        rest = [row for row in rows if row]
+        assert [row.content.text for row in rest] == ["three", "four", ""]
+        assert rest[2].error
+
+
+def test_a_fault_in_a_pipe_is_raised_where_its_rows_are_taken() -> None:
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stream, open(writer, "wb", 0) as source:  # noqa: PTH123
+        source.write(b"text")
+        source.close()
+        with pytest.raises(DataError, match=r"^stdin: UTF-16"):
+            list(stream_rows(stream, DataConfig(train="-", encoding="utf-16"), content=Text))
+
+
 def test_a_line_of_a_stream_that_cannot_be_decoded_is_a_row_with_an_error() -> None:
-    rows = list(stream_rows(io.BytesIO(b"fine\ncaf\xe9\nfine"), DataConfig(train="-"), content=Text))
+    rows = streamed(io.BytesIO(b"fine\ncaf\xe9\nfine"))
     assert [row.content.text for row in rows] == ["fine", "", "fine"]
     assert (
         rows[1].error == "not valid UTF-8: byte 0xE9 at character 4 of the line. Try data.encoding: latin-1"
     )
     with pytest.raises(DataError, match=r"^stdin: UTF-16"):
-        list(stream_rows(io.BytesIO(b"text"), DataConfig(train="-", encoding="utf-16"), content=Text))
-    latin = stream_rows(io.BytesIO(b"caf\xe9\n"), DataConfig(train="-", encoding="latin-1"), content=Text)
+        streamed(io.BytesIO(b"text"), encoding="utf-16")
+    latin = streamed(io.BytesIO(b"caf\xe9\n"), encoding="latin-1")
     assert [row.content.text for row in latin] == ["café"]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +152,42 @@ def test_a_row_of_which_nothing_was_known_says_so_and_the_last_line_counts_it() 
     assert last.startswith("5 rows in")
     assert last.endswith("; 1 could not be read (`error` says why); of 2 nothing was known (`unknown`)")
     assert not predict("-", stdin=known).stderr.splitlines()[-1].endswith(")")
+
+
+def test_texts_of_the_command_line_are_predicted_as_those_of_a_file(tmp_path: Path) -> None:
+    texts = ["a good film", "", "bad"]
+    expected = predict(written(tmp_path, "".join(f"{text}\n" for text in texts), "in.txt")).stdout
+    assert predict("--text", texts[0], "--text", texts[1], "--text", texts[2]).stdout == expected
+    refused = CliRunner().invoke(app, ["predict", RUN, "--text", "a", "in.txt"])
+    assert (refused.exit_code, "--text: cannot be combined with in.txt" in refused.stderr) == (2, True)
+    resumed = CliRunner().invoke(
+        app, ["predict", RUN, "--text", "a", "-o", str(tmp_path / "o.csv"), "--resume"]
+    )
+    assert (resumed.exit_code, "cannot be read again" in resumed.stderr) == (2, True)
+
+
+def test_a_label_below_the_least_score_is_null_and_the_best_guess_stands_beside_it(tmp_path: Path) -> None:
+    source = written(tmp_path, "a good film\nbad\n\n", "in.txt")
+    plain = lines(predict(source))
+    least = sorted(line["score"] for line in plain)[1]
+    doubtful = lines(predict(source, "--min-score", str(least)))
+    for before, after in zip(plain, doubtful, strict=True):
+        assert after["best"] == before["label"]
+        assert after["label"] == (before["label"] if before["score"] >= least else None)
+        assert after["score"] == before["score"]
+    assert [line["label"] for line in doubtful].count(None) == 1
+    table = predict(source, "--min-score", "1", "--format", "csv").stdout
+    assert [row["label"] for row in csv.DictReader(io.StringIO(table))] == ["", "", ""]
+
+
+def test_a_line_of_a_pipe_that_stays_open_is_answered_at_once() -> None:
+    command = [sys.executable, "-m", "lstm_cli", "predict", RUN, "-", "--quiet"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for row in range(2):
+            process.stdin.write(f"film {row}\n".encode())
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["row"] == row  # or the test waits for ever
+        process.stdin.close()
+        assert process.wait() == 0
