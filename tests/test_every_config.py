@@ -112,6 +112,7 @@ OTHER: dict[str, Any] = {
     "data.label_column": "other",
     "data.join": [{"text_column": ["text", "title"]}, " and "],
     "data.format": [{"train": "{}/odd.dat", "columns": ["text", "label", "title", "other"]}, "csv", "tsv"],
+    "data.delimiter": [{"train": "{}/bars.csv"}, ";", "|"],
     "data.encoding": "cp1250",
     "data.columns": ["label", "x", "text", "y"],
     "data.quoting": [{"train": "{}/quoted.tsv"}, "standard"],
@@ -141,7 +142,10 @@ OTHER: dict[str, Any] = {
     "train.schedule": "constant",
     "train.warmup": 0.5,
     "train.plateau_patience": [{"schedule": "plateau", "learning_rate": 1e-9, "epochs": 4, "patience": 0}, 0],
-    "train.plateau_factor": [{"schedule": "plateau", "learning_rate": 1e-9, "epochs": 4, "patience": 0}, 0.1],
+    "train.plateau_factor": [
+        {"schedule": "plateau", "learning_rate": 1e-9, "epochs": 4, "patience": 0, "plateau_patience": 0},
+        0.1,
+    ],
     "train.weight_decay": 0.3,
     "train.clip_norm": 0.001,
     "train.ema": 0.5,
@@ -244,6 +248,11 @@ def _write_rows(folder: Path) -> None:
     header = "text,label,title,other\n"
     (folder / "train.csv").write_text(header + "".join(rows), encoding="utf-8")
     (folder / "more.csv").write_text(header + "".join(rows[10:]), encoding="utf-8")
+    (folder / "bars.csv").write_text(
+        "text,label|x;text|label\n"
+        + "".join(f"word{i % 9},{'ab'[i % 2]}|u;v|{'xy'[i % 2]}\n" for i in range(40)),
+        encoding="utf-8",
+    )
     (folder / "quoted.tsv").write_text(
         "text\tlabel\n" + "".join(f'"word{i % 9}"\t{"ab"[i % 2]}\n' for i in range(40)), encoding="utf-8"
     )

@@ -243,8 +243,10 @@ def test_a_tag_of_yaml_makes_no_object(
 
 def test_a_target_key_names_nothing_to_be_called(trained: Path, canary: Path) -> None:
     call = f"{{_target_: os.system, _args_: ['touch {canary}']}}"
-    for key in ("task.encoder", "task.tokenizer", "train", "data.train", "task.pooling"):
+    for key in ("task.encoder", "task.tokenizer", "train", "task.pooling"):
         assert_refused(invoke("check", str(trained / "small.yaml"), "--set", f"{key}={call}"), 2, said=key)
+    labels_and_files = invoke("check", str(trained / "small.yaml"), "--set", f"data.train={call}")
+    assert_refused(labels_and_files, 3, said="no file or folder os.system")
     assert not canary.exists()
 
 
