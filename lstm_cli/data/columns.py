@@ -153,8 +153,10 @@ def as_text(value: object) -> str:
 
 
 def _inside(value: object, steps: Sequence[str], name: str) -> object:
-    """The value to which `steps` lead. Raises RowError if there is none."""
+    """The value to which `steps` lead; a list of one item needs no step. Raises RowError if there is none."""
     for step in steps:
+        while isinstance(value, list | tuple) and len(value) == 1 and not step.isdecimal():
+            value = value[0]
         match value:
             case Mapping() if step in value:
                 value = value[step]
@@ -165,7 +167,8 @@ def _inside(value: object, steps: Sequence[str], name: str) -> object:
                     f'column "{name}": no "{step}" here (have: {_short(", ".join(map(str, value)))})'
                 )
             case list() | tuple():
-                raise RowError(f'column "{name}": no item {step} in a list of {len(value)}')
+                hint = f"; name an item by its number, such as 0.{step}" if value else ""
+                raise RowError(f'column "{name}": no item {step} in a list of {len(value)}{hint}')
             case _:
                 raise RowError(f'column "{name}": no "{step}" in a {type(value).__name__}')
     return value

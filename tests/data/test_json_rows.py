@@ -158,8 +158,8 @@ def test_a_label_studio_export_loads_by_naming_two_columns(made: Made, pairs: Pa
     name = made("a.json", content)
     columns = {"text_column": "data.text", "label_column": "annotations.0.result.0.value.choices.0"}
     assert pairs(name, **columns) == [("good", "x"), ("bad", "y")]
-    columns["label_column"] = "annotations.0.result.0.value.choices"
-    assert pairs(name, **columns) == [("good", "x"), ("bad", "y")]
+    for shorter in ("annotations.0.result.0.value.choices", "annotations.result.value.choices"):
+        assert pairs(name, **columns | {"label_column": shorter}) == [("good", "x"), ("bad", "y")]
 
 
 def test_the_other_exports_of_annotation_tools_load_by_naming_two_columns(made: Made, pairs: Pairs) -> None:
@@ -196,6 +196,8 @@ def test_a_row_without_the_value_inside_is_an_error_that_says_what_is_there(made
         {"data": {"text": "good"}, "labels": []},
         {"data": "good", "labels": ["x"]},
         {"data": None, "labels": ["x"]},
+        {"data": [{"text": "good"}], "labels": ["x"]},
+        {"data": [{"text": "good"}, {"text": "bad"}], "labels": ["x"]},
     ]
     name = made("a.jsonl", "\n".join(map(json.dumps, rows)))
     found = [
@@ -207,6 +209,8 @@ def test_a_row_without_the_value_inside_is_an_error_that_says_what_is_there(made
         'column "labels.0": no item 0 in a list of 0',
         'column "data.text": no "text" in a str',
         'column "data.text": no "text" in a NoneType',
+        None,
+        'column "data.text": no item text in a list of 2; name an item by its number, such as 0.text',
     ]
 
 
