@@ -48,7 +48,6 @@ MOST_NOT_RUN = 6
 """A mark is for what no test can do; a seventh is a reason to think again."""
 TINY = [
     "train.epochs=2",
-    "pretrain.epochs=1",
     "task.encoder.embedding_size=8",
     "task.encoder.hidden_size=8",
     "task.tokenizer.vocab_size=300",
@@ -362,7 +361,10 @@ def run(command: str) -> tuple[int, str]:
 
 def lstmcls(words: list[str], stdin: str = "") -> tuple[int, str]:
     if words[0] in ("train", "pretrain"):
-        words = [*words, *itertools.chain(*(("--set", key) for key in TINY))]
+        keys = TINY
+        if words[0] == "pretrain" or load_config(words[1]).task.init_from:
+            keys = [*TINY, "pretrain.epochs=1"]
+        words = [*words, *itertools.chain(*(("--set", key) for key in keys))]
         if "--resume" not in words and "--overwrite" not in words:
             words.append("--overwrite")
     result = CliRunner().invoke(app, words, input=stdin)

@@ -66,7 +66,7 @@ def train(
         f"{name.replace('__', '.')}={json.dumps(value, default=str, ensure_ascii=False)}"
         for name, value in overrides.items()
     ]
-    loaded = load_config(source, settings, None if run is None else str(run))
+    loaded = load_config(source, settings, None if run is None else str(run), trains=not resume)
     request = TrainRequest(
         loaded.run.dir, resume=resume, overwrite=overwrite, baselines=baselines, warns=not quiet
     )

@@ -44,7 +44,7 @@ class CheckRequest:
 
 def check(request: CheckRequest, screen: Screen) -> None:
     """Print splits, labels, model and every finding. Raises DataError (exit code 3) if a finding is an error."""
-    config = load_config(request.source, request.overrides)
+    config = load_config(request.source, request.overrides, trains=True)
     if request.fix_to is not None:
         check_target(request.fix_to, config.data, config.task.content)
     if request.with_suspects:

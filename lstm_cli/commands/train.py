@@ -46,7 +46,7 @@ class TrainRequest:
 
 def train(request: TrainRequest, screen: Screen) -> None:
     """Train a model, save its `best` and `last` checkpoint, and score the best on test (on dev if there is no test)."""
-    config = load_config(request.source, request.overrides, request.run_dir)
+    config = load_config(request.source, request.overrides, request.run_dir, trains=not request.resume)
     if request.resume and (run := RunFolder(Path(config.run.dir))).is_refit:
         raise ConfigError(
             f"{run.path}: the model of --refit, which has no dev rows; to resume it, resume its group with "

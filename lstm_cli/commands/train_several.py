@@ -31,7 +31,7 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
     """Train every run as `train` would alone, one after another in this process, then summarise their scores."""
     by, count = request.by, request.count
     assert by is not None
-    config = load_config(request.source, request.overrides, request.run_dir)
+    config = load_config(request.source, request.overrides, request.run_dir, trains=not request.resume)
     if by == "folds" and isinstance(config.data.test, float):  # as in the presets: the folds take its place
         screen.say(f"the folds are the test rows, so data.test: {config.data.test:g} is not cut")
         config = config.model_copy(update={"data": config.data.model_copy(update={"test": None})})

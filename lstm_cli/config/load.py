@@ -18,6 +18,7 @@ import yaml
 from pydantic import Field, ValidationError, create_model
 
 from lstm_cli import tasks
+from lstm_cli.config.conflicts import conflicts, unread
 from lstm_cli.config.faults import KeyPath, describe, key_path
 from lstm_cli.config.paths import find_beside, places_beside
 from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
@@ -116,14 +117,18 @@ def _complete(raw: dict[str, Any]) -> list[str]:
 
 
 def load_config(
-    source: str | Mapping[str, Any], overrides: Sequence[str] = (), run_dir: str | None = None
+    source: str | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    run_dir: str | None = None,
+    *,
+    trains: bool = False,
 ) -> RunConfig:
     """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the result.
 
     `source` may also be the content itself, a mapping as it is in YAML.
 
-    A relative path to rows that is not in the current folder is looked up beside the config. Raises ConfigError
-    with all faults.
+    A relative path to rows that is not in the current folder is looked up beside the config. With `trains`, a key that
+    a new training would not read is a fault too. Raises ConfigError with all faults.
     """
     try:
         text, name, default_dir, fixed_dir = _read(source)
@@ -145,7 +150,7 @@ def load_config(
     if run_dir is not None:
         section["dir"] = run_dir
     section.setdefault("dir", default_dir)
-    config = _validate(raw, name, lines, origins, faults, _complete(raw))
+    config = _validate(raw, name, lines, origins, faults, _complete(raw), trains=trains)
     if faults or config is None:
         raise ConfigError(faults)
     return config
@@ -243,6 +248,8 @@ def _validate(
     origins: Mapping[KeyPath, tuple[str, str]],
     faults: list[str],
     metrics: Sequence[str],
+    *,
+    trains: bool,
 ) -> RunConfig | None:
     """The checked config, or None; every fault is added to `faults`, in the order of the file."""
     try:
@@ -261,12 +268,11 @@ def _validate(
                 _at(raw, path[:-1])[path[-1]] = origins[path][1]
                 retyped = True
         if retyped:
-            return _validate(
-                raw, name, lines, {p: o for p, o in origins.items() if not _is_text(raw, p)}, faults, metrics
-            )
+            others = {p: o for p, o in origins.items() if not _is_text(raw, p)}
+            return _validate(raw, name, lines, others, faults, metrics, trains=trains)
         faulty = describe(run_config(), details, raw)
     else:
-        faulty = [(path, message) for path, message in conflicts(config)]
+        faulty = [*conflicts(config), *(unread(config, origins) if trains else ())]
         if not faulty:
             return config
     placed = sorted((_line(path, lines, origins), path, message) for path, message in faulty)
@@ -301,22 +307,6 @@ def _line(path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath,
     if _override(path, lines, origins):
         return 0
     return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
-
-
-def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
-    """(path of the key, message) for each key that contradicts another key."""
-    for path, message in config.task.conflicts():
-        yield ("task", *path), message
-    if config.task.init_from is None:
-        for key, neutral in (("pretrained_rate", 1.0), ("frozen_epochs", 0.0)):
-            if (value := getattr(config.train, key)) != neutral:
-                yield (
-                    ("train", key),
-                    f"applies to pretrained weights, but task.encoder.init_from is not set, got {value}; "
-                    f"try {neutral}, or set task.encoder.init_from to a run of lstmcls pretrain",
-                )
-    if config.run.precision == "fp16" and config.run.device == "cpu":
-        yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
 
 
 @dataclass(frozen=True, slots=True)

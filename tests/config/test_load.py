@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from lstm_cli.cli import app
 from lstm_cli.config.load import RunConfig, json_schema, load_config
 from lstm_cli.errors import ConfigError
 from lstm_cli.metrics.classification import METRICS
@@ -431,3 +435,66 @@ def test_files_can_be_named_by_label_in_the_file_and_on_the_command_line(tmp_pat
     assert load_config(path, ["data.train=x.csv"]).data.train == "x.csv"
     (fault,) = faults(tmp_path, "data:\n  train:\n    yes: a.txt\n    no: b.txt\n")
     assert fault.startswith("my.yaml:2: data.train: the label True must be a text")
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "reader"),
+    [
+        ({"train": {"plateau_patience": 3}}, "train.plateau_patience", "set train.schedule to plateau"),
+        ({"train": {"plateau_factor": 0.1}}, "train.plateau_factor", "set train.schedule to plateau"),
+        ({"pretrain": {"epochs": 9}}, "pretrain.epochs", "set task.encoder.init_from to pretrain"),
+        ({"pretrain": {"budget": 9}}, "pretrain.budget", "set task.encoder.init_from to pretrain"),
+        ({"data": {"unlabelled": "u.txt"}}, "data.unlabelled", "set task.encoder.init_from to pretrain"),
+        ({"data": {"join": " | "}}, "data.join", "set data.text_column to a list of columns"),
+    ],
+)
+def test_a_key_that_no_training_would_read_is_a_fault_of_a_training_alone(
+    tmp_path: Path, given: dict[str, Any], key: str, reader: str
+) -> None:
+    content = {**given, "data": {"train": "x.csv", **given.get("data", {})}}
+    path = tmp_path / "idle.yaml"
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    load_config(str(path))
+    with pytest.raises(
+        ConfigError, match=rf"idle\.yaml:\d+: {key}: nothing in this training reads it; .*{reader}"
+    ):
+        load_config(str(path), trains=True)
+    section, name = key.split(".")
+    value = json.dumps(content[section][name])
+    with pytest.raises(ConfigError, match=rf"^--set {key}=.*: {key}: nothing"):
+        load_config(str(path), [f"{key}={value}"], trains=True)
+
+
+def test_a_key_that_is_read_or_at_its_default_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "read.yaml"
+    path.write_text(
+        """
+data: {train: x.csv, unlabelled: u.txt, text_column: [a, b], join: " | "}
+task: {encoder: {init_from: pretrain}}
+pretrain: {epochs: 9}
+train: {schedule: plateau, plateau_patience: 3}
+""",
+        "utf-8",
+    )
+    load_config(str(path), trains=True)
+    path.write_text(load_config(str(path)).to_yaml(), "utf-8")  # with all defaults written out
+    load_config(str(path), trains=True)
+    # what an override turns off need not be taken out of the file as well
+    off = ["task.encoder.init_from=null", "train.schedule=cosine", "data.text_column=a"]
+    load_config(str(path), off, trains=True)
+    with pytest.raises(ConfigError, match=r"^--set pretrain\.epochs=8: pretrain\.epochs: nothing"):
+        load_config(str(path), [*off, "pretrain.epochs=8"], trains=True)
+
+
+def test_train_and_check_refuse_a_key_that_nothing_reads_and_resume_does_not(small_yaml: str) -> None:
+    idle = ["--set", "train.plateau_patience=3"]
+    for command in (["train", small_yaml], ["check", small_yaml], ["train", small_yaml, "--seeds", "2"]):
+        refused = CliRunner().invoke(app, [*command, *idle])
+        assert refused.exit_code == 2
+        assert "train.plateau_patience: nothing in this training reads it" in refused.stderr
+    short = ["--set", "train.epochs=1", "--no-baselines", "--quiet"]
+    assert CliRunner().invoke(app, ["train", small_yaml, *short]).exit_code == 0
+    run = Path(small_yaml).parent / "run"
+    config = (run / "config.yaml").read_text("utf-8")  # as an earlier version accepted it
+    (run / "config.yaml").write_text(config.replace("plateau_patience: 1", "plateau_patience: 3"), "utf-8")
+    assert CliRunner().invoke(app, ["train", str(run), "--resume", "--no-baselines"]).exit_code == 0

@@ -25,6 +25,7 @@ from tests.conftest import small_rows
 from tests.end_to_end.test_a_run import lines, run
 
 QUICK = ["--set", "pretrain.epochs=2", "--set", "pretrain.batch_size=16", "--set", "train.epochs=2"]
+ALONE = ["--set", "task.encoder.init_from=null"]
 FIRST = ["--set", "task.encoder.init_from=pretrain", "--no-baselines", "--set", "train.save_every=1"]
 
 
@@ -120,7 +121,7 @@ def test_a_pretraining_is_refused_where_a_classifier_is_wanted(pretrained: Path,
         said = failed(5, *command, str(pretrained)).stderr
         assert "init_from" in said
     assert "cannot be evaluated or predict" in failed(5, "train", str(pretrained), "--resume").stderr
-    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1")
+    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1", *ALONE)
     trained = str(pretrained.with_name("run"))
     assert "lstmcls pretrain" in failed(5, "pretrain", trained, "--resume").stderr
     assert (
@@ -198,7 +199,7 @@ def test_check_shows_the_vocabulary_of_all_text_where_train_will_read_it_first(
     alone, first, trained = (
         parameters.findall(run(*command).stderr)[-1]
         for command in (
-            ("check", small_yaml),
+            ("check", small_yaml, *ALONE),
             ("check", small_yaml, *FIRST[:2]),
             ("train", small_yaml, *FIRST),
         )
@@ -208,7 +209,7 @@ def test_check_shows_the_vocabulary_of_all_text_where_train_will_read_it_first(
 
 def test_text_that_is_not_there_is_named(small_yaml: str, tmp_path: Path) -> None:
     first = ["--set", "task.encoder.init_from=pretrain"]
-    for command in (["pretrain"], ["check"], ["check", *first], ["train", *first]):
+    for command in (["pretrain"], ["check", *first], ["train", *first]):
         said = failed(
             3, command[0], small_yaml, "--set", f"data.unlabelled={tmp_path}/trian.csv", *command[1:]
         ).stderr
@@ -325,7 +326,7 @@ def test_a_wrong_pretraining_costs_no_old_run(
     pretrained: Path, small_yaml: str, tmp_path: Path, code: int, wrong: list[str]
 ) -> None:
     old = tmp_path / "run"
-    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1")
+    run("train", small_yaml, "--no-baselines", "--set", "train.epochs=1", *ALONE)
     before = files(old, but=set())
     sets = [part.format(run=old, pretrained=pretrained) for part in wrong]
     overrides = [part for override in sets for part in ("--set", override)]
