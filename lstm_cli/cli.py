@@ -68,6 +68,16 @@ Overwrite = Annotated[
 ]
 
 
+QuoteFormulas = Annotated[
+    bool,
+    typer.Option(
+        "--quote-formulas",
+        help="In CSV and TSV: put an apostrophe before cells that begin with = + - @, which a spreadsheet "
+        "would run as formulas.",
+    ),
+]
+
+
 def _refuse_both(resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise ConfigError(
@@ -214,6 +224,7 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the scores (metrics.json) to stdout.")
     ] = False,
+    quote_formulas: QuoteFormulas = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a trained model, with 95 % intervals, and compare it with baselines."""
@@ -232,6 +243,7 @@ def evaluate(
             fail_under=tuple(fail_under or ()),
             baselines=baselines,
             as_json=as_json,
+            quote_formulas=quote_formulas,
         )
         run_eval(request, screen)
 
@@ -295,14 +307,7 @@ def predict(
             "--strict", help="After all rows are written, exit with code 3 if a row could not be read."
         ),
     ] = False,
-    quote_formulas: Annotated[
-        bool,
-        typer.Option(
-            "--quote-formulas",
-            help="In CSV and TSV: put an apostrophe before cells that begin with = + - @, which a spreadsheet "
-            "would run as formulas.",
-        ),
-    ] = False,
+    quote_formulas: QuoteFormulas = False,
     no_text: Annotated[
         bool, typer.Option("--no-text", help="Leave the text that was read out of the output.")
     ] = False,

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
+from lstm_cli.data.escaping import visible
 from lstm_cli.errors import Interrupted, LstmclsError
 
 if TYPE_CHECKING:  # an error panel must not wait for torch
@@ -24,12 +25,8 @@ if TYPE_CHECKING:  # an error panel must not wait for torch
     from lstm_cli.training.fit import StepReport
 
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""Control characters, which a file, a label or a key may contain, are shown escaped: a terminal would execute them."""
-
-
 def _text(message: str, style: str = "") -> Text:
-    return Text(message.translate(_CONTROLS), style=style)
+    return Text(visible(message), style=style)  # a file, a label or a key may contain anything
 
 
 class Screen:

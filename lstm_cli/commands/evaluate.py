@@ -43,6 +43,7 @@ class EvalRequest:
     fail_under: tuple[str, ...] = ()
     baselines: bool = True
     as_json: bool = False
+    quote_formulas: bool = False
 
 
 def run_eval(request: EvalRequest, screen: Screen) -> None:
@@ -74,7 +75,16 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     if splits is not None and any(_changed(models, one, splits[one]) for one in learned):
         screen.warn(f"{_UNKNOWN_TRAIN}: the rows of train or dev have changed since the training")
         splits = None
-    metrics = evaluate_split(models, rows, name, splits, runtime, screen, with_baselines=request.baselines)
+    metrics = evaluate_split(
+        models,
+        rows,
+        name,
+        splits,
+        runtime,
+        screen,
+        with_baselines=request.baselines,
+        quote_formulas=request.quote_formulas,
+    )
     if request.as_json:
         json.dump(metrics, sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
@@ -125,6 +135,7 @@ def evaluate_split(
     screen: Screen,
     *,
     with_baselines: bool,
+    quote_formulas: bool = False,
 ) -> dict[str, Any]:
     """Score the models on `rows` and write the report to `eval/SPLIT/`.
 
@@ -146,7 +157,7 @@ def evaluate_split(
         evaluation = baselines.with_baselines(evaluation, task, train, rows, path, screen.say)
     folder = run.evaluation(split if models.checkpoint == "best" else f"{split}-last")
     with replaced_folder(folder, screen.say) as new:
-        metrics = write_evaluation(new, task, evaluation)
+        metrics = write_evaluation(new, task, evaluation, quote_formulas=quote_formulas)
     _show(task, evaluation, metrics, screen)
     screen.say(f"the report is {folder / 'report.md'}")
     return metrics

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import heapq
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lstm_cli.data.durable import atomic_writer, write_file
+from lstm_cli.data.escaping import markdown, unlike_formula, visible
 from lstm_cli.reports.plots import draw
 from lstm_cli.scoring.baselines import comparisons
 from lstm_cli.tasks.base import Comparison, Evaluation, Task
@@ -21,11 +24,13 @@ _ESCAPE = "backslashreplace"
 """JSON can hold half a surrogate pair, UTF-8 cannot. It is written as in JSON, escaped: \\ud800."""
 
 
-def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[str, Any]:
-    """Write metrics.json, report.md, predictions.jsonl, mistakes.jsonl, the task's files and plots/ into `folder`.
+def write_evaluation(
+    folder: Path, task: Task, evaluation: Evaluation, *, quote_formulas: bool = False
+) -> dict[str, Any]:
+    """Write metrics.json, report.md, predictions.jsonl, mistakes.jsonl, the task's tables and plots/ into `folder`.
 
-    The folder must be empty: a caller that replaces an evaluation swaps it in as a whole. Returns the content of
-    metrics.json.
+    The folder must be empty: a caller that replaces an evaluation swaps it in as a whole. `quote_formulas`: in CSV a
+    name that a spreadsheet would run as a formula gets an apostrophe in front. Returns the content of metrics.json.
     """
     report, compared = task.report(evaluation), comparisons(task, evaluation)
     metrics = _metrics(task, evaluation, report, compared)
@@ -38,7 +43,8 @@ def write_evaluation(folder: Path, task: Task, evaluation: Evaluation) -> dict[s
         f"Every row is in predictions.jsonl; the {min(num_mistakes, _MOST_MISTAKES):,} of {num_mistakes:,} mistakes "
         f"with the highest confidence are in mistakes.jsonl.\n"
     )
-    files = {**report.files, "report.md": page}
+    files = {name: _csv(table, quote_formulas) for name, table in report.tables.items()}
+    files["report.md"] = page
     files["metrics.json"] = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
     for name, content in files.items():
         write_file(folder / name, content.encode(errors=_ESCAPE))
@@ -133,13 +139,13 @@ def _page(
         for name, one in compared.items()
     ]
     lines = [
-        f"# {evaluation.title}",
+        f"# {markdown(evaluation.title)}",
         "",
         report.lead,
         _verdict(evaluation, metrics, compared),
-        *(f"{note[0].upper()}{note[1:]}." for note in report.notes),
+        *(f"{markdown(note[0].upper() + note[1:])}." for note in report.notes),
         "",
-        f"Scored: checkpoint {evaluation.checkpoint}.",
+        f"Scored: checkpoint {markdown(evaluation.checkpoint)}.",
         *([report.cut] if report.cut else []),
         "",
         *_markdown(Table(["", *labels, ""], rows)),
@@ -175,5 +181,13 @@ def _markdown(table: Table) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    shown = " ".join(text.replace("|", "\\|").split())
+    shown = markdown(text)
     return f" {shown} " if shown else " "
+
+
+def _csv(table: Table, quote_formulas: bool) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for cells in (table.columns, *table.rows):
+        writer.writerow(unlike_formula(visible(cell)) if quote_formulas else visible(cell) for cell in cells)
+    return out.getvalue()

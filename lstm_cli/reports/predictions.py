@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal, TextIO
 
+from lstm_cli.data.escaping import unlike_formula, visible
 from lstm_cli.errors import LstmclsError
 
 _BOM = "\ufeff"
@@ -40,7 +42,7 @@ class Table:
         self.columns.extend(dict.fromkeys(columns))
         if self.bom:
             self.stream.write(_BOM)
-        self._write_rows([self.columns])
+        self._write_rows([list(map(visible, self.columns))])
 
     def write(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Write lines below the header. Raises LstmclsError for a line with other columns."""
@@ -53,7 +55,7 @@ class Table:
                 f"row {line['row']}: has the columns {', '.join(unknown)}, which are not in the first row, and a table "
                 f"has the columns of its first row; try --format jsonl, or one input at a time"
             )
-        return [cells.get(name, "") for name in self.columns]
+        return [_label(name, cells.get(name, "")) for name in self.columns]
 
     def _write_rows(self, rows: Iterable[list[Any]]) -> None:
         # Most readers take a lone \r for the end of a row, and csv quotes it only if its own line end contains \r.
@@ -65,8 +67,14 @@ class Table:
     def _shown(self, cell: Any) -> Any:
         if isinstance(cell, float):
             return f"{cell:.6g}"  # more digits are noise, and fill the cell of a spreadsheet
-        is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-        return f"'{cell}" if self.quote_formulas and is_formula else cell
+        return unlike_formula(cell) if self.quote_formulas and isinstance(cell, str) else cell
+
+
+def _label(name: str, cell: Any) -> Any:
+    """The cell, without what a terminal would execute if it is a label; a text stays as it was read."""
+    return (
+        visible(cell) if isinstance(cell, str) and re.fullmatch(r"label|best|top\.\d+\.label", name) else cell
+    )
 
 
 def flat(line: Mapping[str, Any]) -> dict[str, Any]:

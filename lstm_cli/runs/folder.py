@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lstm_cli.data.durable import append_line, odd_entry, read_file, write_file
+from lstm_cli.data.escaping import one_line
 from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.runs.group import RECORD, REFIT, RunGroup
 
@@ -238,7 +239,7 @@ class RunFolder:
     def write_log(self, message: str) -> None:
         """Append one line with date and time to log.txt."""
         with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(message)}\n")
 
 
 def refuse_odd_entries(path: Path) -> None:

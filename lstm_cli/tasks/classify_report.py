@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from lstm_cli.arrays import Int64, Ragged
 from lstm_cli.metrics.classification import (
@@ -55,7 +51,7 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
                 _components({**components, "this model": scores}, with_ece=is_fair),
             ),
         ],
-        files={"confusion.csv": _confusion_csv(scores, names)},
+        tables={"confusion.csv": _confusion(scores, names)},
         plots={"confusion.png": ConfusionPlot(scores.confusion, names)}
         | ({"reliability.png": reliability_plot} if is_fair else {}),
     )
@@ -110,11 +106,8 @@ def _components(all_scores: dict[str, Classification], *, with_ece: bool) -> Tab
     return Table(["", "accuracy", "macro F1", "log loss", *(["ECE"] if with_ece else [])], rows)
 
 
-def _confusion_csv(scores: Classification, names: Sequence[str]) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(["true \\ predicted", *names])
-    table.writerows(
-        [name, *counts] for name, counts in zip(names, np.asarray(scores.confusion).tolist(), strict=True)
+def _confusion(scores: Classification, names: Sequence[str]) -> Table:
+    counts = scores.confusion.astype(str).tolist()
+    return Table(
+        ["true \\ predicted", *names], [[name, *row] for name, row in zip(names, counts, strict=True)]
     )
-    return out.getvalue()

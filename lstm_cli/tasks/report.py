@@ -54,8 +54,8 @@ class Report:
     `cut` is a sentence about rows that were cut, if the task cuts any; `notes` are sentences without which the scores
     could be misread. `withheld` names metrics that these rows cannot measure: their scores become null.
 
-    `metrics` are keys of metrics.json, `ci95` the 95 % interval of each metric that has one; `files` and `plots` are
-    written into the evaluation's folder by their names.
+    `metrics` are keys of metrics.json, `ci95` the 95 % interval of each metric that has one. `tables` are written as
+    CSV files, and `plots` as pictures, by their names.
     """
 
     lead: str
@@ -65,5 +65,5 @@ class Report:
     withheld: Sequence[str] = ()
     ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     sections: Sequence[Section] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
     plots: Mapping[str, Plot] = field(default_factory=dict)

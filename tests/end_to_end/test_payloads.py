@@ -577,6 +577,58 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted_on_request(
     assert_refused(invoke("predict", str(trained / "run"), "--quote-formulas"), 2, said="--format csv")
 
 
+HOSTILE = (
+    "\x1b]0;owned\x07",
+    "![x](http://evil.example/x.png)",
+    "=cmd|' /C calc'!A0",
+    "safe\u202egpj.exe",
+    "<b>|[red]",
+)
+"""Labels that a terminal, a viewer of Markdown or a spreadsheet would act upon."""
+
+
+def test_a_hostile_label_does_nothing_wherever_it_is_shown(tmp_path: Path) -> None:
+    rows = [{"text": f"w{i % 5} {i}", "label": HOSTILE[i % 5], "col\x1b[2J\u202e": "x"} for i in range(100)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    config = {
+        "data": {"train": str(tmp_path / "train.jsonl"), "dev": 0.2, "test": 0.2},
+        "task": {"tokenizer": {"kind": "word"}, "encoder": {"embedding_size": 4, "hidden_size": 4}},
+        "train": {"epochs": 1},
+        "run": {"dir": str(tmp_path / "run"), "threads": 1},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    run = tmp_path / "run"
+    said = [invoke("check", str(tmp_path / "small.yaml")), invoke("train", str(tmp_path / "small.yaml"))]
+    said += [invoke("eval", str(run), "--quote-formulas"), invoke("predict", str(run))]
+    said += [invoke("predict", str(run), str(tmp_path / "train.jsonl"), "--format", "csv", "--top-k", "2")]
+    said += [invoke("predict", str(run), str(tmp_path / "train.jsonl"), "--set", "data.text_column=\x1b[2J")]
+    shown = {f"output {i}": result.stderr for i, result in enumerate(said)}
+    columns, *cells = csv.reader(io.StringIO(said[4].stdout))
+    shown["columns"] = "".join(columns)
+    shown["labels"] = "".join(  # the input's own columns stay as they are
+        cell
+        for row in cells
+        for name, cell in zip(columns, row, strict=True)
+        if name in ("label", "top.2.label")
+    )
+    evaluation = run / "eval" / "test"
+    for file in (run / "log.txt", evaluation / "report.md", evaluation / "confusion.csv"):
+        shown[file.name] = file.read_text("utf-8")
+    for name, text in shown.items():
+        assert not set("\x1b\x07\u202e") & set(text), name
+    assert r"\x1b]0;owned\x07" in shown["output 0"]  # it is shown, only otherwise
+    assert "[red]" in shown["output 0"]
+    page = shown["report.md"]
+    assert "![x]" not in page
+    assert "http://" not in page
+    assert "<b>" not in page
+    header, *lines = csv.reader(io.StringIO(shown["confusion.csv"]))
+    assert "'=cmd|' /C calc'!A0" in header
+    assert [line[0] for line in lines] == header[1:]
+    metrics = json.loads((evaluation / "metrics.json").read_text("utf-8"))
+    assert set(metrics["per_class"]) == set(HOSTILE)  # JSON keeps every name
+
+
 def test_a_pipe_among_the_documents_is_not_waited_for(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     if sys.platform == "win32":

@@ -281,7 +281,8 @@ def test_classes_that_no_row_has_are_named_and_count_nowhere(tmp_path: Path) -> 
     assert (metrics["macro_f1"], metrics["absent"]) == (1.0, ["bad", "fine | so-so"])
     page = (tmp_path / "report.md").read_text("utf-8")
     assert (
-        "Macro F1 is the mean over 1 of 3 classes; in no row and never predicted: bad, fine | so-so." in page
+        "Macro F1 is the mean over 1 of 3 classes; in no row and never predicted: bad, fine \\| so-so."
+        in page
     )
     assert "| bad | – | – | – | 0 | 0 |" in page
     low, high = metrics["ci95"]["macro_f1"]
