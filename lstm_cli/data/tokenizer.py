@@ -7,8 +7,10 @@ no special meaning inside a text.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -218,14 +220,24 @@ class TextTokenizer:
         return [row if len(row) else unknown for row in whole]
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
-        """The ids of each text from the library, one chunk of texts at a time."""
-        begin, chars = 0, 0
-        for end, text in enumerate(texts, 1):
-            chars += len(text)
-            if chars >= _ENCODE_CHARS or end == len(texts):
-                for encoding in self.tokenizer.encode_batch_fast(texts[begin:end], add_special_tokens=False):
+        """The ids of each text from the library."""
+        pieces = [_pieces_to_encode(text) for text in texts]
+        ids = self._ids(itertools.chain.from_iterable(pieces))
+        for own in pieces:
+            parts = list(itertools.islice(ids, len(own)))
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _ids(self, pieces: Iterable[tuple[str, int]]) -> Iterator[npt.NDArray[np.int32]]:
+        """The ids of each (piece, normalised characters), computed for some pieces at a time."""
+        waiting: list[str] = []
+        chars = 0
+        for piece, size in itertools.chain(pieces, [("", _ENCODE_CHARS + 1)]):
+            if waiting and chars + size > _ENCODE_CHARS:
+                for encoding in self.tokenizer.encode_batch_fast(waiting, add_special_tokens=False):
                     yield np.asarray(encoding.ids, np.int32)
-                begin, chars = end, 0
+                waiting, chars = [], 0
+            waiting.append(piece)
+            chars += size
 
     def to_json(self) -> bytes:
         """The content of tokenizer.json."""
@@ -267,6 +279,28 @@ class TextTokenizer:
             raise CheckpointError(f"tokenizer.json: cannot be read ({fault})") from None
         words = expected["model"]["vocab"] if isinstance(config, WordConfig) else None
         return cls(tokenizer, vocab_size, words and _AsciiWords(words, config.lowercase, config.strip_markup))
+
+
+def _pieces_to_encode(text: str) -> list[tuple[str, int]]:
+    """The text in pieces, which end before a space if there is one, each with its number of normalised characters.
+
+    Almost always it is one piece. But a character can become 18, and a text millions.
+    """
+    size = len(text)
+    if not unicodedata.is_normalized("NFKC", text):
+        size = len(unicodedata.normalize("NFKC", text))
+    if size <= _ENCODE_CHARS:
+        return [(text, size)]
+    pieces = []
+    step = max(1, len(text) * _ENCODE_CHARS // (2 * size))
+    begin = 0
+    while begin < len(text):
+        end = min(begin + step, len(text))
+        if end < len(text) and (space := text.rfind(" ", begin + 1, end)) > 0:
+            end = space
+        pieces.append((text[begin:end], _ENCODE_CHARS // 2))
+        begin = end
+    return pieces
 
 
 def _pieces_of(texts: Iterable[str]) -> Iterator[str]:

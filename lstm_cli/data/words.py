@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from lstm_cli.data.files import MAX_TEXT_CHARS
+
 _ALONE = (  # scripts without spaces between words: each character counts as a word
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
@@ -18,8 +20,11 @@ _ASCII_FOLD = bytes(ord(chr(c).lower()) if chr(c).isalnum() and c < 128 else 32 
 
 
 def words(text: str) -> list[bytes]:
-    """The words in lower case, without punctuation and apostrophes; in scripts without spaces, the characters."""
+    """The words in lower case, without punctuation and apostrophes; in scripts without spaces, the characters.
+
+    Normalisation can make 18 characters of one; no more of them are read than a text may have.
+    """
     if text.isascii():
         return text.encode().translate(_ASCII_FOLD, b"'").split()
-    folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold()
+    folded = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))[:MAX_TEXT_CHARS].casefold()
     return [word.encode("utf-8", "surrogatepass") for word in _WORD.findall(folded)]

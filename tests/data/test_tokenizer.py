@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+import unicodedata
 from dataclasses import replace
 from itertools import product
 from typing import Any, cast
@@ -277,10 +279,31 @@ def test_long_texts_are_learned_and_read_within_bounds_and_as_short_ones_are(
     whole = TextTokenizer.learn(config, texts)
     expected = [ids.tolist() for ids in whole.encode(texts)]
     monkeypatch.setattr("lstm_cli.data.tokenizer._LEARN_CHARS", 16)
-    monkeypatch.setattr("lstm_cli.data.tokenizer._ENCODE_CHARS", 10)
+    monkeypatch.setattr("lstm_cli.data.tokenizer._ENCODE_CHARS", 20)
     in_pieces = TextTokenizer.learn(config, texts)
     assert in_pieces.to_json() == whole.to_json()  # the pieces end between words here
     assert [ids.tolist() for ids in in_pieces.encode(texts)] == expected
+
+
+@pytest.mark.parametrize("tokenizer", LEARNED)
+def test_a_character_that_becomes_many_is_passed_to_the_library_in_pieces(
+    tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[list[str]] = []
+
+    class Noting:
+        def encode_batch_fast(self, texts: list[str], **options: Any) -> Any:
+            passed.append(texts)
+            return tokenizer.tokenizer.encode_batch_fast(texts, **options)
+
+    monkeypatch.setattr("lstm_cli.data.tokenizer._ENCODE_CHARS", 1_000)
+    texts = ["\ufdfa" * 400, "great", "\ufdfa great " * 30]
+    alone = [len(ids) for ids in tokenizer.encode(texts)]
+    noting = dataclasses.replace(tokenizer, tokenizer=Noting(), _ascii_words=None)  # type: ignore[arg-type]
+    assert [len(ids) for ids in noting.encode(texts)] == alone
+    assert len(passed) > 8
+    normalised = [sum(len(unicodedata.normalize("NFKC", text)) for text in batch) for batch in passed]
+    assert max(normalised) <= 1_000
 
 
 def test_a_unigram_piece_that_would_crash_the_process_is_refused() -> None:
