@@ -3,6 +3,8 @@
 
     .venv/bin/python scripts/torture.py                  200 kills
     .venv/bin/python scripts/torture.py --control        the same with the noise of a step no longer its own: must fail
+    .venv/bin/python scripts/torture.py --of seeds       two trainings of --seeds; or `pretraining`, inside a training
+    .venv/bin/python scripts/torture.py --power-cut      and lose what was not flushed to the disk (Linux; powercut.py)
     .venv/bin/python scripts/torture.py --signals        how long SIGTERM takes, at moments all over a training
     sudo .venv/bin/python scripts/torture.py --disk-full trainings on disks too small (Linux, mounts a tmpfs)
 
@@ -24,8 +26,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import powercut
 
 ROOT = Path(__file__).parent.parent
 CLOCK = {"seconds", "dev_seconds", "tokens_per_second"}
@@ -36,8 +40,9 @@ CONTROL = (
 KINDS = ("any", "vocabulary", "saving", "scoring")
 
 
-def config(folder: Path, save_every: str = "7") -> str:
+def config(folder: Path, save_every: str = "7", *, pretrains: bool = False) -> str:
     """A few seconds of training with all there is to save: averaged weights, accumulation, a plateau, dropout."""
+    first = ", init_from: pretrain" if pretrains else ""
     path = folder / "torture.yaml"
     path.write_text(
         f"""
@@ -46,7 +51,8 @@ task:
   tokenizer: {{kind: bpe, vocab_size: 600}}
   max_tokens: 40
   dropout: 0.3
-  encoder: {{embedding_size: 24, hidden_size: 24, embedding_dropout: 0.2, word_dropout: 0.1}}
+  encoder: {{embedding_size: 24, hidden_size: 24, embedding_dropout: 0.2, word_dropout: 0.1{first}}}
+{"pretrain: {epochs: 2, batch_size: 16}" if pretrains else ""}
 train: {{epochs: 5, patience: 0, ema: 0.9, accumulate: 2, schedule: plateau, save_every: {save_every}}}
 run: {{threads: 1}}
 """,
@@ -55,13 +61,17 @@ run: {{threads: 1}}
     return str(path)
 
 
-def command(yaml: str, run: Path, *more: str, control: bool = False) -> list[str]:
-    start = ["-c", CONTROL] if control else ["-m", "lstm_cli.cli"]
-    return [sys.executable, *start, "train", yaml, "--run", str(run), "--no-baselines", "--quiet", *more]
+def command(yaml: str, run: Path, *more: str, control: bool = False, log: Path | None = None) -> list[str]:
+    arguments = ["train", yaml, "--run", str(run), "--no-baselines", "--quiet", *more]
+    if log:
+        return powercut.command(log, run.parent, arguments)
+    return [sys.executable, *(["-c", CONTROL] if control else ["-m", "lstm_cli.cli"]), *arguments]
 
 
 def digests(run: Path) -> dict[str, str]:
-    """SHA-256 of everything that must be the same, by name."""
+    """SHA-256 of everything that must be the same, by name; of a group, of each run."""
+    if members := sorted(run.glob("seed-*")):
+        return {f"{one.name} {key}": value for one in members for key, value in digests(one).items()}
 
     def sha(content: bytes) -> str:
         return hashlib.sha256(content).hexdigest()
@@ -128,21 +138,33 @@ def lines_of(run: Path) -> list[str]:
 
 
 def tortured(
-    yaml: str, folder: Path, kills: int, seconds: float, draw: random.Random, *, control: bool = False
+    yaml: str,
+    folder: Path,
+    kills: int,
+    seconds: float,
+    draw: random.Random,
+    more: Sequence[str] = (),
+    *,
+    control: bool = False,
+    power_cut: bool = False,
 ) -> tuple[dict[str, str], Counter[str]]:
     """One run that is killed up to `kills` times: its digests, and how many kills of each kind hit it alive."""
-    run = folder / f"run{draw.randrange(10**9)}"
+    disk = folder / f"disk{draw.randrange(10**9)}"
+    run, log = disk / "run", folder / "log" if power_cut else None
+    disk.mkdir()
     environment = {
         **os.environ,
-        "XDG_CACHE_HOME": str(run) + ".cache",
+        "XDG_CACHE_HOME": str(disk / "cache"),
     }  # so that the vocabulary is learned again
     hit: Counter[str] = Counter()
     while True:
         left = kills - sum(hit.values())
         kind = draw.choice(KINDS)
         is_time = moment(kind, run, seconds, draw)
+        if log:
+            powercut.start(log, disk)
         process = subprocess.Popen(
-            command(yaml, run, "--resume", control=control),
+            command(yaml, run, "--resume", *more, control=control, log=log),
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
@@ -159,6 +181,8 @@ def tortured(
             return digests(run), hit
         if process.returncode != -9:
             raise SystemExit(f"exit {process.returncode} instead of resuming:\n{said}")
+        if log:
+            powercut.cut(log, disk, draw)
 
 
 def kill_many(options: argparse.Namespace) -> int:
@@ -166,9 +190,10 @@ def kill_many(options: argparse.Namespace) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        yaml = config(folder)
+        yaml = config(folder, pretrains=options.of == "pretraining")
+        more = ["--seeds", "2"] if options.of == "seeds" else []
         straight = folder / "straight"
-        subprocess.run(command(yaml, straight, control=options.control), check=True)
+        subprocess.run(command(yaml, straight, *more, control=options.control), check=True)
         seconds = time.monotonic() - began
         expected = digests(straight)
         tried: Counter[str] = Counter()
@@ -176,7 +201,16 @@ def kill_many(options: argparse.Namespace) -> int:
         different: set[str] = set()
         while sum(tried.values()) < options.kills:
             kills = min(options.kills - sum(tried.values()), draw.randrange(3, 12))
-            got, hit = tortured(yaml, folder, kills, seconds, draw, control=options.control)
+            got, hit = tortured(
+                yaml,
+                folder,
+                kills,
+                seconds,
+                draw,
+                more,
+                control=options.control,
+                power_cut=options.power_cut,
+            )
             tried += hit
             wrong = {key for key in expected if got[key] != expected[key]}
             different |= wrong
@@ -285,6 +319,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--control", action="store_true")
+    parser.add_argument("--of", choices=["train", "seeds", "pretraining"], default="train")
+    parser.add_argument("--power-cut", action="store_true")
     parser.add_argument("--disk-full", action="store_true")
     parser.add_argument("--sizes", type=int, default=60, help="of disks, 40 kB apart")
     parser.add_argument("--signals", action="store_true")
