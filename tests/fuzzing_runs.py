@@ -42,7 +42,7 @@ _QUIET = Screen(quiet=True)
 _FOLDER = b"/@/"
 """Stands in the samples for the folder, whose name is random."""
 _WHOLE_COMMANDS = 50
-"""One case in so many is read by whole commands, which take a second; the others by what these read first."""
+"""One case in so many is read by a whole command, which takes a second; the others by what commands read first."""
 
 
 class Runs:
@@ -99,15 +99,20 @@ run: {{dir: {group}, threads: 1, device: cpu}}
         name = name if name in self.files else "members.json"
         group = folder / "group"
         if group not in self.changed:
+            shutil.rmtree(group, ignore_errors=True)  # of a child that died
             shutil.copytree(self.folder / "group", group)
         else:
             self._write(group / self.changed[group], self.files[self.changed[group]])
         self._write(group / name, content)
         self.changed[group] = name
         refused: LstmclsError | None = None
-        whole = zlib.crc32(case) % _WHOLE_COMMANDS == 0
+        number = zlib.crc32(case)
+        whole = number % _WHOLE_COMMANDS == 0
+        steps = (
+            [self._commands(group, folder)[number // _WHOLE_COMMANDS % 4]] if whole else self._steps(group)
+        )
         with mock.patch.dict(os.environ, XDG_CACHE_HOME=str(self.folder / "cache")):
-            for step in self._commands(group, folder) if whole else self._steps(group):
+            for step in steps:
                 try:
                     step()
                 except LstmclsError as fault:
@@ -135,15 +140,15 @@ run: {{dir: {group}, threads: 1, device: cpu}}
             yield lambda file=file: baselines._read(file, 10_000_000)  # type: ignore[misc]
         yield lambda: self._resume_output(group / "out.jsonl")
 
-    def _commands(self, group: Path, folder: Path) -> Iterator[Callable[[], object]]:
-        source = str(group)
-        yield lambda: predict(
-            PredictRequest(source, (str(group / "text"),), output=folder / "predicted.jsonl"), _QUIET
-        )
-        yield lambda: verify(source, (), _QUIET, as_json=False)
-        one = str(group / "fold-1")
-        yield lambda: run_eval(EvalRequest(one, baselines=True), _QUIET)
-        yield lambda: train_several(TrainRequest(source, by="folds", count=2, resume=True), _QUIET)
+    def _commands(self, group: Path, folder: Path) -> list[Callable[[], object]]:
+        source, one = str(group), str(group / "fold-1")
+        written = PredictRequest(source, (str(group / "text"),), output=folder / "predicted.jsonl")
+        return [
+            lambda: predict(written, _QUIET),
+            lambda: verify(source, (), _QUIET, as_json=False),
+            lambda: run_eval(EvalRequest(one, baselines=True), _QUIET),
+            lambda: train_several(TrainRequest(source, by="folds", count=2, resume=True), _QUIET),
+        ]
 
     def _config(self, path: Path) -> RunConfig:
         return load_config(str(path), run_dir=str(path))

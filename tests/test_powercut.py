@@ -49,12 +49,10 @@ def cut_while_writing(folder: Path, how: str, draw: random.Random) -> None:
 
 def is_whole(root: Path) -> bool:
     """Whether both files hold what was once written to them as a whole; the last line of `lines` may be cut."""
-    whole = (root / "whole").read_bytes() if (root / "whole").exists() else b""
+    numbers = (root / "whole").read_bytes().split() if (root / "whole").exists() else [b"0"] * 2_000
     lines = (root / "lines").read_text("utf-8").splitlines()[:-1] if (root / "lines").exists() else []
-    numbers = whole.split()
-    return (
-        len(numbers) in (0, 2_000) and len(set(numbers)) <= 1 and lines == [str(i) for i in range(len(lines))]
-    )
+    in_order = lines == [str(number) for number in range(len(lines))]
+    return len(numbers) == 2_000 and len(set(numbers)) == 1 and in_order
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
