@@ -29,6 +29,24 @@ app = typer.Typer(
 Source = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, the folder of a run, or - for stdin.")
 ]
+Trainable = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG|DATA",
+        help="A YAML file, a preset's name, the folder of a run, or - for stdin. Or data (a file, a folder, a data "
+        "set), for which the config is guessed; the run keeps it.",
+    ),
+]
+TextColumn = Annotated[
+    str | None, typer.Option("--text", metavar="COLUMN", help="For DATA: the column of the text.")
+]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label", metavar="COLUMN", help="For DATA: the column of the label.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="For DATA: the preset, such as sentences or multilingual."),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,11 +126,26 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
 
 @app.command()
 def train(
-    config: Source,
+    config: Trainable,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    preset: Preset = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="train.epochs")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", help="train.batch_size")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="train.learning_rate")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="NAME", help="run.device")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="run.threads")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="run.seed")] = None,
     set_: Set = None,
     run: Run = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the config with all its keys to stdout, and train nothing."),
+    ] = False,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -154,10 +187,22 @@ def train(
                 "learned from"
             )
         from lstm_cli.commands.train import TrainRequest, train
+        from lstm_cli.config.guess import Given
 
+        short = {
+            "train.epochs": epochs,
+            "train.batch_size": batch_size,
+            "train.learning_rate": lr,
+            "run.device": device,
+            "run.threads": threads,
+            "run.seed": seed,
+        }
+        overrides = [f"{key}={value}" for key, value in short.items() if value is not None]
         request = TrainRequest(
             source=config,
-            overrides=tuple(set_ or ()),
+            overrides=(*overrides, *(set_ or ())),  # --set is the last word
+            given=Given(text, label, preset),
+            dry_run=dry_run,
             run_dir=run,
             resume=resume,
             overwrite=overwrite,
@@ -392,7 +437,10 @@ def init(
 
 @app.command()
 def check(
-    config: Source,
+    config: Trainable,
+    text: TextColumn = None,
+    label: LabelColumn = None,
+    preset: Preset = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report to stdout as JSON.")] = False,
     fix: Annotated[
         Path | None,
@@ -415,8 +463,10 @@ def check(
     """Check config and data without training. Exits with code 3 if a finding is an error."""
     with _reporting(quiet) as screen:
         from lstm_cli.commands.check import CheckRequest, check
+        from lstm_cli.config.guess import Given
 
-        check(CheckRequest(config, tuple(set_ or ()), as_json, fix, suspects), screen)
+        given = Given(text, label, preset)
+        check(CheckRequest(config, tuple(set_ or ()), as_json, fix, suspects, given), screen)
 
 
 def _print_version(asked: bool) -> None:

@@ -32,7 +32,8 @@ from typer.testing import CliRunner
 
 from lstm_cli import tasks
 from lstm_cli.cli import app
-from lstm_cli.commands import init
+from lstm_cli.config import presets as config_presets
+from lstm_cli.config.guess import is_data
 from lstm_cli.config.load import load_config
 from lstm_cli.data import builtin
 from lstm_cli.metrics.metric import Metric
@@ -234,7 +235,7 @@ def test_what_the_page_on_python_shows_is_what_is_printed(
     for key, size in sizes.items():
         text = re.sub(rf"\b{key}: \d+", f"{key}: {size}", text)
     sentences.write_text(text, "utf-8")
-    monkeypatch.setattr(init, "_folder", lambda: Path("configs").absolute())
+    monkeypatch.setattr(config_presets, "_folder", lambda: Path("configs").absolute())
     page = ROOT / "docs" / "python.md"
     shown = "\n".join(block.text for block in ALL_BLOCKS[page] if ">>> " in block.text)
     test = doctest.DocTestParser().get_doctest(shown + "\n", {}, page.name, str(page), 0)
@@ -362,7 +363,7 @@ def run(command: str) -> tuple[int, str]:
 def lstmcls(words: list[str], stdin: str = "") -> tuple[int, str]:
     if words[0] in ("train", "pretrain"):
         keys = TINY
-        if words[0] == "pretrain" or load_config(words[1]).task.init_from:
+        if words[0] == "pretrain" or is_data(words[1]) or load_config(words[1]).task.init_from:
             keys = [*TINY, "pretrain.epochs=1"]
         words = [*words, *itertools.chain(*(("--set", key) for key in keys))]
         if "--resume" not in words and "--overwrite" not in words:

@@ -14,8 +14,8 @@ import yaml
 from typer.testing import CliRunner
 
 from lstm_cli.cli import app
-from lstm_cli.commands.init import presets
 from lstm_cli.config.load import keys, load_config, run_config
+from lstm_cli.config.presets import presets
 from lstm_cli.data.corpus import load_corpus
 from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text

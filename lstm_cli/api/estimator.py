@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from lstm_cli.api.predictor import Device, Predictor, predictor_of, runtime_config
 from lstm_cli.api.training import train
 from lstm_cli.arrays import Float64
-from lstm_cli.commands.init import preset_path
+from lstm_cli.config.presets import preset_path
 from lstm_cli.data.durable import write_file
 from lstm_cli.errors import DataError
 from lstm_cli.runs.checkpoint import Checkpoint, load_checkpoint

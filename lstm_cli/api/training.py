@@ -11,7 +11,7 @@ from typing import Any
 
 from lstm_cli.api.predictor import Device, Predictor, load
 from lstm_cli.commands.train import TrainRequest, train_run
-from lstm_cli.config.load import load_config
+from lstm_cli.config.guess import Given, config_for
 from lstm_cli.console import Screen
 from lstm_cli.errors import Interrupted
 from lstm_cli.runtime import borrowed
@@ -37,6 +37,9 @@ class Run:
 def train(
     config: str | PathLike[str] | Mapping[str, Any],
     *,
+    text: str | None = None,
+    label: str | None = None,
+    preset: str | None = None,
     run: str | PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -47,7 +50,10 @@ def train(
     """Train a model, save it, and score it, as `lstmcls train CONFIG` does.
 
     Args:
-        config: a YAML file, a run's folder, or the content of a config as a mapping.
+        config: a YAML file, a run's folder, the content of a config as a mapping, or data: a file, a folder or a data
+            set, for which the config is guessed.
+        text, label: for data, the columns of the text and the label.
+        preset: for data, the config to start from, one of those that `lstmcls init` writes.
         run: the run's folder, in place of the config's `run.dir`.
         resume: resume the run from its last checkpoint.
         overwrite: if the folder already holds a run, delete that run and start again.
@@ -66,11 +72,13 @@ def train(
         f"{name.replace('__', '.')}={json.dumps(value, default=str, ensure_ascii=False)}"
         for name, value in overrides.items()
     ]
-    loaded = load_config(source, settings, None if run is None else str(run), trains=not resume)
+    screen = Screen(quiet=quiet)
+    given = Given(text, label, preset)
+    folder = None if run is None else str(run)
+    loaded = config_for(source, given, screen.say, settings, folder, trains=not resume)
     request = TrainRequest(
         loaded.run.dir, resume=resume, overwrite=overwrite, baselines=baselines, warns=not quiet
     )
-    screen = Screen(quiet=quiet)
     try:
         with borrowed(loaded.run):
             metrics = train_run(loaded, request, screen)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.config.load import RunConfig, load_config
+from lstm_cli.config.guess import NOTHING_GIVEN, Given, config_for
+from lstm_cli.config.load import RunConfig
 from lstm_cli.console import Screen
 from lstm_cli.data.corpus import load_corpus, open_unlabelled
 from lstm_cli.data.rows import Content
@@ -40,11 +41,12 @@ class CheckRequest:
     as_json: bool = False
     fix_to: Path | None = None
     with_suspects: bool = False
+    given: Given = NOTHING_GIVEN
 
 
 def check(request: CheckRequest, screen: Screen) -> None:
     """Print splits, labels, model and every finding. Raises DataError (exit code 3) if a finding is an error."""
-    config = load_config(request.source, request.overrides, trains=True)
+    config = config_for(request.source, request.given, screen.say, request.overrides, trains=True)
     if request.fix_to is not None:
         check_target(request.fix_to, config.data, config.task.content)
     if request.with_suspects:

@@ -11,8 +11,9 @@ from pathlib import Path
 import yaml
 
 from lstm_cli.config.load import Key, json_schema, keys, load_config
+from lstm_cli.config.presets import preset_path
 from lstm_cli.console import Screen
-from lstm_cli.errors import ConfigError, did_you_mean
+from lstm_cli.errors import ConfigError
 
 _WIDTH = 110
 
@@ -69,24 +70,3 @@ def _line(key: Key) -> str:
         return with_comment
     comment = textwrap.wrap(key.description, _WIDTH - len(indent) - 2)
     return "\n".join([*(f"{indent}# {part}" for part in comment), line])
-
-
-def presets() -> list[str]:
-    """The names of the configs that come with the package."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
-
-
-def _folder() -> Path:
-    """The folder `configs/` of the installed package or of the source checkout."""
-    package = Path(__file__).parent.parent
-    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
-
-
-def preset_path(preset: str) -> Path:
-    """The file of a preset. Raises ConfigError if there is none of this name."""
-    path = _folder() / f"{preset}.yaml"
-    if preset not in presets():
-        raise ConfigError(
-            f"{preset}: no such preset (have: {', '.join(presets())}).{did_you_mean(preset, presets())}"
-        )
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any, Literal
 from lstm_cli.commands.evaluate import evaluate_split
 from lstm_cli.commands.pretrain import pretrain_run
 from lstm_cli.commands.training_loop import Training, keep_provenance, open_run
-from lstm_cli.config.load import RunConfig, load_config
+from lstm_cli.config.guess import NOTHING_GIVEN, Given, config_for
+from lstm_cli.config.load import RunConfig
 from lstm_cli.console import Screen
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.store import Store
@@ -42,17 +44,34 @@ class TrainRequest:
     count: int = 0
     refit: bool = False
     warns: bool = True  # about the data: of several runs, the first
+    given: Given = NOTHING_GIVEN
+    dry_run: bool = False
 
 
 def train(request: TrainRequest, screen: Screen) -> None:
     """Train a model, save its `best` and `last` checkpoint, and score the best on test (on dev if there is no test)."""
-    config = load_config(request.source, request.overrides, request.run_dir, trains=not request.resume)
+    config = configured(request, screen)
+    if request.dry_run:
+        sys.stdout.write(config.to_yaml())
+        return
     if request.resume and (run := RunFolder(Path(config.run.dir))).is_refit:
         raise ConfigError(
             f"{run.path}: the model of --refit, which has no dev rows; to resume it, resume its group with "
             f"lstmcls train {run.path.parent} --folds K --refit --resume"
         )
     train_run(config, request, screen)
+
+
+def configured(request: TrainRequest, screen: Screen) -> RunConfig:
+    """The config of the request: what it names, or what is guessed for its data. Raises ConfigError or DataError."""
+    return config_for(
+        request.source,
+        request.given,
+        screen.say,
+        request.overrides,
+        request.run_dir,
+        trains=not request.resume,
+    )
 
 
 def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lstm_cli.commands.refit import refit, refuse_refit
-from lstm_cli.commands.train import TrainRequest, train_run
+from lstm_cli.commands.train import TrainRequest, configured, train_run
 from lstm_cli.commands.training_loop import keep_config, refuse_changes
-from lstm_cli.config.load import RunConfig, load_config
+from lstm_cli.config.load import RunConfig
 from lstm_cli.console import Screen
 from lstm_cli.data.cache import dropped_afterwards
 from lstm_cli.data.config import Paths
@@ -31,7 +32,10 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
     """Train every run as `train` would alone, one after another in this process, then summarise their scores."""
     by, count = request.by, request.count
     assert by is not None
-    config = load_config(request.source, request.overrides, request.run_dir, trains=not request.resume)
+    config = configured(request, screen)
+    if request.dry_run:
+        sys.stdout.write(config.to_yaml())
+        return
     if by == "folds" and isinstance(config.data.test, float):  # as in the presets: the folds take its place
         screen.say(f"the folds are the test rows, so data.test: {config.data.test:g} is not cut")
         config = config.model_copy(update={"data": config.data.model_copy(update={"test": None})})

@@ -166,10 +166,7 @@ def _is_data(source: str | Mapping[str, Any]) -> TypeGuard[str]:
 
 
 def _way_to_use(source: str) -> str:
-    return (
-        f"`lstmcls init sentences -o my.yaml` writes a config; then name my.yaml here and add "
-        f"--set {shlex.quote(f'data.train={source}')}"
-    )
+    return f"`lstmcls train {shlex.quote(source)}` trains on it; then name the folder of the run here"
 
 
 def _read(source: str | Mapping[str, Any]) -> tuple[str, str, str, str | None]:

@@ -39,7 +39,7 @@ def delimiter_of(path: str, usual: str, reading: Reading, *, quoted: bool) -> st
         fits = _has_columns(records, wanted) if config.columns is None else width == len(config.columns)
         if fits and (one == usual or len(records[0]) > 1):
             break
-        even = even or (one if width > 1 else None)
+        even = even or (one if width > 1 and len(records[0]) == width else None)
     else:
         one = even or usual
     if one != usual:
@@ -67,7 +67,7 @@ def _records(sample: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
 
 def _has_columns(records: Sequence[Sequence[str]], wanted: Sequence[str]) -> bool:
     try:
-        return bool(records) and all(find_column(records[0], name) is not None for name in wanted)
+        return bool(records and wanted) and all(find_column(records[0], name) is not None for name in wanted)
     except ValueError:  # two columns have the name, so it is a header
         return True
 

@@ -404,16 +404,15 @@ def test_data_in_the_place_of_the_config_shows_the_way(
     Path(name).write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         load_config(name)
-    shown = "'data.train=my data.jsonl'" if " " in name else f"data.train={name}"
+    shown = f"'{name}'" if " " in name else name
     assert str(caught.value) == (
-        f"{name}: data, and not a config. `lstmcls init sentences -o my.yaml` writes a config; then name my.yaml here "
-        f"and add --set {shown}"
+        f"{name}: data, and not a config. `lstmcls train {shown}` trains on it; then name the folder of the run here"
     )
 
 
 def test_a_folder_or_a_data_set_in_the_place_of_the_config_shows_the_way(tmp_path: Path) -> None:
     for source in (str(tmp_path), "builtin:reviews", "hub:OWNER/NAME"):
-        with pytest.raises(ConfigError, match=f"lstmcls init sentences -o my.yaml.*data.train={source}"):
+        with pytest.raises(ConfigError, match=f"`lstmcls train {source}` trains on it"):
             load_config(source)
 
 

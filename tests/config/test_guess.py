@@ -1,0 +1,222 @@
+"""Data without a config: what is guessed is right, is said, and can be typed again; in doubt an option is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from lstm_cli.cli import app
+from lstm_cli.config.guess import Given, guess, is_data
+from lstm_cli.config.load import load_config
+from lstm_cli.errors import ConfigError, DataError, LstmclsError
+from tests.conftest import small_rows
+
+ROWS = small_rows(80)
+
+
+def table(path: Path, columns: dict[str, Any], separator: str = ",") -> str:
+    """A table of 80 rows; a column is a function of (number, text, label)."""
+    lines = [separator.join(columns)]
+    for i, (text, label) in enumerate(ROWS):
+        lines.append(separator.join(str(column(i, text, label)) for column in columns.values()))
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return str(path)
+
+
+def text(i: int, text: str, label: str) -> str:
+    return f'"{text}, said {i}"'
+
+
+def label(i: int, text: str, label: str) -> str:
+    return label
+
+
+def number(i: int, text: str, label: str) -> str:
+    return str(i)
+
+
+def measure(i: int, text: str, label: str) -> str:
+    return f"{i * 1.5}"
+
+
+def mode(i: int, text: str, label: str) -> str:
+    return ("web", "phone", "shop")[i % 3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "separator", "found"),
+    [
+        ({"text": text, "label": label}, ",", ("text", "label")),
+        ({"id": number, "Review": text, " Sentiment ": label}, ",", ("Review", " Sentiment ")),
+        ({"Bewertung": text, "Kategorie": label, "id": number}, ";", ("Bewertung", "Kategorie")),
+        ({"评论": text, "情感": label}, "\t", ("评论", "情感")),
+        ({"id": number, "what they wrote": text, "kind": label}, ",", ("what they wrote", "kind")),
+        ({"text": text, "comment": mode, "label": label, "class": mode}, ",", ("text", "label")),
+        ({"amount": measure, "words": text, "verdict": label}, "|", ("words", "verdict")),
+    ],
+)
+def test_the_columns_are_found_by_their_names_or_by_what_they_hold(
+    tmp_path: Path, columns: dict[str, Any], separator: str, found: tuple[str, str]
+) -> None:
+    ending = "tsv" if separator == "\t" else "csv"
+    source = table(tmp_path / f"rows.{ending}", columns, separator)
+    guessed = guess(source, Given())
+    assert (guessed.content["data"]["text_column"], guessed.content["data"]["label_column"]) == found
+    assert len(guessed.said) <= 6
+    assert guessed.content["run"]["dir"] == "runs/rows"
+    load_config(guessed.content, trains=True)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"review": text, "comment": text, "label": label}, "the text: review, comment; name it with --text"),
+        ({"text": text, "class": label, "topic": mode}, "the label: class, topic; name it with --label"),
+        ({"a": text, "b": label, "c": mode}, "the label: b, c; name it with --label"),
+        ({"text": text, "label": measure}, "look like numbers that were measured .*--label"),
+        ({"text": text, "label": text}, "too many for classes; name the column of the label with --label"),
+        ({"text": text, "id": number}, "no column looks like a label; name it with --label"),
+        ({"id": number, "label": label}, "no column looks like a text; name it with --text"),
+    ],
+)
+def test_in_doubt_the_error_names_the_option(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        guess(table(tmp_path / "rows.csv", columns), Given())
+
+
+def test_what_is_given_is_not_guessed(tmp_path: Path) -> None:
+    columns = {"review": text, "comment": text, "class": label, "topic": mode}
+    source = table(tmp_path / "rows.csv", columns)
+    data = guess(source, Given("comment", "topic", "documents")).content
+    assert (data["data"]["text_column"], data["data"]["label_column"]) == ("comment", "topic")
+    assert data["task"]["pooling"] == "max"
+    with pytest.raises(ConfigError, match=r'--text coment: no such column .* Did you mean "comment"'):
+        guess(source, Given(text="coment"))
+    with pytest.raises(ConfigError, match=r'no such preset .* Did you mean "documents"'):
+        guess(source, Given("comment", "topic", "document"))
+
+
+def test_a_file_without_a_header_is_noticed_and_its_columns_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("".join(f'{label},"{text}"\n' for text, label in ROWS), "utf-8")
+    with pytest.raises(ConfigError, match=r"the first row looks like data .*--set data\.columns="):
+        guess(str(path), Given())
+    named = guess(str(path), Given(), ["data.columns=[label, text]"])
+    assert (named.content["data"]["text_column"], named.content["data"]["label_column"]) == ("text", "label")
+
+
+def test_formats_that_say_themselves_what_is_what_need_no_columns(tmp_path: Path) -> None:
+    for one in ("good", "bad"):
+        (tmp_path / "folder" / one).mkdir(parents=True)
+        for i in range(10):
+            (tmp_path / "folder" / one / f"{i}.txt").write_text(f"{one} text {i}", "utf-8")
+    lines = "".join(f"__label__{label} {text}\n" for text, label in ROWS)
+    (tmp_path / "fast.txt").write_text(lines, "utf-8")
+    for source in (tmp_path / "folder", tmp_path / "fast.txt", "builtin:reviews"):
+        data = guess(str(source), Given()).content["data"]
+        assert "text_column" not in data
+        with pytest.raises(ConfigError, match="has no columns"):
+            guess(str(source), Given(text="text"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "preset"),
+    [
+        ([f"很好的电影，我喜欢第{i}部，非常好看" for i in range(60)], "multilingual"),
+        (["the film was good and the plot was fine"] * 60, "sentences"),
+        (["the film was good and the plot was fine " * 20] * 60, "documents"),
+        ([f"lang{i} wort{i * 7} neu{i * 3} immer" for i in range(60)], "multilingual"),
+    ],
+)
+def test_the_preset_follows_from_script_length_and_unknown_words(
+    tmp_path: Path, texts: list[str], preset: str
+) -> None:
+    rows = [{"text": f"{text}", "label": "ab"[i % 2]} for i, text in enumerate(texts)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows), "utf-8")
+    assert any(
+        one.startswith(f"preset {preset}: ") for one in guess(str(tmp_path / "rows.json"), Given()).said
+    )
+
+
+@pytest.mark.parametrize(("count", "test"), [(999, None), (1000, 0.1)])
+def test_rows_are_held_out_for_a_final_score_where_there_are_enough(
+    tmp_path: Path, count: int, test: float | None
+) -> None:
+    lines = [f"text number {i % 50} of many,{'ab'[i % 2]}" for i in range(count)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]), "utf-8")
+    guessed = guess(str(tmp_path / "rows.csv"), Given())
+    assert guessed.content["data"]["test"] == test
+    assert ("--folds" in guessed.said[-1]) == (test is None)
+
+
+def test_what_names_no_rows_is_a_config(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("data: {train: x.csv}", "utf-8")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("", "utf-8")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "half" / "checkpoints").mkdir(parents=True)
+    assert not any(
+        is_data(str(tmp_path / name)) for name in ("a.yaml", "run", "empty", "half", "nothing.csv")
+    )
+    (tmp_path / "empty.csv").write_text("text,label\n", "utf-8")
+    with pytest.raises(DataError, match="no rows"):
+        guess(str(tmp_path / "empty.csv"), Given())
+    (tmp_path / "texts.txt").write_text("one\ntwo\n", "utf-8")
+    with pytest.raises(LstmclsError, match="plain text has no labels"):
+        guess(str(tmp_path / "texts.txt"), Given())
+
+
+def invoke(*arguments: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, list(arguments), input=stdin)
+
+
+SMALL = ["task.encoder.init_from=null", "task.encoder.embedding_size=8", "task.encoder.hidden_size=8"]
+
+
+def test_two_commands_lead_from_a_file_to_a_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path / "reviews.csv", {"Review": text, "Sentiment": label})
+    small = [part for key in SMALL for part in ("--set", key)]
+    trained = invoke("train", "reviews.csv", "--epochs", "1", "--threads", "1", "--seed", "3", *small)
+    assert trained.exit_code == 0, trained.output
+    assert (
+        "the text is column Review (by its name), the label column Sentiment (by its name)" in trained.stderr
+    )
+    predicted = invoke("predict", "runs/reviews", "--text", "good", "--quiet")
+    assert json.loads(predicted.stdout)["label"] in ("negative", "positive")
+    config = load_config("runs/reviews")
+    assert (config.train.epochs, config.run.threads, config.run.seed) == (1, 1, 3)
+
+
+def test_a_dry_run_prints_the_config_that_does_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = table(tmp_path / "reviews.csv", {"text": text, "label": label})
+    dry = invoke(
+        "train", source, "--dry-run", "--lr", "0.01", "--batch-size", "7", "--set", "train.batch_size=9"
+    )
+    assert dry.exit_code == 0
+    assert not (tmp_path / "runs").exists()
+    printed = yaml.safe_load(dry.stdout)
+    assert (printed["train"]["learning_rate"], printed["train"]["batch_size"]) == (0.01, 9)
+    (tmp_path / "same.yaml").write_text(dry.stdout, "utf-8")
+    again = invoke("train", "same.yaml", "--dry-run", "--run", "runs/reviews")
+    assert yaml.safe_load(again.stdout) == printed
+    for command in (
+        ["train", "same.yaml", "--text", "text"],
+        ["check", "same.yaml", "--preset", "sentences"],
+    ):
+        refused = invoke(*command)
+        assert refused.exit_code == 2
+        assert "for data without a config" in refused.stderr
+    preset = invoke("train", "sentences", "--set", "data.train=reviews.csv", "--dry-run")
+    assert yaml.safe_load(preset.stdout)["task"]["pooling"] == "attention"
+    assert invoke("check", "reviews.csv").exit_code == 0
