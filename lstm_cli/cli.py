@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Train, score and use a recurrent text classifier on your own labelled text, from one YAML file.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -124,7 +125,7 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
         raise typer.Exit(1) from None
 
 
-@app.command()
+@app.command(rich_help_panel="Train")
 def train(
     config: Trainable,
     text: TextColumn = None,
@@ -219,7 +220,7 @@ def train(
             train(request, screen)
 
 
-@app.command()
+@app.command(rich_help_panel="Train")
 def pretrain(
     config: Source,
     set_: Set = None,
@@ -243,7 +244,7 @@ def pretrain(
         pretrain(PretrainRequest(config, tuple(set_ or ()), run, resume, overwrite), screen)
 
 
-@app.command("eval")
+@app.command("eval", rich_help_panel="Understand")
 def evaluate(
     config: Source,
     split: Annotated[
@@ -293,7 +294,7 @@ def evaluate(
         run_eval(request, screen)
 
 
-@app.command()
+@app.command(rich_help_panel="Use")
 def predict(
     config: Source,
     files: Annotated[
@@ -393,7 +394,7 @@ def predict(
         predict(request, screen)
 
 
-@app.command()
+@app.command(rich_help_panel="Understand")
 def verify(
     config: Source,
     set_: Set = None,
@@ -407,7 +408,7 @@ def verify(
         verify(config, set_ or [], screen, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def init(
     preset: Annotated[
         str,
@@ -435,7 +436,7 @@ def init(
         init(preset, output, screen, schema=schema)
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def check(
     config: Trainable,
     text: TextColumn = None,
@@ -478,7 +479,8 @@ def _print_version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     del version

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import reprlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,6 +15,21 @@ from lstm_cli.errors import did_you_mean
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+
+_OTHER_NAMES = {
+    "lr": "learning_rate",
+    "text": "text_column",
+    "label": "label_column",
+    "layers": "num_layers",
+    "hidden": "hidden_size",
+    "units": "hidden_size",
+    "max_length": "max_tokens",
+    "max_len": "max_tokens",
+    "model": "cell",
+    "early_stopping": "patience",
+    "wd": "weight_decay",
+}
+"""Names that other programs give to some keys."""
 
 KeyPath = tuple[str, ...]
 Model = type[BaseModel]
@@ -58,7 +73,8 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
     match detail["type"]:
         case "extra_forbidden":
             known = _known_keys(model, path, raw)
-            return f"unknown key; known here: {', '.join(known)}.{did_you_mean(path[-1], known)}"
+            near = did_you_mean(path[-1], known) or _elsewhere(model, path[-1])
+            return f"unknown key; known here: {', '.join(known)}.{near}"
         case "missing":
             return "required, but not given"
         case "literal_error" | "enum":
@@ -78,6 +94,23 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
             return f"must be {detail['msg'].removeprefix('Input should be ')}, got {_shown(got)}"
         case _:
             return f"{detail['msg'].removeprefix('Value error, ')}, got {_shown(got)}"
+
+
+def _elsewhere(model: Model, name: str) -> str:
+    """A hint such as ' Did you mean "train.epochs"?' if another section has a key `name`, or one that is called so."""
+    name = _OTHER_NAMES.get(name.lower(), name)
+    found = [".".join(path) for path in _leaves(model, ()) if path[-1] == name]
+    return f' Did you mean "{found[0]}"?' if found else ""
+
+
+def _leaves(model: Model, above: KeyPath) -> Iterator[KeyPath]:
+    """The paths of all keys that are not sections; of a union, the keys of every member."""
+    for name, field in model.model_fields.items():
+        members = [one for one in (field.annotation, *typing.get_args(field.annotation)) if _is_model(one)]
+        if not members:
+            yield (*above, name)
+        for member in members:
+            yield from _leaves(member, (*above, name))
 
 
 def _shown(got: object) -> str:

@@ -497,3 +497,24 @@ def test_train_and_check_refuse_a_key_that_nothing_reads_and_resume_does_not(sma
     config = (run / "config.yaml").read_text("utf-8")  # as an earlier version accepted it
     (run / "config.yaml").write_text(config.replace("plateau_patience: 1", "plateau_patience: 3"), "utf-8")
     assert CliRunner().invoke(app, ["train", str(run), "--resume", "--no-baselines"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("epochs=5", "train.epochs"),
+        ("lr=1", "train.learning_rate"),
+        ("train.lr=1", "train.learning_rate"),
+        ("text=a", "data.text_column"),
+        ("task.hidden_size=8", "task.encoder.hidden_size"),
+        ("seed=3", "run.seed"),
+        ("min_count=2", "task.tokenizer.min_count"),
+    ],
+)
+def test_the_nearest_key_is_found_in_any_section_and_under_other_names(
+    tmp_path: Path, typed: str, meant: str
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("data: {train: x.csv}", "utf-8")
+    with pytest.raises(ConfigError, match=f'unknown key; .* Did you mean "{meant}"'):
+        load_config(str(path), [typed])
