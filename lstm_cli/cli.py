@@ -30,6 +30,13 @@ app = typer.Typer(
 Source = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A YAML file, the folder of a run, or - for stdin.")
 ]
+
+
+def _examples(*commands: str) -> str:
+    """The last part of a command's help. The tests run every line of it."""
+    return "\n\n".join(["EXAMPLES", *commands])
+
+
 Trainable = Annotated[
     str,
     typer.Argument(
@@ -125,7 +132,14 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
         raise typer.Exit(1) from None
 
 
-@app.command(rich_help_panel="Train")
+@app.command(
+    rich_help_panel="Train",
+    epilog=_examples(
+        "lstmcls train reviews.csv",
+        "lstmcls train sentences --set data.train=reviews.csv --set data.test=test.csv --run runs/mine",
+        "lstmcls train runs/mine --resume --epochs 12",
+    ),
+)
 def train(
     config: Trainable,
     text: TextColumn = None,
@@ -220,7 +234,12 @@ def train(
             train(request, screen)
 
 
-@app.command(rich_help_panel="Train")
+@app.command(
+    rich_help_panel="Train",
+    epilog=_examples(
+        "lstmcls pretrain sentences --set data.train=reviews.csv --set data.unlabelled=unlabelled.txt --run runs/text",
+    ),
+)
 def pretrain(
     config: Source,
     set_: Set = None,
@@ -244,7 +263,14 @@ def pretrain(
         pretrain(PretrainRequest(config, tuple(set_ or ()), run, resume, overwrite), screen)
 
 
-@app.command("eval", rich_help_panel="Understand")
+@app.command(
+    "eval",
+    rich_help_panel="Understand",
+    epilog=_examples(
+        "lstmcls eval runs/reviews",
+        "lstmcls eval runs/reviews --data test.csv --fail-under accuracy=0.1 --json",
+    ),
+)
 def evaluate(
     config: Source,
     split: Annotated[
@@ -294,7 +320,14 @@ def evaluate(
         run_eval(request, screen)
 
 
-@app.command(rich_help_panel="Use")
+@app.command(
+    rich_help_panel="Use",
+    epilog=_examples(
+        'lstmcls predict runs/reviews --text "A fine film."',
+        "lstmcls predict runs/reviews new.txt -o predictions.csv --probs",
+        "cat new.txt | lstmcls predict runs/reviews - --min-score 0.8",
+    ),
+)
 def predict(
     config: Source,
     files: Annotated[
@@ -394,7 +427,12 @@ def predict(
         predict(request, screen)
 
 
-@app.command(rich_help_panel="Understand")
+@app.command(
+    rich_help_panel="Understand",
+    epilog=_examples(
+        "lstmcls verify runs/reviews",
+    ),
+)
 def verify(
     config: Source,
     set_: Set = None,
@@ -408,7 +446,13 @@ def verify(
         verify(config, set_ or [], screen, as_json=as_json)
 
 
-@app.command(rich_help_panel="Data")
+@app.command(
+    rich_help_panel="Data",
+    epilog=_examples(
+        "lstmcls init sentences -o my.yaml",
+        "lstmcls init --schema -o schema.json",
+    ),
+)
 def init(
     preset: Annotated[
         str,
@@ -436,7 +480,13 @@ def init(
         init(preset, output, screen, schema=schema)
 
 
-@app.command(rich_help_panel="Data")
+@app.command(
+    rich_help_panel="Data",
+    epilog=_examples(
+        "lstmcls check reviews.csv",
+        "lstmcls check sentences --set data.train=reviews.csv --fix clean.csv --suspects",
+    ),
+)
 def check(
     config: Trainable,
     text: TextColumn = None,

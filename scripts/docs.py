@@ -172,7 +172,8 @@ def command_reference() -> str:
         lines += [f"## `{name}`", "", inspect.getdoc(command.callback) or "", ""]
         lines += ["```text", f"lstmcls {usage}", "```", ""]
         if command.epilog:
-            lines += [inspect.cleandoc(command.epilog), ""]
+            _, *examples = command.epilog.split("\n\n")
+            lines += ["```console", *(f"$ {example}" for example in examples), "```", ""]
         lines += _table(("argument", "meaning", "default"), (_argument_row(*one) for one in arguments))
         lines += _table(("option", "meaning", "default"), (_option_row(*one) for one in options))
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, cast
 
 import pytest
+import typer
 import yaml
 from matplotlib.figure import Figure
 from pydantic import Field
@@ -323,6 +324,15 @@ def test_every_command_of_a_page_does_what_is_shown(
             assert missing is None, (
                 f"{block.where}: $ {command}\nshown: {missing}\nand printed was:\n{printed}"
             )
+
+
+def test_every_command_has_examples_that_the_reference_shows_and_so_runs() -> None:
+    shown = {line for block in ALL_BLOCKS[docs.COMMANDS_PAGE] for line in block.text.splitlines()}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        title, *examples = (command.epilog or "").split("\n\n")
+        assert title == "EXAMPLES", name
+        assert examples, name
+        assert {f"$ {example}" for example in examples} <= shown, name
 
 
 def commands_of(block: Block) -> Iterator[tuple[str, list[str]]]:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from lstm_cli.config.load import RunConfig, load_config
-from lstm_cli.config.presets import preset_path, presets
+from lstm_cli.config.presets import preset_path
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.find import find_sources, kind_of_name
 from lstm_cli.data.hub import BUILTIN, HUB
@@ -131,7 +131,7 @@ def config_for(
     *,
     trains: bool = False,
 ) -> RunConfig:
-    """`load_config` for a config, a preset's name, or data, for which the config is guessed; `say` gets what and why.
+    """`load_config` for a config, or for data, for which the config is guessed; `say` gets what and why.
 
     Raises ConfigError, and DataError if data cannot be read.
     """
@@ -145,8 +145,6 @@ def config_for(
             f"{', '.join(options)}: for data without a config, but {source} is a config; try --set "
             f"data.text_column=…, data.label_column=…"
         )
-    elif source in presets() and not Path(str(source)).exists():
-        source = str(preset_path(str(source)))
     return load_config(source, overrides, run_dir, trains=trains)
 
 

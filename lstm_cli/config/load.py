@@ -21,6 +21,7 @@ from lstm_cli import tasks
 from lstm_cli.config.conflicts import conflicts, unread
 from lstm_cli.config.faults import KeyPath, describe, key_path
 from lstm_cli.config.paths import find_beside, places_beside
+from lstm_cli.config.presets import preset_path, presets
 from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
 from lstm_cli.data.durable import read_file
 from lstm_cli.data.find import kind_of_name
@@ -123,9 +124,9 @@ def load_config(
     *,
     trains: bool = False,
 ) -> RunConfig:
-    """Read a YAML file, a run's folder or `-` (stdin), apply `--set` overrides and `--run`, and check the result.
+    """Read a config, apply `--set` overrides and `--run`, and check the result.
 
-    `source` may also be the content itself, a mapping as it is in YAML.
+    `source` is a YAML file, a preset's name, a run's folder, `-` (stdin), or the content itself, a mapping as in YAML.
 
     A relative path to rows that is not in the current folder is looked up beside the config. With `trains`, a key that
     a new training would not read is a fault too. Raises ConfigError with all faults.
@@ -184,6 +185,8 @@ def _read(source: str | Mapping[str, Any]) -> tuple[str, str, str, str | None]:
             raise ConfigError(f"stdin: too large for a config (at most {_MAX_BYTES:,} bytes)")
         return _decoded(content, "stdin"), "stdin", "runs/stdin", None
     path = Path(source)
+    if source in presets() and not path.exists():
+        path = preset_path(source)
     fixed = None
     if path.is_dir():
         path, fixed = path / "config.yaml", source
