@@ -29,6 +29,12 @@ def _text(message: str, style: str = "") -> Text:
     return Text(visible(message), style=style)  # a file, a label or a key may contain anything
 
 
+def one_line(headline: str, lines: Sequence[str]) -> str:
+    """A finding in one line: the headline, its examples in brackets, and the last of `lines`, the advice."""
+    *examples, advice = lines
+    return f"{headline} ({'; '.join(examples)}) {advice}" if examples else f"{headline} {advice}"
+
+
 class Screen:
     """Writes to stderr: with colours and progress bars on a terminal, else in plain lines."""
 
@@ -86,7 +92,7 @@ class Screen:
         """Print severity, headline and further lines of each finding; if stderr is not a terminal, one line each."""
         if not self._console.is_terminal:
             for severity, headline, lines in findings:
-                self.say(f"{severity}: {headline}: {'; '.join(lines)}")
+                self.say(f"{severity}: {one_line(headline, lines)}")
             return
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)

@@ -57,7 +57,7 @@ def test_a_file_gets_plain_whole_lines(capsys: pytest.CaptureFixture[str]) -> No
     )
     assert "3,345" in written
     assert any(
-        line.startswith("warning: train: repeated: 96: data/") and line.count("drop") == 20
+        line.startswith("warning: train: repeated: 96 (data/") and line.count("drop") == 20
         for line in written.splitlines()
     )
 

@@ -149,7 +149,7 @@ def evaluate_split(
     elif splits is not None:
         evaluation = replace(evaluation, seen=count_seen(rows, splits))
     if evaluation.too_good:
-        screen.warn(f"{evaluation.too_good}: the scores are too good")
+        screen.warn(f"{evaluation.too_good}, so the scores are too good")
     if splits is not None and with_baselines:
         train = splits["train"]
         inputs = [baselines.FORMAT, train.digest(), rows.digest()]
@@ -184,7 +184,7 @@ def _show(task: Task, evaluation: Evaluation, metrics: Mapping[str, Any], screen
     interval = ""
     if evaluation.too_good:
         screen.say(
-            f"{first.label} {first.show(metrics[first.name])} on rows that the model has seen: no verdict"
+            f"{first.label} {first.show(metrics[first.name])}, without a verdict: {evaluation.too_good}"
         )
         return
     if bounds := metrics["ci95"].get(first.name):

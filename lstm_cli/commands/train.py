@@ -16,7 +16,7 @@ from lstm_cli.commands.pretrain import pretrain_run
 from lstm_cli.commands.training_loop import Training, keep_provenance, open_run
 from lstm_cli.config.guess import NOTHING_GIVEN, Given, config_for
 from lstm_cli.config.load import RunConfig
-from lstm_cli.console import Screen
+from lstm_cli.console import Screen, one_line
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError, Interrupted
@@ -124,7 +124,7 @@ def _warn_of_data(config: RunConfig, dev_seed: int, run: RunFolder, screen: Scre
     found = before_training(config.data, load_splits(config.data, dev_seed, content=content), content)
     screen.findings([("warning", one.headline(), one.lines()) for one in found])
     for one in found:
-        run.write_log(f"warning: {one.headline()}; {'; '.join(one.lines())}")
+        run.write_log(f"warning: {one_line(one.headline(), one.lines())}")
 
 
 @contextmanager

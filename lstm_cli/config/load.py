@@ -230,15 +230,20 @@ def _apply(
         value = values(typed)[1]
     except yaml.YAMLError:
         value = typed
+    origin = f"--set {override}", typed
     section = raw
-    for part in path[:-1]:
+    for level, part in enumerate(path[:-1], 1):
         if not isinstance(section.get(part), dict):
+            if (
+                section.get(part) is not None
+            ):  # a value that becomes a section: a fault of it is this override's
+                origins[path[:level]] = origin
             section[part] = {}
         section = section[part]
     section[path[-1]] = value
     for below in [old for old in origins if old[: len(path)] == path]:
         del origins[below]  # this override replaces earlier ones
-    origins[path] = (f"--set {override}", typed)
+    origins[path] = origin
 
 
 def _validate(
@@ -295,8 +300,11 @@ def _at(raw: Any, path: KeyPath) -> Any:
 def _override(
     path: KeyPath, lines: Mapping[KeyPath, int], origins: Mapping[KeyPath, tuple[str, str]]
 ) -> str | None:
-    """The --set argument that the key comes from, or None. A section that is not in the file comes from one too."""
-    for origin, (argument, _) in origins.items():
+    """The --set argument that the key comes from, or None. A section that is not in the file comes from one too.
+
+    Of several, the one nearest to the key.
+    """
+    for origin, (argument, _) in sorted(origins.items(), key=lambda item: len(item[0]), reverse=True):
         if path[: len(origin)] == origin or (path not in lines and origin[: len(path)] == path):
             return argument
     return None

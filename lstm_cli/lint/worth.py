@@ -39,7 +39,7 @@ def worth(scan: Scan) -> Iterator[Finding]:
             "note",
             "dev",
             len(scan.splits["dev"]),
-            "rows choose the best epoch and are scored too, because there is no data.test",
+            "rows that are scored and on which the best epoch is chosen, because there is no data.test",
             (),
             "such scores are too good; try --set data.test=0.1",
         )

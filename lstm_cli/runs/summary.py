@@ -85,7 +85,7 @@ def _mean(spread: Mapping[str, float]) -> str:
 def title(summary: Mapping[str, Any]) -> str:
     """The title of the table, such as `test over 5 seeds`."""
     whole = f"{summary['split']} over {len(summary['members'])} {summary['by']}"
-    return f"{whole}: rows that chose the models" if summary["chosen_on"] else whole
+    return f"{whole}: rows on which the best epochs were chosen" if summary["chosen_on"] else whole
 
 
 def conclusions(summary: Mapping[str, Any]) -> list[str]:
@@ -93,8 +93,8 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
     sentences = []
     if summary["chosen_on"]:
         sentences.append(
-            "these rows chose the best epochs and the calibration: the scores are too good, and there is no verdict; "
-            "for scores on new rows try --set data.test=0.1, or --folds"
+            "the best epochs and the calibration were chosen on these rows, so the scores are too good and there is no "
+            "verdict; for scores on new rows try --set data.test=0.1, or --folds"
         )
     verdicts = summary["verdicts"]
     if any(verdicts.values()):

@@ -150,10 +150,10 @@ class Evaluation:
         if in_train > _FEW_SEEN * n:
             reasons.append(f"{in_train:,} of {n:,} rows are in the training data")
         if in_dev == n:
-            reasons.append("these rows chose the best epoch and the calibration")
+            reasons.append("the best epoch and the calibration were chosen on these rows")
         elif in_dev > _FEW_SEEN * n:
             reasons.append(
-                f"{in_dev:,} of {n:,} rows are dev rows, which chose the best epoch and the calibration"
+                f"{in_dev:,} of {n:,} rows are dev rows, on which the best epoch and the calibration were chosen"
             )
         return ", and ".join(reasons) or None
 
@@ -163,7 +163,7 @@ class Evaluation:
         n, in_train, in_dev = len(self.store), self.seen.in_train, self.seen.in_dev
         rows = f"{self.split}: {n:,} rows"
         if in_dev == n:
-            return f"{rows}, which chose the model"
+            return f"{rows}, on which the best epoch was chosen"
         known = [f"{in_train:,} {'is' if in_train == 1 else 'are'} in the training data"] if in_train else []
         known += ["1 is a dev row" if in_dev == 1 else f"{in_dev:,} are dev rows"] if in_dev else []
         return f"{rows}, of which {' and '.join(known)}" if known else rows

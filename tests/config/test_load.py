@@ -422,6 +422,24 @@ def test_a_config_may_have_any_name(tmp_path: Path) -> None:
     assert load_config(str(path)).data.train == "rows.csv"
 
 
+@pytest.mark.parametrize(
+    ("content", "overrides", "blamed"),
+    [
+        (MINIMAL, ["run=3", "run.seed.x=2"], "--set run.seed.x=2: run.seed: "),
+        (MINIMAL, ["run={seed: 1}", "run.seed.x=2"], "--set run.seed.x=2: run.seed: "),
+        (MINIMAL + "run: {seed: 1}\n", ["run.seed.x=2"], "--set run.seed.x=2: run.seed: "),
+        (MINIMAL + "run: {seed: 1}\n", ["run.seed.x=2", "run.dir=a"], "--set run.seed.x=2: run.seed: "),
+        (MINIMAL, ["run={seed: x}", "run.dir=a"], "--set run={seed: x}: run.seed: "),
+        (MINIMAL, ["run.seed.x=2", "run=3"], "--set run=3: run: "),
+    ],
+)
+def test_of_several_overrides_the_one_that_made_the_fault_is_named(
+    tmp_path: Path, content: str, overrides: list[str], blamed: str
+) -> None:
+    (fault,) = faults(tmp_path, content, *overrides)
+    assert fault.startswith(blamed)
+
+
 def test_files_can_be_named_by_label_in_the_file_and_on_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path, "data:\n  train:\n    positive: a.txt\n    negative: [b.txt, c.txt]\n")
     assert load_config(path).data.train == {"positive": "a.txt", "negative": ["b.txt", "c.txt"]}

@@ -86,7 +86,7 @@ def test_random_labels_without_test_rows_are_no_claim(small_yaml: str, tmp_path:
     group = tmp_path / "run"
     summary, first = read(group / "summary.json"), (group / "summary.md").read_text("utf-8").splitlines()[0]
     assert summary["chosen_on"] is True
-    assert first == "# dev over 2 seeds: rows that chose the models"
+    assert first == "# dev over 2 seeds: rows on which the best epochs were chosen"
     pages = [group / "summary.md", *group.glob("seed-*/eval/dev/report.md")]
     assert len(pages) == 3
     for said in (result.stderr, *(page.read_text("utf-8") for page in pages)):
@@ -95,7 +95,10 @@ def test_random_labels_without_test_rows_are_no_claim(small_yaml: str, tmp_path:
     metrics = read(group / "seed-0" / "eval" / "dev" / "metrics.json")
     assert (metrics["chosen_on"], metrics["verdict"], metrics["ece"]) == (True, None, None)
     missed = run("eval", str(group / "seed-0"), "--fail-under", "ece=0.5", exit_code=4)
-    assert "--fail-under ece: not given: these rows chose the best epoch" in missed.stderr
+    assert (
+        "--fail-under ece: not given: the best epoch and the calibration were chosen on these rows"
+        in missed.stderr
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -120,7 +123,7 @@ def test_train_warns_of_what_makes_its_scores_worth_little_and_of_several_runs_o
         "train: classes with fewer than 10 training rows: 1",
         "train: classes without a row in dev",
         "train → test: rows of test that are also in train, letter by letter: 3",
-        "train: few rows: 124: → with fewer than 500 expect no gain over a bag of words",
+        "train: few rows: 124 → with fewer than 500 expect no gain over a bag of words",
     ):
         assert result.stderr.count(f"warning: {warning}") == 1, warning
     assert "few rows" in (tmp_path / "run" / "seed-0" / "log.txt").read_text("utf-8")

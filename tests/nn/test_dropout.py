@@ -39,6 +39,19 @@ def test_neighbours_are_dropped_independently() -> None:
         assert abs((flat[shift:] * flat[:-shift]).mean().item()) < 0.004  # 5 sd of the mean of 100,000
 
 
+@pytest.mark.parametrize("kind", ["values", "words"])
+def test_no_two_rows_steps_or_values_share_what_is_dropped(kind: str) -> None:
+    torch.manual_seed(0)
+    if kind == "values":
+        kept = dropout(torch.ones(40, 40, 40), 0.5, training=True) != 0
+    else:
+        kept = drop_words(torch.full((250, 250), 7), 0.5) == 7
+    for axis in range(kept.dim()):
+        for shift in (1, 7):
+            same = (kept == kept.roll(shift, axis)).float().mean().item()
+            assert abs(same - 0.5) < 0.01  # 5 sd of the mean of 62,500
+
+
 def test_the_generator_of_torch_decides_what_is_dropped() -> None:
     x = torch.ones(50, 50)
 

@@ -243,11 +243,11 @@ def test_rows_that_chose_the_model_get_no_verdict_no_interval_and_no_calibration
     metrics = write_evaluation(tmp_path, task_of(), given)
     assert metrics["chosen_on"] is True
     assert (metrics["verdict"], metrics["ece"]) == (None, None)
-    assert metrics["verdict_reason"] == "these rows chose the best epoch and the calibration"
+    assert metrics["verdict_reason"] == "the best epoch and the calibration were chosen on these rows"
     assert "verdict_p" not in metrics
     assert metrics["parts"]["network alone, uncalibrated"]["ece"] is None
     page = (tmp_path / "report.md").read_text("utf-8")
-    assert page.splitlines()[0] == "# dev: 60 rows, which chose the model"
+    assert page.splitlines()[0] == "# dev: 60 rows, on which the best epoch was chosen"
     assert "too good" in page
     assert not [claim for claim in CLAIMS if claim in page]
     assert not (tmp_path / "plots" / "reliability.png").exists()

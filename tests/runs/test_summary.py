@@ -61,7 +61,7 @@ def test_a_summary_of_rows_that_chose_the_models_says_so_and_claims_nothing() ->
     assert summary["chosen_on"] is True
     assert "ece" not in summary["scores"]
     first, *others = page(summary, METRICS).splitlines()
-    assert first == "# dev over 3 folds: rows that chose the models"
+    assert first == "# dev over 3 folds: rows on which the best epochs were chosen"
     assert any("the scores are too good" in line for line in others)
     assert not any(word in page(summary, METRICS) for word in ("beat", "ECE"))
 

@@ -125,6 +125,44 @@ def test_no_two_steps_of_a_training_have_the_same_dropout_masks(small_yaml: str)
     assert len(set(Dropping.dropped)) == 24
 
 
+@pytest.mark.parametrize(
+    ("overrides", "num_microbatches"), [(["train.accumulate=4"], 1), ([], 2)], ids=["accumulated", "halved"]
+)
+def test_no_two_batches_of_a_step_have_the_same_dropout_masks(
+    small_yaml: str, overrides: list[str], num_microbatches: int
+) -> None:
+    setting = Setting(small_yaml, ["train.epochs=1", *overrides])
+    setting.task = Dropping(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    Dropping.dropped.clear()
+    state = setting.state()
+    state.num_microbatches = num_microbatches
+    for _ in setting.fit(state):
+        pass
+    assert len(Dropping.dropped) > state.progress.step
+    assert len(set(Dropping.dropped)) == len(Dropping.dropped)
+
+
+class Reading(Classify):
+    """A task that keeps the tokens of each batch that it trains on."""
+
+    __slots__ = ()
+    seen: ClassVar[list[str]] = []
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        type(self).seen.append(str(batch.inputs.tolist()))
+        return Classify.loss(self, model, batch)
+
+
+def test_every_epoch_has_its_own_batches_in_its_own_order(small_yaml: str) -> None:
+    setting = Setting(small_yaml, ["train.patience=0"])
+    setting.task = Reading(setting.task.config, setting.task.tokenizer, setting.task.labels)
+    Reading.seen.clear()
+    setting.trained()
+    first, second, third = (Reading.seen[at : at + 8] for at in (0, 8, 16))
+    assert len(third) == 8
+    assert len({str(sorted(epoch)) for epoch in (first, second, third)}) == 3
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 8, 9, 10, 15, 19])
 @pytest.mark.parametrize(
     "overrides",
