@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,7 +197,7 @@ def _score(
         ) from None
     screen.say(f"the model is in {run.best}")
     if config.task.text_reader():
-        screen.say(f"next: echo 'some text' | lstmcls predict {run.path} -")
+        screen.say(f"next: lstmcls predict {shlex.quote(str(run.path))} --text 'some text'")
     else:
-        screen.say(f"next: lstmcls predict {run.path} FILE")
+        screen.say(f"next: lstmcls predict {shlex.quote(str(run.path))} FILE")
     return metrics

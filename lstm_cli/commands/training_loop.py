@@ -177,7 +177,7 @@ class Training:
                 f"in a row were not better (train.patience)"
             )
         else:
-            why = f"all {config.epochs} epochs are done"
+            why = f"all {config.epochs} epochs are done" if config.epochs > 1 else "the only epoch is done"
         chosen = f"dev {config.select_by} {progress.best_score:.4f}"
         if config.select_by != self._loss:
             chosen += f" and dev loss {progress.best_loss:.4f}"
