@@ -46,6 +46,8 @@ class Vectors(Content):
             raise RowError(f"not lists of numbers: {fault}") from None
         if vectors.ndim != 2 or any(target.shape != vectors.shape[:1] for target in targets):
             raise RowError("not a list of vectors and a number for each of them")
+        if not np.isfinite(vectors).all():
+            raise RowError("a number is NaN or infinite")
         return cls(vectors, *targets)
 
     @classmethod

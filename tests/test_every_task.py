@@ -307,6 +307,39 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
     return map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
+def test_rows_that_are_none_are_named_by_every_command(setting: Setting, tmp_path: Path) -> None:
+    ending = next(tmp_path.glob("test.*")).suffix
+    none = tmp_path / f"none{ending}"
+    none.write_text("" if ending == ".jsonl" else "text,label\n", encoding="utf-8")
+    for split in ("train", "dev", "test"):
+        for command in ("train", "check"):
+            said = run(command, setting.config_path, "--set", f"data.{split}={none}", exit_code=3).stderr
+            assert f"{none.name}: no rows" in said.replace("\n", "")
+    run("train", setting.config_path, "--no-baselines")
+    assert (
+        f"{none.name}: no rows" in run("eval", str(tmp_path / "run"), "--data", str(none), exit_code=3).stderr
+    )
+
+
+def test_values_that_are_no_numbers_are_named_by_their_row(setting: Setting, tmp_path: Path) -> None:
+    if not isinstance(setting.task, RunningSum):
+        pytest.skip("this task reads no numbers")
+    rows = (tmp_path / "train.jsonl").read_text("utf-8")
+    (tmp_path / "train.jsonl").write_text(rows + '{"text": [[NaN, 1.0]], "label": [1]}\n', encoding="utf-8")
+    assert "train.jsonl:61: a number is NaN" in run("train", setting.config_path, exit_code=3).stderr
+
+
+def test_plain_text_is_refused_by_a_task_that_reads_columns(setting: Setting, tmp_path: Path) -> None:
+    run("train", setting.config_path, "--no-baselines")
+    for words in (["-"], ["--text", "fine"]):
+        result = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), *words], input="fine\n")
+        if isinstance(setting.task, RunningSum):
+            assert result.exit_code == 2
+            assert f"{words[0]}: plain text, and this task reads columns" in result.stderr
+        else:
+            assert json.loads(result.stdout)["label"]
+
+
 def test_the_commands_train_score_predict_and_check(setting: Setting, tmp_path: Path) -> None:
     folder, test = tmp_path / "run", next(tmp_path.glob("test.*"))
     run("train", setting.config_path)

@@ -57,6 +57,7 @@ def run_eval(request: EvalRequest, screen: Screen) -> None:
     if request.data is not None:
         name = _name_of(request.data)
         rows: Rows[Any] = open_rows(request.data, config.data, "test", labelled=True, content=content)
+        rows.refuse_empty()
         try:
             splits = models.splits(config.data, config.run.seed, content)
         except DataError as fault:

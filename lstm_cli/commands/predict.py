@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -151,6 +152,8 @@ def _rows(
     request: PredictRequest, data: DataConfig, content: type[Content], format_is_set: bool
 ) -> Iterable[Row[Any] | None]:
     files = list(request.files)
+    if request.texts or files == ["-"]:
+        _refuse_text("--text" if request.texts else "-", content)
     if request.texts:
         return typed_rows(request.texts, "--text", data, content=content, keep_text=request.text)
     if not format_is_set:
@@ -170,6 +173,15 @@ def _rows(
         on_error="row",
         content=content,
     )
+
+
+def _refuse_text(option: str, content: type[Content]) -> None:
+    """Raise ConfigError if the task's rows have columns, which plain text has not."""
+    if inspect.getattr_static(content, "from_text") is inspect.getattr_static(Content, "from_text"):
+        raise ConfigError(
+            f"{option}: plain text, and this task reads columns of values; name a file that has them, such as "
+            f"rows.jsonl"
+        )
 
 
 def _model_metadata(models: Models, runtime: Runtime) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +133,7 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def as_text(value: object) -> str:
-    """A cell as text, as a CSV file would hold it: null is empty, true is "true", a list is JSON.
+    """A cell as text, as a CSV file would hold it: null and NaN are empty, true is "true", a list is JSON.
 
     Raises RowError for a value that is nested too deeply.
     """
@@ -140,6 +141,8 @@ def as_text(value: object) -> str:
         case str():
             return value
         case None:
+            return ""
+        case float() if math.isnan(value):  # what pandas writes where there is no value
             return ""
         case bytes():
             return value.decode("utf-8", ESCAPE)

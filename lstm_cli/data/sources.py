@@ -139,6 +139,11 @@ class Rows(Generic[C]):
             self._count = sum(1 for _ in self) if self._mask is None else int(self._mask.sum())
         return self._count
 
+    def refuse_empty(self) -> None:
+        """Raise DataError if there is no row. Reads the first one."""
+        if next(iter(self), None) is None:
+            raise DataError(f"{', '.join(self.sources)}: no rows. Is this the right file?")
+
     def select(self, mask: Mask) -> Rows[C]:
         """The rows where `mask` (N,) is True, as a view."""
         if mask.dtype != np.bool_ or mask.shape != (len(self),):
@@ -347,6 +352,8 @@ def load_splits(
         split: open_rows(paths, config, split, labelled=True, on_error=on_error, content=content)
         for split, paths in config.sources().items()
     }
+    for rows in found.values():
+        rows.refuse_empty()
     train, test, dev = found["train"], found.get("test"), found.get("dev")
     if config.fold is not None:
         train, test = _cut(train, _in_fold(train, *config.fold))
@@ -368,8 +375,6 @@ def _cut(rows: Rows[C], held_out: Mask) -> tuple[Rows[C], Rows[C]]:
 
 def _fraction(rows: Rows[C], fraction: float, seed: int, split: str, leave: int) -> Mask:
     held_out = held_out_mask(rows, fraction, seed, leave=leave)
-    if not len(held_out):
-        raise DataError(f"{', '.join(rows.sources)}: no rows. Is this the right file?")
     if not held_out.any():
         found = dict.fromkeys(row.content.stratum() for row in rows)
         if len(found) == len(held_out) > _FEW_ROWS:

@@ -299,6 +299,15 @@ def test_an_empty_label_is_named_with_its_row(made: Made, pairs: Pairs, extensio
         pairs(name)
 
 
+@pytest.mark.parametrize("extension", ["jsonl", "parquet"])
+def test_a_label_that_is_not_a_number_is_empty(made: Made, pairs: Pairs, extension: str) -> None:
+    name = made(f"a.{extension}", '{"text":NaN,"label":1.0}\n{"text":"b","label":NaN}')
+    if extension == "parquet":
+        pq.write_table(pa.table({"text": ["a", "b"], "label": [1.0, float("nan")]}), name)
+    with pytest.raises(DataError, match=rf'^a\.{extension}:2: the label \(column "label"\) is empty'):
+        pairs(name)
+
+
 def test_json_values_become_the_text_they_would_be_in_csv(made: Made, opened: Open) -> None:
     rows = [
         {"text": None, "label": 1, "more": [1, "é"]},

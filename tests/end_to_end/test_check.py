@@ -117,7 +117,7 @@ def test_errors_are_one_message_and_the_rest_is_lines_or_nothing(spoilt_yaml: st
     assert result.stderr.count("error: ") == 2
     assert "error: rows that cannot be read: see the first message\n" in result.stderr
     assert (
-        "warning: train: rows that repeat the text of an earlier row, letter by letter: 2: " in result.stderr
+        "warning: train: rows that repeat the text of an earlier row, letter by letter: 2 (" in result.stderr
     )
     quiet = run("check", spoilt_yaml, "--quiet")
     assert quiet.stderr.startswith("error: ")

@@ -71,6 +71,9 @@ WRONG: dict[str, tuple[dict[str, str | bytes], list[str], int, list[str]]] = {
         ["train.csv:3", "data.quoting"],
     ),
     "an empty training file": ({"train.csv": ""}, [], 3, ["train.csv"]),
+    "training rows that are none": ({"train.csv": "text,label\n"}, [], 3, ["train.csv: no rows"]),
+    "dev rows that are none": ({"dev.csv": "text,label\n"}, [], 3, ["dev.csv: no rows"]),
+    "test rows that are none": ({"test.csv": "text,label\n"}, [], 3, ["test.csv: no rows"]),
     "rows without any text": (
         {"train.csv": "text,label\n,positive\n,negative\n", "dev.csv": "text,label\n,positive\n,negative\n"},
         [],
