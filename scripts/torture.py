@@ -29,9 +29,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import powercut
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-ROOT = Path(__file__).parent.parent
+from scripts import powercut  # noqa: E402
+
 CLOCK = {"seconds", "dev_seconds", "tokens_per_second"}
 CONTROL = (
     "import os, random, sys, torch, lstm_cli.training.fit as t; "
