@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from lstm_cli.config.load import RunConfig, as_yaml, load_config
@@ -98,6 +99,9 @@ class Training:
                     save(run.best if improved else None, run.last, self.task, state)
                     saves.start_again()
                 if stop.signal_number is not None:
+                    run.write_log(
+                        f"stopped by {Signals(stop.signal_number).name} after step {state.progress.step}, and saved"
+                    )
                     raise Interrupted(
                         stop.signal_number,
                         f"saved; to resume: lstmcls {self.command} {run.path} --resume",

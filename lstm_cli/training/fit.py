@@ -370,19 +370,26 @@ def _is_improvement(
 
 
 def _overfitting(progress: Progress) -> list[str]:
-    """A warning if the training loss of the network still falls while its dev loss has risen twice in a row."""
+    """A warning if the training loss of the network still falls while its dev loss has risen twice in a row.
+
+    It comes once, and again only after an epoch with a lower dev loss than ever.
+    """
     losses = progress.network_losses
-    if len(losses) < 3:
-        return []
-    (train_1, dev_1), (_, dev_2), (train_3, dev_3) = losses[-3:]
     lowest = int(np.argmin([dev for _, dev in losses]))
-    if not (dev_1 < dev_2 < dev_3 and train_3 < train_1 and dev_3 > 1.01 * losses[lowest][1]):
+
+    def rises(end: int) -> bool:
+        if end < 3:
+            return False
+        (train_1, dev_1), (_, dev_2), (train_3, dev_3) = losses[end - 3 : end]
+        return dev_1 < dev_2 < dev_3 and train_3 < train_1 and dev_3 > 1.01 * losses[lowest][1]
+
+    if not rises(len(losses)) or any(rises(end) for end in range(lowest + 3, len(losses))):
         return []
     # of a training that version 0.1 began, the first epochs have no such losses
     epoch = progress.epoch + 2 - len(losses) + lowest
     return [
         f"the network overfits: its training loss still falls, its dev loss was lowest in epoch {epoch} "
-        f"({losses[lowest][1]:.3f}) and is {dev_3:.3f} now; try more dropout, fewer epochs or a smaller model"
+        f"({losses[lowest][1]:.3f}) and is {losses[-1][1]:.3f} now; try more dropout, fewer epochs or a smaller model"
     ]
 
 

@@ -186,6 +186,9 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_bytes_of_one_that_ran_
         assert "Traceback" not in said
         assert "--resume" in said
         assert _count_epochs(stopped) < 40
+        assert said.count("stopped: ") == 1
+        log = (stopped / "log.txt").read_text("utf-8")
+        assert log.count(f"stopped by {signal.Signals(number).name} after step ") == 1
     run("train", str(stopped), "--resume", "--no-baselines")
     assert model_bytes(stopped) == model_bytes(straight)
     assert without_clock(stopped) == without_clock(straight)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lstm_cli.config.load import load_config
+from lstm_cli.data.batching import collate
 from lstm_cli.data.corpus import CorpusSplits, load_corpus
 from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.text import Text, text_row
@@ -85,6 +86,24 @@ def test_perplexity_of_a_model_that_knows_nothing_is_that_of_the_frequencies(sma
     assert last.dev.scalars()["perplexity"] == pytest.approx(
         np.exp(-(frequencies * np.log(frequencies)).sum()), rel=0.5
     )
+
+
+def test_the_loss_counts_each_predicted_token_and_no_padding(small_yaml: str) -> None:
+    setting = Setting(small_yaml)
+    store = setting.data.train
+    shortest, longest = int(np.argmin(store.lengths)), int(np.argmax(store.lengths))
+    assert store.lengths[shortest] < store.lengths[longest]
+    model = setting.task.build_model().eval()
+
+    def loss(*rows: int) -> tuple[float, int]:
+        torch.manual_seed(0)  # the same negative samples
+        found = setting.task.loss(model, collate(store, np.array(rows)))
+        return found.total.item(), found.count
+
+    alone, together = (loss(shortest), loss(longest)), loss(shortest, longest)
+    assert together[1] == sum(count for _, count in alone)
+    assert together[1] == 2 * (store.lengths[[shortest, longest]] - 1).sum()
+    assert together[0] == pytest.approx(sum(total for total, _ in alone), rel=1e-5)
 
 
 @pytest.mark.parametrize("dev", ["0.2", "{}/dev.csv"])

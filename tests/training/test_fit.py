@@ -271,7 +271,9 @@ def test_a_network_that_learns_random_labels_by_heart_is_said_to_overfit(
     setting = Setting(small_yaml, settings)
     reports = epochs(setting.fit(setting.state()))
     assert reports[-1].network_loss.train < 0.5 < reports[-1].network_loss.dev
-    assert any("the network overfits" in warning for report in reports for warning in report.warnings)
+    said = [warning for report in reports for warning in report.warnings if "the network overfits" in warning]
+    assert said
+    assert len({warning.partition(" and is ")[0] for warning in said}) == len(said)  # each lowest epoch once
 
 
 def test_an_epoch_of_overfitting_is_named_rightly_also_after_epochs_without_such_losses() -> None:
