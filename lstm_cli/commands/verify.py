@@ -95,7 +95,7 @@ def _verify_average(config: RunConfig, runtime: Runtime, screen: Screen) -> dict
                 known,
                 sample,
                 ensemble.task,
-                lambda rows: ensemble.outputs(rows, runtime)[0],
+                lambda rows: ensemble.outputs(ensemble.encode(rows), runtime)[0],
             )
         )
     screen.say(f"{group.path}: {models.name}")

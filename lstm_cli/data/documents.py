@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, BinaryIO, TextIO
 
 from lstm_cli.data.files import (
@@ -32,6 +33,8 @@ from lstm_cli.errors import DataError
 LABEL_PREFIX = "__label__"
 _PAUSE_SECONDS = 0.02
 """A program that writes lines as fast as it can has shorter pauses; a person at a terminal does not notice one."""
+_MOST_SECONDS = 0.25
+"""The longest wait for rows without a pause: lines that come steadily, but slowly, are answered too."""
 _MAX_ROWS_AHEAD = 8_192
 _LABELS = re.compile(
     rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII
@@ -51,7 +54,8 @@ def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[A
 def as_they_come(
     read: Callable[[], Iterator[Row[Any]]], seconds: float = _PAUSE_SECONDS
 ) -> Iterator[Row[Any] | None]:
-    """The rows of `read()`, and None after a row that is not followed by another one within `seconds`.
+    """The rows of `read()`, and None after a row that is not followed by another one within `seconds`. Also
+    after _MOST_SECONDS of waiting for rows in all.
 
     A thread reads them, at most some thousand ahead. If nobody takes them any more, it ends with the process.
     """
@@ -70,7 +74,9 @@ def as_they_come(
 
     threading.Thread(target=fill, name="stdin", daemon=True).start()
     paused = True  # before the first row there is nothing to say
+    waited = 0.0
     while True:
+        began = monotonic()
         try:
             row = waiting.get(timeout=None if paused else seconds)
         except Empty:
@@ -82,8 +88,12 @@ def as_they_come(
         if isinstance(row, BaseException):
             raise row
         room.release()
+        waited = 0.0 if paused else waited + monotonic() - began
         paused = False
         yield row
+        if waited > _MOST_SECONDS:
+            paused = True
+            yield None
 
 
 def _stream_lines(stream: TextIO) -> Iterator[str]:

@@ -14,7 +14,7 @@ from lstm_cli.data.sources import Rows
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.evaluation import evaluate
-from lstm_cli.scoring.prediction import TrainedModel
+from lstm_cli.scoring.prediction import Encoded, TrainedModel
 from lstm_cli.tasks.base import Evaluation, Outputs, Scores, Task
 
 
@@ -30,13 +30,20 @@ class Ensemble:
     task: Task
     members: Mapping[str, Callable[[], TrainedModel]]
 
-    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
+    def encode(self, rows: Sequence[Row[Any]]) -> Encoded:
+        """The rows encoded by the only model; the rows themselves if there are several."""
+        if len(self.members) > 1:
+            return rows
+        (load,) = self.members.values()
+        return load().encode(rows)
+
+    def outputs(self, encoded: Encoded, runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
         """The mean outputs of N rows; (N,) whether a model had to cut a row, (N,) whether none knew a token of it."""
-        truncated, unknown = np.zeros(len(rows), np.bool_), np.ones(len(rows), np.bool_)
+        truncated, unknown = np.zeros(len(encoded), np.bool_), np.ones(len(encoded), np.bool_)
 
         def each() -> Iterable[Outputs]:
             for load in self.members.values():
-                outputs, cut, nothing_known = load().outputs(rows, runtime)
+                outputs, cut, nothing_known = load().outputs(encoded, runtime)
                 truncated[:] |= cut
                 unknown[:] &= nothing_known
                 yield outputs

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +47,10 @@ class RowOutput:
     unknown: bool = False
 
 
+Encoded = Store | Sequence[Row[Any]]
+"""Rows encoded by the vocabulary of one model, or the rows themselves, which each of several models encodes."""
+
+
 class Predictor(Protocol):
     """What predicts rows: one model, or several whose outputs are averaged."""
 
@@ -53,8 +59,12 @@ class Predictor(Protocol):
         """The task that judges the rows and names the outputs."""
         ...
 
-    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
-        """The outputs of N rows without a fault; (N,) whether a row was cut, (N,) whether nothing of it is known."""
+    def encode(self, rows: Sequence[Row[Any]]) -> Encoded:
+        """What can be done for N rows without a fault before the network runs: tokens and n-grams."""
+        ...
+
+    def outputs(self, encoded: Encoded, runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
+        """The outputs of N rows; (N,) whether a row was cut, (N,) whether nothing of it is known."""
         ...
 
 
@@ -65,9 +75,13 @@ class TrainedModel:
     task: Task
     model: nn.Module
 
-    def outputs(self, rows: Sequence[Row[Any]], runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
+    def encode(self, rows: Sequence[Row[Any]]) -> Store:
+        """The rows encoded by the model's own vocabulary."""
+        return self.task.encode_window(rows)
+
+    def outputs(self, encoded: Encoded, runtime: Runtime) -> tuple[Outputs, Mask, Mask]:
         """The model's outputs for N rows; (N,) whether a row was cut, (N,) whether no token of it is known."""
-        encoded = self.task.encode_window(rows)
+        encoded = encoded if isinstance(encoded, Store) else self.encode(encoded)
         return (
             predict_store(self.model, self.task.outputs, encoded, runtime),
             encoded.truncated,
@@ -142,31 +156,73 @@ def predict_windows(
 ) -> Iterator[list[RowOutput]]:
     """`predict_rows` window by window. The first windows, with `skip` rows in total, are read but not predicted.
 
-    None among the rows is a pause: the rows before it are predicted at once.
+    None among the rows is a pause: the rows before it are predicted at once. Without pauses, the next window is encoded
+    while the network reads this one.
 
     A batch never crosses a window, so the rows after the skipped ones get exactly the same outputs as without skipping.
     Raises ValueError if no window ends after `skip` rows.
     """
     passed = 0
+    ahead: _Window | None = None
     for window in _windows(rows):
         if passed < skip:
             passed += len(window)
             continue
         if passed > skip:
             break
-        yield _predict_window(predictor, window, runtime)
+        following = _Window.start(predictor, window) if window else None
+        if ahead:
+            yield ahead.predicted(predictor, runtime)
+        ahead = following
     if passed != skip:
         raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
+    if ahead:
+        yield ahead.predicted(predictor, runtime)
 
 
-def _predict_window(predictor: Predictor, window: list[Row[Any]], runtime: Runtime) -> list[RowOutput]:
-    window = [_judged(predictor.task, row) for row in window]
-    readable = [row for row in window if row.error is None]
-    if not readable:
-        return [RowOutput(row, None) for row in window]
-    outputs, truncated, unknown = predictor.outputs(readable, runtime)
-    answers = zip(outputs, truncated.tolist(), unknown.tolist(), strict=True)
-    return [RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None) for row in window]
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Rows that a thread encodes. `encoded` waits for it, and raises what it raised."""
+
+    rows: list[Row[Any]]
+    encoded: Callable[[], Encoded]
+
+    @classmethod
+    def start(cls, predictor: Predictor, rows: Sequence[Row[Any]]) -> _Window:
+        judged = [_judged(predictor.task, row) for row in rows]
+        readable = [row for row in judged if row.error is None]
+        return cls(judged, _beside(lambda: predictor.encode(readable) if readable else ()))
+
+    def predicted(self, predictor: Predictor, runtime: Runtime) -> list[RowOutput]:
+        encoded = self.encoded()
+        if not len(encoded):
+            return [RowOutput(row, None) for row in self.rows]
+        outputs, truncated, unknown = predictor.outputs(encoded, runtime)
+        answers = zip(outputs, truncated.tolist(), unknown.tolist(), strict=True)
+        return [
+            RowOutput(row, *next(answers)) if row.error is None else RowOutput(row, None) for row in self.rows
+        ]
+
+
+def _beside(call: Callable[[], Encoded]) -> Callable[[], Encoded]:
+    """Start the call in a thread, which ends with the process; what is returned waits for its result."""
+    done: SimpleQueue[tuple[Encoded | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((call(), None))
+        except BaseException as fault:  # noqa: BLE001 - raised again where the result is wanted
+            done.put((None, fault))
+
+    def result() -> Encoded:
+        value, fault = done.get()
+        if fault is not None:
+            raise fault
+        assert value is not None
+        return value
+
+    threading.Thread(target=run, name="encode", daemon=True).start()
+    return result
 
 
 def _judged(task: Task, row: Row[Any]) -> Row[Any]:
@@ -177,12 +233,14 @@ def _judged(task: Task, row: Row[Any]) -> Row[Any]:
 
 
 def _windows(rows: Iterable[Row[Any] | None]) -> Iterator[list[Row[Any]]]:
+    """Windows of rows, and after a window that ends in a pause an empty one."""
     window: list[Row[Any]] = []
     num_rows, size = min(_FIRST_WINDOW_ROWS, _WINDOW_ROWS), 0
     for row in rows:
         if row is None:
             if window:
                 yield window
+                yield []
             window, size = [], 0
             continue
         window.append(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lstm_cli.data.documents import as_they_come
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import DataConfig, stream_rows
-from lstm_cli.data.text import Text
+from lstm_cli.data.text import Text, text_row
 from lstm_cli.errors import DataError
 from tests.data.conftest import Open
 
@@ -101,6 +103,25 @@ def test_a_pipe_that_pauses_gives_none_once_after_each_row_and_never_before_the_
         rest = [row for row in rows if row]
         assert [row.content.text for row in rest] == ["three", "four", ""]
         assert rest[2].error
+
+
+def test_rows_that_come_slowly_but_without_a_pause_are_answered_too() -> None:
+    def slowly() -> Iterator[Row[Text]]:
+        for _ in range(60):
+            time.sleep(0.01)
+            yield text_row("a row")
+
+    rows = list(as_they_come(slowly, seconds=60))
+    assert sum(row is None for row in rows) >= 2
+    assert len(rows) - rows.count(None) == 60
+
+
+def test_the_time_that_rows_wait_for_a_model_is_no_pause() -> None:
+    rows = as_they_come(lambda: iter([text_row("a row")] * 4), seconds=60)
+    for _ in range(4):
+        assert next(rows) is not None
+        time.sleep(0.3)
+    assert list(rows) == []
 
 
 def test_a_fault_in_a_pipe_is_raised_where_its_rows_are_taken() -> None:
