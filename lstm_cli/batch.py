@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the ids below are also read where torch is not installed
+    import torch
+    from torch import Tensor
 
 PAD_ID = 0
 """The token id of padding, which fills a row up to T. Its embedding is zero and stays zero."""

@@ -111,6 +111,28 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
         )
 
 
+_IN_EXTRAS = {"onnx": "export", "onnxruntime": "export", "tensorboard": "tensorboard"}
+_NOT_IN_RUNTIME = {"torch", "sklearn", "scipy", "datasets", "matplotlib"}
+"""Packages that `lstmcls-runtime` leaves out."""
+
+
+def _way_to_install(package: str | None) -> ConfigError | None:
+    """The error for a package that is not installed and need not be; None for one that is always needed."""
+    name = (package or "").partition(".")[0]
+    if name == "pyarrow":
+        return ConfigError("Parquet and .zst need pyarrow, which is not installed; try pip install pyarrow")
+    if name in _NOT_IN_RUNTIME:
+        return ConfigError(
+            f"needs {name}, which is not installed: lstmcls-runtime only predicts with exported folders; "
+            f"try pip install lstmcls"
+        )
+    if name in _IN_EXTRAS:
+        return ConfigError(
+            f"needs {name}, which is not installed; try pip install 'lstmcls[{_IN_EXTRAS[name]}]'"
+        )
+    return None
+
+
 @contextmanager
 def _reporting(quiet: bool) -> Iterator[Screen]:
     """Turn an error that the user can correct into one panel and its exit code. A bug keeps its traceback."""
@@ -127,6 +149,11 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
     except BrokenPipeError:  # `lstmcls predict … | head`: the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except ModuleNotFoundError as fault:
+        if (needed := _way_to_install(fault.name)) is None:
+            raise
+        screen.error(needed)
+        raise typer.Exit(needed.exit_code) from None
     except OSError as fault:
         screen.error(LstmclsError(of_the_system(fault)))
         raise typer.Exit(1) from None
@@ -405,8 +432,8 @@ def predict(
     with _reporting(quiet) as screen:
         if not files and not texts and sys.stdin.isatty():
             raise ConfigError("predict: no input; give files, --text, or - to read stdin")
+        from lstm_cli.answers import PredictOptions
         from lstm_cli.commands.predict import PredictRequest, predict
-        from lstm_cli.tasks.base import PredictOptions
 
         request = PredictRequest(
             source=config,
@@ -428,6 +455,49 @@ def predict(
 
 
 @app.command(
+    rich_help_panel="Use",
+    epilog=_examples(
+        "lstmcls export runs/reviews -o exported/reviews",
+        "lstmcls predict exported/reviews --text 'A fine film.'",
+    ),
+)
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run of a classifier.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder to write, which must be new or empty. Required."
+        ),
+    ],
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Store the weights as 8-bit numbers: a quarter of the size, and faster."),
+    ] = False,
+    max_ngrams: Annotated[
+        int | None,
+        typer.Option(
+            "--max-ngrams", min=0, metavar="N", help="Keep only the N n-grams with the largest weights."
+        ),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Write the folder also if it loses more than half a point of accuracy on dev."
+        ),
+    ] = False,
+    set_: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run's best model as a folder that predicts without torch. predict and verify take it like a run."""
+    with _reporting(quiet) as screen:
+        from lstm_cli.commands.export import ExportRequest, export
+        from lstm_cli.export.parts import ExportOptions
+
+        options = ExportOptions(int8, max_ngrams)
+        export(ExportRequest(run, output, tuple(set_ or ()), options, force), screen)
+
+
+@app.command(
     rich_help_panel="Understand",
     epilog=_examples(
         "lstmcls verify runs/reviews",
@@ -441,9 +511,16 @@ def verify(
 ) -> None:
     """Check that a run's files are intact and that its best model still gives the same predictions."""
     with _reporting(quiet) as screen:
-        from lstm_cli.commands.verify import verify
+        from lstm_cli.exported.folder import is_exported
 
-        verify(config, set_ or [], screen, as_json=as_json)
+        if is_exported(config):
+            from lstm_cli.commands.verify_exported import verify_exported
+
+            verify_exported(config, set_ or [], screen, as_json=as_json)
+        else:
+            from lstm_cli.commands.verify import verify
+
+            verify(config, set_ or [], screen, as_json=as_json)
 
 
 @app.command(

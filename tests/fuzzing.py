@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from lstm_cli.answers import PredictOptions
 from lstm_cli.config.load import load_config
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
@@ -40,7 +41,6 @@ from lstm_cli.runs import checkpoint
 from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
-from lstm_cli.tasks.base import PredictOptions
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.state import TrainState

@@ -21,6 +21,7 @@ import yaml
 from typer.testing import CliRunner
 
 from lstm_cli import tasks
+from lstm_cli.answers import PredictOptions
 from lstm_cli.arrays import Ragged
 from lstm_cli.cli import app
 from lstm_cli.commands import training_loop
@@ -32,10 +33,11 @@ from lstm_cli.errors import CheckpointError, ConfigError, Interrupted
 from lstm_cli.runs.checkpoint import load_checkpoint, save
 from lstm_cli.runs.models import open_models
 from lstm_cli.runtime import RuntimeConfig, start
-from lstm_cli.scoring import prediction
+from lstm_cli.scoring import prediction, windows
 from lstm_cli.scoring.evaluation import evaluate
-from lstm_cli.scoring.prediction import predict_rows, predict_windows
-from lstm_cli.tasks.base import Baseline, Outputs, PredictOptions, Task
+from lstm_cli.scoring.prediction import predict_rows
+from lstm_cli.scoring.windows import predict_windows
+from lstm_cli.tasks.base import Baseline, Outputs, Task
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.fit import EncodedSplits, EpochReport, FitReport, StepReport, fit
 from lstm_cli.training.state import TrainState
@@ -157,7 +159,7 @@ def test_a_row_reads_the_same_alone_and_in_any_company(
     order = np.random.default_rng(0).permutation(len(setting.rows))
     shuffled = predicted(task, model, [setting.rows[i] for i in order])
     assert_alike([together[i] for i in order], shuffled)
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "_WINDOW_ROWS", 3)
     monkeypatch.setattr(prediction, "_BATCH_ROWS", 2)
     assert_alike(together, predicted(task, model, setting.rows))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from os import PathLike
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,16 +11,15 @@ import numpy.typing as npt
 
 from lstm_cli.arrays import Float64
 from lstm_cli.config.load import load_config
-from lstm_cli.data.files import text_fault
-from lstm_cli.data.rows import Row
-from lstm_cli.data.text import Text, text_row
-from lstm_cli.errors import CheckpointError, ConfigError
+from lstm_cli.data.text import rows_of_texts
+from lstm_cli.errors import ConfigError
 from lstm_cli.runs.checkpoint import MANIFEST, Checkpoint, load_checkpoint
 from lstm_cli.runs.models import open_models
 from lstm_cli.runtime import RuntimeConfig, borrowed
 from lstm_cli.scoring.abilities import averaged
 from lstm_cli.scoring.ensemble import Ensemble
-from lstm_cli.scoring.prediction import TrainedModel, predict_windows
+from lstm_cli.scoring.prediction import TrainedModel
+from lstm_cli.scoring.windows import predict_windows
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -59,7 +57,7 @@ class Predictor:
             TypeError: `texts` is one text, or one of them is not a str.
             ValueError: a text contains a lone surrogate, which is not a character.
         """
-        rows = _rows(texts)
+        rows = rows_of_texts(texts)
         with borrowed(self._runtime, trains=False) as runtime:
             windows = predict_windows(self._ensemble, rows, runtime)
             outputs = [result.output for window in windows for result in window]
@@ -69,32 +67,14 @@ class Predictor:
         return f"<Predictor {self._name}: {', '.join(map(str, self.classes_[:5]))}{', …' * (len(self.classes_) > 5)}>"
 
 
-def load(
-    path: str | PathLike[str],
-    *,
-    checkpoint: Literal["best", "last"] = "best",
-    device: Device = "auto",
-    threads: int = 0,
+def load_trained(
+    folder: Path, *, checkpoint: Literal["best", "last"], device: Device, threads: int
 ) -> Predictor:
-    """Load a trained model for predictions.
-
-    Args:
-        path: a run's folder, the folder of `--seeds` or `--folds` (its models are averaged), or a checkpoint's folder.
-        checkpoint: which checkpoint of a run. `best` has the best dev score.
-        device: where to compute. auto: the first available of cuda, mps, cpu.
-        threads: CPU threads. 0: one per core, or OMP_NUM_THREADS.
-
-    Raises:
-        CheckpointError: there is no model, or it is damaged.
-        ConfigError: an argument is wrong, or the model is not a classifier.
-    """
-    folder = Path(path).expanduser()
+    """`lstm_cli.load` of a folder that holds a run, several runs or a checkpoint."""
     runtime = runtime_config(device, threads)
     with borrowed(runtime, trains=False) as started:
         if (folder / MANIFEST).is_file():
             return predictor_of(load_checkpoint(folder), runtime, started.device)
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such folder; give the folder of a run or of a checkpoint")
         load_config(str(folder))  # so that a folder without a run, or a newer version's, is one clear error
         models = open_models(folder, checkpoint, started.device)
     return Predictor(models.ensemble, runtime, str(folder))
@@ -113,16 +93,3 @@ def runtime_config(device: str, threads: int) -> RuntimeConfig:
     if not isinstance(threads, int) or not 0 <= threads <= 4096:
         raise ConfigError(f"threads: must be a whole number from 0 to 4096, got {threads!r}")
     return RuntimeConfig(device=device, threads=threads)
-
-
-def _rows(texts: Iterable[str]) -> Sequence[Row[Text]]:
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"texts: must be a list of texts, got one {type(texts).__name__}; try [text]")
-    rows = []
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{i}]: must be a str, got {type(text).__name__} ({text!r:.60})")
-        if fault := text_fault(text, f"texts[{i}]", None):
-            raise ValueError(fault)
-        rows.append(text_row(text, line=i + 1))
-    return rows

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from lstm_cli.api.predictor import Device, Predictor, load
+from lstm_cli.api.predictor import Device, Predictor, load_trained
 from lstm_cli.commands.train import TrainRequest, train_run
 from lstm_cli.config.guess import Given, config_for
 from lstm_cli.console import Screen
@@ -31,7 +31,7 @@ class Run:
 
     def predictor(self, *, device: Device = "auto", threads: int = 0) -> Predictor:
         """The best model, as `lstm_cli.load` returns it."""
-        return load(self.path, device=device, threads=threads)
+        return load_trained(self.path, checkpoint="best", device=device, threads=threads)
 
 
 def train(

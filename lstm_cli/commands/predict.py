@@ -12,20 +12,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from lstm_cli.config.load import load_config
+from lstm_cli.answers import Answering, PredictOptions
+from lstm_cli.commands.predict_model import PredictModel, open_model
 from lstm_cli.console import Screen
 from lstm_cli.data.columns import distinct
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows, typed_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted
 from lstm_cli.reports.predictions import Table, flat, write_json_lines
-from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.output import Done, PartialOutput, partial_output
-from lstm_cli.runtime import Runtime, start
-from lstm_cli.scoring.prediction import RowOutput, predict_windows
-from lstm_cli.tasks.base import PredictOptions, Task
+from lstm_cli.scoring.windows import RowOutput, predict_windows
 
 Format = Literal["jsonl", "csv", "tsv"]
 _OUTPUTS_SINCE = "0.2.0"
@@ -55,22 +51,19 @@ class PredictRequest:
 
 def predict(request: PredictRequest, screen: Screen) -> None:
     """Read rows from files, folders or stdin and write one prediction per row to stdout or to `request.output`."""
-    config = load_config(request.source, request.overrides, request.run_dir)
     output, options = request.output, request.options
     format = request.format or _format_of(output)
     _refuse_contradictions(request, format)
-    runtime = start(config.run, trains=False)
-    models = open_models(Path(config.run.dir), request.checkpoint, runtime.device)
-    task = models.ensemble.task
-    task.accept(options)
+    model = open_model(request.source, request.overrides, request.run_dir, request.checkpoint, options)
+    task = model.predictor.task
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
-    rows = _rows(request, config.data, config.task.content, format_is_set)
+    rows = _rows(request, model.data, model.content, format_is_set)
     inputs = None
     if output and isinstance(rows, Rows):
         _refuse_input_as_output(output, rows)
         how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
         how |= {"text": request.text, "bom": request.bom}
-        inputs = {"input": rows.digest(), **how, **_model_metadata(models, runtime)}
+        inputs = {"input": rows.digest(), **how, "lstmcls": _OUTPUTS_SINCE, **model.metadata}
     with (
         _target(output, inputs, resume=request.resume) as target,
         screen.counting("predicting") as counter,
@@ -86,13 +79,13 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         columns = partial(
             _columns,
             fields=partial(_fields, rows, request),
-            example=partial(_example, models, config.task.content, runtime),
+            example=partial(_example, model),
             task=task,
             options=options,
         )
         if format != "jsonl":
             table = Table(target.stream, format, done.columns, request.bom, request.quote_formulas)
-        for window in predict_windows(models.ensemble, rows, runtime, skip=done.rows):
+        for window in predict_windows(model.predictor, rows, model.runtime, skip=done.rows):
             lines = [_prediction(done.rows + i, result, task, options) for i, result in enumerate(window)]
             if table is None:
                 write_json_lines(lines, target.stream)
@@ -184,21 +177,7 @@ def _refuse_text(option: str, content: type[Content]) -> None:
         )
 
 
-def _model_metadata(models: Models, runtime: Runtime) -> dict[str, Any]:
-    """Everything besides the row that decides an output to the last bit.
-
-    Threads and versions change the order of sums.
-    """
-    metadata = runtime.metadata()
-    return {
-        "checkpoint": f"{models.name} ({models.digest[:12]})",
-        "lstmcls": _OUTPUTS_SINCE,
-        "torch": torch.__version__,
-        **{name: metadata[name] for name in ("device", "threads", "deterministic")},
-    }
-
-
-def _prediction(number: int, result: RowOutput, task: Task, options: PredictOptions) -> dict[str, Any]:
+def _prediction(number: int, result: RowOutput, task: Answering, options: PredictOptions) -> dict[str, Any]:
     """One output line. An input column with the name of an output key is written as `input.NAME`."""
     line: dict[str, Any] = {"row": number}
     if result.output is None:
@@ -229,7 +208,7 @@ def _columns(
     lines: Sequence[Mapping[str, Any]],
     fields: Callable[[], Sequence[str]],
     example: Callable[[], RowOutput],
-    task: Task,
+    task: Answering,
     options: PredictOptions,
 ) -> list[str]:
     """The columns of a table with these first lines.
@@ -250,9 +229,9 @@ def _fields(rows: Iterable[Row[Any] | None], request: PredictRequest) -> list[st
     return ["text"] if request.text else []
 
 
-def _example(models: Models, content: type[Content], runtime: Runtime) -> RowOutput:
+def _example(model: PredictModel) -> RowOutput:
     """The output for an empty row."""
-    ((result,),) = predict_windows(models.ensemble, [Row(content.empty(), "", 1)], runtime)
+    ((result,),) = predict_windows(model.predictor, [Row(model.content.empty(), "", 1)], model.runtime)
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_cli.commands.checks import print_json, show_checks
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.rows import Row
@@ -25,7 +25,8 @@ from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.swap import read_together, settled
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring.abilities import verifiable
-from lstm_cli.scoring.verification import TOLERANCE, Check, checks, compare, predicted
+from lstm_cli.scoring.comparison import TOLERANCE, Check, compare
+from lstm_cli.scoring.verification import checks, predicted
 from lstm_cli.tasks.base import Outputs, Task
 
 _SAMPLE_ROWS = 48
@@ -47,8 +48,7 @@ def verify(source: str, overrides: Sequence[str], screen: Screen, *, as_json: bo
     else:
         content = _verify_run(config, runtime, screen)
     if as_json:
-        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(content)
     if not content["ok"]:
         reports = content.get("runs", [content])
         failed = [(one, check) for one in reports for check in one["checks"] if check["result"] == "FAILED"]
@@ -99,7 +99,7 @@ def _verify_average(config: RunConfig, runtime: Runtime, screen: Screen) -> dict
             )
         )
     screen.say(f"{group.path}: {models.name}")
-    _show(results, screen)
+    show_checks(results, screen)
     return _content(models.run, models.name, results)
 
 
@@ -131,25 +131,8 @@ def _verify_run(config: RunConfig, runtime: Runtime, screen: Screen) -> dict[str
     ]
     note = "" if own else "; the run's own rows cannot be read, so synthetic rows are used"
     screen.say(f"{run.path}: {best.name}, on {runtime.why}{note}")
-    _show(results, screen)
+    show_checks(results, screen)
     return _content(run, best.name, results)
-
-
-def _show(results: Sequence[Check], screen: Screen) -> None:
-    lines = [
-        [
-            check.name,
-            check.compared,
-            "" if check.difference is None else f"{check.difference:.1e}",
-            check.result,
-        ]
-        for check in results
-    ]
-    title = f"no output may differ by more than {TOLERANCE:.0e}"
-    screen.table(title, ["check", "compared", "difference", ""], lines)
-    for check in results:
-        if check.result == "skipped":
-            screen.say(f"skipped: {check.name}: {check.note}")
 
 
 def _content(run: RunFolder, checkpoint: str | None, results: Sequence[Check]) -> dict[str, Any]:

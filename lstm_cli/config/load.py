@@ -20,9 +20,10 @@ from pydantic import Field, ValidationError, create_model
 from lstm_cli import tasks
 from lstm_cli.config.conflicts import conflicts, unread
 from lstm_cli.config.faults import KeyPath, describe, key_path
+from lstm_cli.config.overrides import apply_override
 from lstm_cli.config.paths import find_beside, places_beside
 from lstm_cli.config.presets import preset_path, presets
-from lstm_cli.config.yamltext import MAX_LEVELS, parse, values
+from lstm_cli.config.yamltext import parse
 from lstm_cli.data.durable import read_file
 from lstm_cli.data.find import kind_of_name
 from lstm_cli.data.hub import BUILTIN, HUB
@@ -142,7 +143,7 @@ def load_config(
     # the --set argument of each override, and its value as typed
     origins: dict[KeyPath, tuple[str, str]] = {}
     for override in overrides:
-        _apply(raw, override, origins, faults)
+        apply_override(raw, override, origins, faults)
     section = raw.setdefault("run", {}) if isinstance(raw.get("run", {}), dict) else {}
     if isinstance(source, str):
         find_beside(raw, places_beside(source, section.get("dir")), origins)
@@ -212,38 +213,6 @@ def _decoded(content: bytes, source: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
-
-
-def _apply(
-    raw: dict[str, Any], override: str, origins: dict[KeyPath, tuple[str, str]], faults: list[str]
-) -> None:
-    """Apply one override `a.b=value` to `raw`."""
-    dotted, equals, typed = override.partition("=")
-    path = tuple(dotted.strip().split("."))
-    if not equals or not all(path):
-        faults.append(f"--set {override}: must have the form key=value, such as --set train.epochs=5")
-        return
-    if len(path) > MAX_LEVELS:
-        faults.append(f"--set {dotted:.60}…: {len(path)} levels, more than any key has")
-        return
-    try:
-        value = values(typed)[1]
-    except yaml.YAMLError:
-        value = typed
-    origin = f"--set {override}", typed
-    section = raw
-    for level, part in enumerate(path[:-1], 1):
-        if not isinstance(section.get(part), dict):
-            if (
-                section.get(part) is not None
-            ):  # a value that becomes a section: a fault of it is this override's
-                origins[path[:level]] = origin
-            section[part] = {}
-        section = section[part]
-    section[path[-1]] = value
-    for below in [old for old in origins if old[: len(path)] == path]:
-        del origins[below]  # this override replaces earlier ones
-    origins[path] = origin
 
 
 def _validate(

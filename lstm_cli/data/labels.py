@@ -75,14 +75,20 @@ class Labels:
     @classmethod
     def from_json(cls, data: bytes, counts: Sequence[int]) -> Labels:
         """Read what `to_json` wrote, and combine it with the counts. Raises ValueError for anything else."""
-        names = json.loads(data)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("labels must be a list of texts")
-        if not len(set(names)) == len(names) == len(counts) >= 2:
-            raise ValueError(
-                f"{len(names)} labels, {len(counts)} counts: at least two different labels are needed"
-            )
+        names = names_from_json(data)
+        if len(names) != len(counts):
+            raise ValueError(f"{len(names)} labels, {len(counts)} counts")
         if not all(type(count) is int and 0 < count < 2**53 for count in counts):
             raise ValueError("every label needs a positive number of training rows")
-        "".join(names).encode()  # raises for a lone surrogate, which JSON can express and UTF-8 cannot
-        return cls(tuple(names), tuple(counts))
+        return cls(names, tuple(counts))
+
+
+def names_from_json(data: bytes) -> tuple[str, ...]:
+    """The names that `Labels.to_json` wrote. Raises ValueError for anything else."""
+    names = json.loads(data)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("labels must be a list of texts")
+    if not len(set(names)) == len(names) >= 2:
+        raise ValueError(f"{len(names)} labels: at least two different labels are needed")
+    "".join(names).encode()  # raises for a lone surrogate, which JSON can express and UTF-8 cannot
+    return tuple(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,23 @@ def text_row(
 ) -> Row[Text]:
     """A row that holds a text."""
     return Row(Text(text, label), path, line, fields, error)
+
+
+def rows_of_texts(texts: Iterable[str]) -> list[Row[Text]]:
+    """A row for each text that a caller in Python gives.
+
+    Raises TypeError if `texts` is one text or holds something else, ValueError for a lone surrogate.
+    """
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"texts: must be a list of texts, got one {type(texts).__name__}; try [text]")
+    rows = []
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{i}]: must be a str, got {type(text).__name__} ({text!r:.60})")
+        if fault := text_fault(text, f"texts[{i}]", None):
+            raise ValueError(fault)
+        rows.append(text_row(text, line=i + 1))
+    return rows
 
 
 def _label(value: object, name: str, encoding: str | None) -> str:

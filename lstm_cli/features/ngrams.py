@@ -27,7 +27,6 @@ import safetensors.numpy
 
 from lstm_cli.arrays import Float32, Float64, Int64, Mask, UInt32, UInt64
 from lstm_cli.errors import CheckpointError
-from lstm_cli.features.linear import Linear, choose_inverse_regularization, num_problems, sample
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -81,6 +80,8 @@ class Ngrams:
 
         If that would take many minutes or gigabytes, a stratified sample of the texts is fitted instead.
         """
+        from lstm_cli.features.linear import Linear, choose_inverse_regularization, num_problems, sample
+
         rng = np.random.default_rng(0)
         sizes = np.fromiter(map(len, texts), np.int64, len(targets))
         problems = num_problems(targets)
@@ -101,10 +102,13 @@ class Ngrams:
         )
         model = fit(rows, targets, inverse_regularization)
         weights = model.weights.astype(np.float16)
-        heaviest = np.sort(
-            np.argsort(-np.abs(weights).max(axis=1), kind="stable")[: _MAX_WEIGHTS // weights.shape[1]]
-        )
-        return cls(keys[heaviest], weights[heaviest], model.bias.astype(np.float32), np.array([reads_chars]))
+        found_all = cls(keys, weights, model.bias.astype(np.float32), np.array([reads_chars]))
+        return found_all.heaviest(_MAX_WEIGHTS // weights.shape[1])
+
+    def heaviest(self, count: int) -> Ngrams:
+        """The `count` n-grams whose largest weight is largest, or all if there are no more."""
+        kept = np.sort(np.argsort(-np.abs(self.weights).max(axis=1), kind="stable")[:count])
+        return Ngrams(self.keys[kept], self.weights[kept], self.bias, self.reads_chars)
 
     @classmethod
     def _of_class_priors(cls, targets: Int64) -> Ngrams:

@@ -20,7 +20,6 @@ from typing import Any, TextIO
 from lstm_cli.data.durable import read_file, storage_errors, write_file
 from lstm_cli.data.rows import Row
 from lstm_cli.errors import ConfigError, Interrupted, LstmclsError, StorageError
-from lstm_cli.runs.lock import sole_writer
 
 _MAX_RECORD_BYTES = 2**26  # it holds the names of a table's columns
 _INPUTS = "made_from"
@@ -80,6 +79,8 @@ def partial_output(
 
     Raises ConfigError if the recorded inputs differ, LstmclsError if another process writes the file.
     """
+    from lstm_cli.runs.lock import sole_writer  # here: what goes to stdout needs no lock, and it takes 20 ms
+
     part = output.with_name(f".{output.name}.part")
     record = output.with_name(f"{part.name}.json")
     with sole_writer(output.with_name(f"{part.name}.lock"), output):

@@ -14,7 +14,8 @@ from lstm_cli.data.sources import Rows
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.evaluation import evaluate
-from lstm_cli.scoring.prediction import Encoded, TrainedModel
+from lstm_cli.scoring.prediction import TrainedModel
+from lstm_cli.scoring.windows import Encoded
 from lstm_cli.tasks.base import Evaluation, Outputs, Scores, Task
 
 

@@ -7,8 +7,8 @@ sums are computed in another order. The promised tolerance is 1e-5.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,29 +23,15 @@ from lstm_cli.nn.cpu import get_num_threads, set_num_threads
 from lstm_cli.nn.recurrent import LayerPath
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.abilities import verifiable
+from lstm_cli.scoring.comparison import Check, compare
 from lstm_cli.scoring.prediction import CollectedOutputs, predict_rows
 from lstm_cli.tasks.base import Outputs, Task, Verifiable
 
-TOLERANCE = 1e-5
 _MOST_STEPS = 8_000
 _REFERENCE_ROWS = 6
 _REFERENCE_STEPS = 400
 """With 128 units in two directions all checks take 1.0 s on one core, of which the NumPy reference takes 0.1 s."""
 _PATHS: tuple[LayerPath, ...] = ("packed", "split")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of a check.
-
-    `compared` says what was compared; `difference` is the largest absolute one of any output, or None.
-    """
-
-    name: str
-    compared: str
-    result: Literal["ok", "FAILED", "skipped"]
-    difference: float | None = None
-    note: str = ""
 
 
 Run = Callable[..., Outputs]
@@ -91,27 +77,6 @@ def predicted(task: Task, model: nn.Module, rows: Sequence[Row[Any]], runtime: R
     """The outputs of these rows, computed as `lstmcls predict` does."""
     outputs = [row.output for row in predict_rows(model, task, rows, runtime) if row.output is not None]
     return np.stack(outputs) if len({output.shape for output in outputs}) == 1 else Ragged.pack(outputs)
-
-
-def compare(
-    name: str, compared: str, given: Sequence[Outputs], again: Sequence[Outputs], tolerance: float = TOLERANCE
-) -> Check:
-    """Compare two sequences of outputs.
-
-    The check is ok if no value differs by more than `tolerance` and all are finite.
-    """
-    difference = float(np.max([_difference(one, other) for one, other in zip(given, again, strict=True)]))
-    if difference <= tolerance:
-        return Check(name, compared, "ok", difference)
-    if np.isnan(difference):
-        return Check(name, compared, "FAILED", None, "an output is NaN")
-    return Check(
-        name, compared, "FAILED", difference, f"differs by {difference:.1e}, allowed is {tolerance:.0e}"
-    )
-
-
-def _difference(one: Outputs, other: Outputs) -> float:
-    return float(np.max([np.abs(a - b).max() for a, b in zip(one, other, strict=True)]))
 
 
 def _select(outputs: Outputs, rows: Int64) -> Outputs:

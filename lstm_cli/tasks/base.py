@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 from torch import Tensor, nn
 
+from lstm_cli.answers import PredictOptions
 from lstm_cli.arrays import AnyArray, Float64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.rows import Content, Row
@@ -53,18 +54,6 @@ class Scores(Protocol):
         A score that these rows do not define is left out.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class PredictOptions:
-    """Options of `lstmcls predict`: write the `top_k` best answers, and the probability of every answer.
-
-    An answer with a lower score than `min_score` is none.
-    """
-
-    top_k: int = 1
-    probs: bool = False
-    min_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

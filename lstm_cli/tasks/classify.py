@@ -14,9 +14,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from lstm_cli.answers import CLASS_KEYS, PredictOptions, class_prediction
 from lstm_cli.arrays import Float64, Int32, Int64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.cache import cache_key, cached, cached_bytes
+from lstm_cli.data.encoding import Truncation, encode_texts
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows
@@ -51,7 +53,6 @@ from lstm_cli.tasks.base import (
     Evaluation,
     Loss,
     Outputs,
-    PredictOptions,
     Scores,
     TaskConfig,
     TokenizerSource,
@@ -77,7 +78,7 @@ class ClassifyConfig(TaskConfig):
     kind: Literal["classify"] = Field("classify", description="kind of task; classify: one label per text")
     tokenizer: TokenizerConfig = Field(WordConfig(kind="word"), description="how a text becomes tokens")
     max_tokens: int = Field(400, ge=1, description="longer texts are cut to this number of tokens")
-    truncation: Literal["head", "tail", "head+tail"] = Field(
+    truncation: Truncation = Field(
         "head+tail", description="which part of a long text is kept; head+tail: half from each end"
     )
     encoder: EncoderConfig = Field(EncoderConfig(), description="embedding and recurrent layers")
@@ -199,7 +200,7 @@ class Classify:
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     loss_metric: ClassVar[Metric] = LOG_LOSS
     compared_by: ClassVar[tuple[Metric, ...]] = (ACCURACY, MACRO_F1)
-    prediction_keys: ClassVar[tuple[str, ...]] = ("label", "score")
+    prediction_keys: ClassVar[tuple[str, ...]] = CLASS_KEYS
 
     def build_model(self) -> TextClassifier:
         encoder = self.config.encoder.build(self.tokenizer.vocab_size)
@@ -236,23 +237,8 @@ class Classify:
 
     def encode_window(self, rows: Sequence[Row[Text]]) -> Store:
         texts = [row.content.text for row in rows]
-        tokens = self.tokenizer.encode(texts)
-        truncated = np.array([len(ids) > self.config.max_tokens for ids in tokens], np.bool_)
-        extras = {_NGRAM_LOGITS: self.ngrams.logits(texts)} if self.ngrams else {}
-        return Store(Ragged.pack([self._truncate(ids) for ids in tokens]), truncated, extras=extras)
-
-    def _truncate(self, ids: Int32) -> Int32:
-        limit = self.config.max_tokens
-        if len(ids) <= limit:
-            return ids
-        match self.config.truncation:
-            case "head":
-                return ids[:limit]
-            case "tail":
-                return ids[-limit:]
-            case "head+tail":
-                tail = limit // 2
-                return np.concatenate([ids[: limit - tail], ids[len(ids) - tail :]])
+        store = encode_texts(texts, self.tokenizer, self.config.max_tokens, self.config.truncation)
+        return replace(store, extras={_NGRAM_LOGITS: self.ngrams.logits(texts)}) if self.ngrams else store
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         assert isinstance(model, TextClassifier)
@@ -338,18 +324,7 @@ class Classify:
         """This task supports all options."""
 
     def prediction(self, row: Row[Text], output: Float64, options: PredictOptions) -> dict[str, Any]:  # noqa: ARG002
-        names = self.labels.names
-        best = int(output.argmax())
-        score = float(output[best])
-        keys: dict[str, Any] = {"label": names[best] if score >= options.min_score else None, "score": score}
-        if options.min_score:
-            keys["best"] = names[best]
-        if options.top_k > 1:
-            order = np.argsort(-output, kind="stable")[: options.top_k]
-            keys["top"] = [{"label": names[i], "score": float(output[i])} for i in order]
-        if options.probs:
-            keys["probs"] = dict(zip(names, map(float, output), strict=True))
-        return keys
+        return class_prediction(self.labels.names, output, options)
 
     def answer(self, output: Float64, target: Any) -> Answer:
         names = self.labels.names

@@ -17,7 +17,7 @@ from lstm_cli.errors import Interrupted
 from lstm_cli.features.tfidf import tfidf_logreg
 from lstm_cli.runs import models
 from lstm_cli.runs.output import PartialOutput
-from lstm_cli.scoring import prediction
+from lstm_cli.scoring import windows
 from tests.conftest import small_rows
 
 NAMES = ("negative", "positive")
@@ -100,7 +100,7 @@ def test_a_group_predicts_the_mean_of_its_runs_and_each_reads_with_its_own_vocab
 def test_models_that_do_not_fit_into_memory_are_read_for_every_window_and_give_the_same_bytes(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 8)
+    monkeypatch.setattr(windows, "_FIRST_WINDOW_ROWS", 8)
     arguments = ("predict", str(trained / "seeds"), f"{trained}/test.csv", "--probs", "-o")
     run(*arguments, str(tmp_path / "kept.jsonl"))
     num_loaded = 0
@@ -137,7 +137,7 @@ def test_a_model_that_is_replaced_while_it_is_used_is_refused(
 def test_a_prediction_is_resumed_to_the_same_bytes_but_not_with_another_model_in_the_group(
     mine: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 8)
+    monkeypatch.setattr(windows, "_FIRST_WINDOW_ROWS", 8)
     arguments = ("predict", str(mine), f"{trained}/test.csv", "--resume", "-o")
     run(*arguments, str(tmp_path / "whole.jsonl"))
     keep = PartialOutput.keep

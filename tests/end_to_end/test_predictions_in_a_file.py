@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from lstm_cli.cli import app
 from lstm_cli.errors import Interrupted
 from lstm_cli.runs.output import PartialOutput
-from lstm_cli.scoring import prediction
+from lstm_cli.scoring import windows
 from scripts.torture_predict import sha256, torture, write_rows
 
 RUN = str(Path(__file__).parents[1] / "golden" / "lstm")
@@ -32,8 +32,8 @@ def predict(*arguments: str, stdin: str | None = None) -> Result:
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file of 100 rows, two of them unreadable, in five windows."""
-    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 8)
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 32)
+    monkeypatch.setattr(windows, "_FIRST_WINDOW_ROWS", 8)
+    monkeypatch.setattr(windows, "_WINDOW_ROWS", 32)
     write_rows(tmp_path / "in.csv", 100, seed=0)
     return str(tmp_path / "in.csv")
 
@@ -61,8 +61,8 @@ def test_a_prediction_that_was_stopped_over_and_over_has_the_bytes_of_one_that_r
     whole, output = tmp_path / f"whole.{format}", tmp_path / f"out.{format}"
     options = [rows, "--probs", "--top-k", "2"]
     assert predict(*options, "-o", str(whole)).exit_code == 0
-    for windows, first_row in ((1, "no saved rows"), (2, "after row 8"), (0, "after row 56")):
-        stop_after(windows, monkeypatch, OSError(28, "No space left on device"))
+    for after, first_row in ((1, "no saved rows"), (2, "after row 8"), (0, "after row 56")):
+        stop_after(after, monkeypatch, OSError(28, "No space left on device"))
         result = predict(*options, "-o", str(output), "--resume")
         assert result.exit_code == 1, result.output
         assert first_row in result.stderr
@@ -160,8 +160,8 @@ def test_strict_writes_everything_and_then_says_how_many_rows_could_not_be_read(
 ) -> None:
     lax, strict = tmp_path / "lax.jsonl", tmp_path / "strict.jsonl"
     assert predict(rows, "-o", str(lax)).exit_code == 0
-    for windows in (3, -1):  # stopped after the first unreadable row, and resumed
-        stop_after(windows, monkeypatch, Interrupted(signal.SIGINT, "stopped"))
+    for after in (3, -1):  # stopped after the first unreadable row, and resumed
+        stop_after(after, monkeypatch, Interrupted(signal.SIGINT, "stopped"))
         result = predict(rows, "-o", str(strict), "--strict", "--resume")
     assert result.exit_code == 3
     assert "2 of 100 rows could not be read" in result.stderr

@@ -10,14 +10,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from lstm_cli.answers import Answering
 from lstm_cli.arrays import Mask
 from lstm_cli.data.rows import Row
 from lstm_cli.data.text import Text, text_row
 from lstm_cli.errors import DataError
 from lstm_cli.runtime import Runtime
-from lstm_cli.scoring import prediction
-from lstm_cli.scoring.prediction import Encoded, predict_windows
-from lstm_cli.tasks.base import Outputs, Task
+from lstm_cli.scoring import windows
+from lstm_cli.scoring.windows import Encoded, predict_windows
+from lstm_cli.tasks.base import Outputs
 
 RUNTIME = cast(Runtime, None)
 
@@ -32,7 +33,7 @@ class Lengths:
     """Predicts the length of each text. Its network waits until `ahead` windows are encoded."""
 
     ahead: int = 0
-    task: Task = field(default_factory=lambda: cast(Task, Judge()))
+    task: Answering = field(default_factory=lambda: cast(Answering, Judge()))
     encoded: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -53,8 +54,8 @@ class Lengths:
 
 @pytest.fixture(autouse=True)
 def windows_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 2)
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 2)
+    monkeypatch.setattr(windows, "_FIRST_WINDOW_ROWS", 2)
+    monkeypatch.setattr(windows, "_WINDOW_ROWS", 2)
 
 
 def rows_of(*texts: str) -> list[Row[Text]]:
@@ -62,8 +63,8 @@ def rows_of(*texts: str) -> list[Row[Text]]:
 
 
 def test_the_next_window_is_encoded_before_the_network_has_read_this_one() -> None:
-    windows = predict_windows(Lengths(ahead=2), rows_of("a", "bb", "ccc", "a"), RUNTIME)
-    assert [[result.output for result in window] for window in windows] == [[1, 2], [3, 1]]
+    found = predict_windows(Lengths(ahead=2), rows_of("a", "bb", "ccc", "a"), RUNTIME)
+    assert [[result.output for result in window] for window in found] == [[1, 2], [3, 1]]
 
 
 def test_rows_before_a_pause_are_predicted_before_the_next_row_is_asked_for() -> None:
@@ -74,19 +75,19 @@ def test_rows_before_a_pause_are_predicted_before_the_next_row_is_asked_for() ->
             taken.append(row)
             yield row
 
-    windows = predict_windows(Lengths(), rows(), RUNTIME)
-    assert [len(next(windows)) for _ in range(2)] == [2, 1]
+    found = predict_windows(Lengths(), rows(), RUNTIME)
+    assert [len(next(found)) for _ in range(2)] == [2, 1]
     assert len(taken) == 4
-    assert [len(window) for window in windows] == [1]
+    assert [len(window) for window in found] == [1]
 
 
 def test_every_row_has_its_own_output_or_none_where_it_has_a_fault() -> None:
-    windows = predict_windows(Lengths(), rows_of("much", "a", "more", "less", "bb"), RUNTIME)
-    assert [[result.output for result in window] for window in windows] == [[None, 1], [None, None], [2]]
+    found = predict_windows(Lengths(), rows_of("much", "a", "more", "less", "bb"), RUNTIME)
+    assert [[result.output for result in window] for window in found] == [[None, 1], [None, None], [2]]
 
 
 def test_a_fault_of_the_encoding_is_raised_after_the_windows_before_it() -> None:
-    windows = predict_windows(Lengths(), rows_of("a", "bb", "bad"), RUNTIME)
-    assert len(next(windows)) == 2
+    found = predict_windows(Lengths(), rows_of("a", "bb", "bad"), RUNTIME)
+    assert len(next(found)) == 2
     with pytest.raises(DataError, match="bad"):
-        next(windows)
+        next(found)

@@ -29,7 +29,7 @@ from lstm_cli.data.tokenizer import TextTokenizer, WordConfig
 from lstm_cli.errors import CheckpointError
 from lstm_cli.runs.checkpoint import load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
-from lstm_cli.scoring import prediction
+from lstm_cli.scoring import prediction, windows
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks import load_task
 from lstm_cli.tasks.base import Task
@@ -86,7 +86,7 @@ def test_a_row_reads_the_same_alone_and_in_any_company(texts: list[str], which: 
     alone = np.concatenate([outputs(task, model, [text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction, "_WINDOW_ROWS", window)
+        patch.setattr(windows, "_WINDOW_ROWS", window)
         patch.setattr(prediction, "_BATCH_ROWS", 2)
         np.testing.assert_allclose(outputs(task, model, texts), together, atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_rows_that_could_not_be_read_keep_their_place() -> None:
 
 
 def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
+    monkeypatch.setattr(windows, "_WINDOW_ROWS", 10)
     read = 0
 
     def endless() -> Iterator[Row[Text]]:
@@ -126,7 +126,7 @@ def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.Mon
     for _ in range(15):
         next(stream)
     assert read == 20
-    monkeypatch.setattr(prediction, "_WINDOW_SIZE", 25)
+    monkeypatch.setattr(windows, "_WINDOW_SIZE", 25)
     stream, read = predict_rows(MODELS[0], TASKS[0], endless(), CPU), 0
     next(stream)
     assert read <= 5
@@ -135,8 +135,8 @@ def test_predicting_reads_no_further_ahead_than_a_window(monkeypatch: pytest.Mon
 def test_the_first_outputs_wait_for_a_few_rows_and_no_window_outgrows_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prediction, "_FIRST_WINDOW_ROWS", 3)
-    monkeypatch.setattr(prediction, "_WINDOW_ROWS", 10)
+    monkeypatch.setattr(windows, "_FIRST_WINDOW_ROWS", 3)
+    monkeypatch.setattr(windows, "_WINDOW_ROWS", 10)
     taken: list[int] = []
 
     def rows() -> Iterator[Row[Text]]:
