@@ -627,6 +627,8 @@ def run() -> None:
     # process took 1.6 GB, and more with each step. With 8 or 32 shapes it took 1.0 or 1.3 GB, at the same speed within
     # noise.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
+    # pydantic would look for plug-ins among all installed packages, which takes 30 ms. No command needs one.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     app()
 
 

@@ -45,6 +45,24 @@ def test_every_package_that_is_imported_is_declared_and_every_other_is_not() -> 
     assert optional <= others | {"tensorboard"}
 
 
+def test_the_runtime_is_this_package_with_some_of_its_dependencies() -> None:
+    folder = ROOT / "scripts" / "runtime"
+    runtime = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert set(runtime["project"]["dependencies"]) < {*PROJECT["project"]["dependencies"], *extras["export"]}
+    assert runtime["project"]["requires-python"] == PROJECT["project"]["requires-python"]
+    assert runtime["project"]["scripts"] == PROJECT["project"]["scripts"]
+    wheel = runtime["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert [(folder / path).resolve() for path in wheel] == [
+        ROOT / "lstm_cli",
+        ROOT / "configs",
+        ROOT / "LICENSE",
+    ]
+    assert (
+        folder / runtime["tool"]["hatch"]["version"]["path"]
+    ).resolve() == ROOT / "lstm_cli" / "__init__.py"
+
+
 def test_the_scripts_and_uv_name_one_index_of_cpu_wheels() -> None:
     (index,) = PROJECT["tool"]["uv"]["index"]
     assert f"cpu_wheels={index['url']}\n" in (ROOT / "scripts" / "environment").read_text("utf-8")

@@ -22,12 +22,11 @@ from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.exported.folder import LABELS, MODEL, NGRAMS, TOKENIZER, ExportedFolder, Manifest, open_folder
+from lstm_cli.exported.operators import fault_of
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.metrics.calibration import Calibration
 
 _NGRAM_LOGITS = "ngram_logits"
-_ELSEWHERE = b"\x0a\x08location"
-"""How an ONNX file begins the name of another file that holds weights. `export` writes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +149,8 @@ def _session(folder: ExportedFolder, num_classes: int) -> Any:
         ) from None
     path = folder.path / MODEL
     content = folder.read(MODEL)
-    if _ELSEWHERE in content:
-        raise CheckpointError(f"{path}: reads weights from other files, which `lstmcls export` never writes")
+    if why := fault_of(content):
+        raise CheckpointError(f"{path}: not a network that `lstmcls export` writes: {why}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised as well

@@ -49,3 +49,25 @@ def exported(run: Path) -> Path:
     result = lstmcls("export", run, "-o", run.parent / "fp32", "-q")
     assert result.exit_code == 0, result.stderr
     return run.parent / "fp32"
+
+
+@pytest.fixture(scope="module")
+def forward(run: Path) -> Path:
+    """The folder of an exported network that reads forward only."""
+    folder = run.parent / "forward"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(run.parent / "cache"))
+        keys = [
+            "task.encoder.bidirectional=false",
+            "task.pooling=final",
+            "task.features=none",
+            "train.epochs=1",
+        ]
+        options = [word for key in keys for word in ("--set", key)]
+        result = lstmcls(
+            "train", run.parent / "config.yaml", *options, "--run", folder / "run", "--no-baselines"
+        )
+        assert result.exit_code == 0, result.stderr
+    result = lstmcls("export", folder / "run", "-o", folder / "exported" / "forward")
+    assert result.exit_code == 0, result.stderr
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,9 +19,11 @@ import pytest
 import lstm_cli
 from lstm_cli.errors import CheckpointError, ConfigError
 from lstm_cli.exported.folder import digest_of
+from lstm_cli.exported.model import load_exported
 from tests.conftest import small_rows
 from tests.export.conftest import lstmcls
 
+ROOT = Path(__file__).parents[2]
 TEXTS = [text for text, _ in small_rows(60, seed=3)] + ["", "xyzzy", "fine 🙂", "好", "good " * 50]
 
 
@@ -183,6 +186,22 @@ def test_verify_accepts_the_folder(exported: Path) -> None:
     report = json.loads(result.stdout)
     assert report["ok"]
     assert [check["result"] for check in report["checks"]] == ["ok", "ok", "ok"]
+
+
+def test_the_example_of_the_docs_reads_a_text_in_pieces(
+    forward: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(forward)
+    (code,) = re.findall(
+        r"```python\n(import numpy.*?)```", (ROOT / "docs" / "export.md").read_text("utf-8"), re.S
+    )
+    values: dict[str, Any] = {}
+    exec(code, values)
+    model = load_exported("exported/forward", threads=1)
+    ids = model.tokenizer.encode(["good word1 bad word2"])
+    assert np.abs(values["logits"] - model.logits(ids)).max() <= 1e-5
+    result = lstmcls("verify", "exported/forward")
+    assert result.exit_code == 0, result.stderr
 
 
 # --- what is wrong with a folder ---------------------------------------------------------------------------------
