@@ -94,6 +94,18 @@ Overwrite = Annotated[
 ]
 
 
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Train one model on N GPUs of this machine, in one process each. The same as torchrun --nproc-per-node N.",
+    ),
+]
+
+
 QuoteFormulas = Annotated[
     bool,
     typer.Option(
@@ -139,12 +151,14 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
     from lstm_cli.console import Screen
     from lstm_cli.runs.signals import stoppable
 
-    screen = Screen(quiet=quiet)
+    follows = _follows()
+    screen = Screen(quiet=quiet or follows)
     try:
         with stoppable(), screen.notes():
             yield screen
     except LstmclsError as fault:
-        screen.error(fault)
+        if not follows or fault.exit_code == 1:
+            screen.error(fault)
         raise typer.Exit(fault.exit_code) from None
     except BrokenPipeError:  # `lstmcls predict … | head`: the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -157,6 +171,22 @@ def _reporting(quiet: bool) -> Iterator[Screen]:
     except OSError as fault:
         screen.error(LstmclsError(of_the_system(fault)))
         raise typer.Exit(1) from None
+
+
+def _in_processes(gpus: int | None, quiet: bool) -> None:
+    """Run this command in `gpus` processes instead and end this one, unless it is one of these processes."""
+    if gpus is None or "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    from lstm_cli.commands.processes import refuse_too_many, run_in_processes
+
+    with _reporting(quiet):
+        refuse_too_many(gpus)
+    raise typer.Exit(run_in_processes(gpus, sys.argv[1:]))
+
+
+def _follows() -> bool:
+    """Whether this is one of several processes that train, and not the first: that one speaks for all."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1 and os.environ.get("RANK", "0") != "0"
 
 
 @app.command(
@@ -215,10 +245,12 @@ def train(
             help="With --folds: afterwards train one model on all rows, for the median of the folds' best epochs.",
         ),
     ] = False,
+    gpus: Gpus = None,
     baselines: Baselines = True,
     quiet: Quiet = False,
 ) -> None:
     """Train a model, save its best and last checkpoint, and score the best on test (on dev if there is no test)."""
+    _in_processes(gpus, quiet)
     with _reporting(quiet) as screen:
         _refuse_both(resume, overwrite)
         if seeds and folds:
@@ -280,9 +312,11 @@ def pretrain(
     ] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    gpus: Gpus = None,
     quiet: Quiet = False,
 ) -> None:
     """Pretrain a language model on text without labels; task.encoder.init_from starts a training from it."""
+    _in_processes(gpus, quiet)
     with _reporting(quiet) as screen:
         _refuse_both(resume, overwrite)
         from lstm_cli.commands.pretrain import PretrainRequest, pretrain

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from pydantic import Field
 
 from lstm_cli.errors import ConfigError
 from lstm_cli.nn.cpu import get_num_threads, restored, set_up
+from lstm_cli.nn.distributed import Workers, join, num_processes
 from lstm_cli.schema import Config
 
 _CORES = torch.get_num_threads()  # read before anything changes it: the number of cores, or OMP_NUM_THREADS
@@ -46,11 +47,12 @@ class RuntimeConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The chosen device and precision; `why` gives the reasons in words."""
+    """The chosen device and precision; `why` gives the reasons in words. `workers` are the processes that train."""
 
     device: torch.device
     precision: Precision
     why: str
+    workers: Workers = field(default_factory=Workers)
 
     def metadata(self) -> dict[str, object]:
         """The runtime's entries in environment.json."""
@@ -60,6 +62,7 @@ class Runtime:
             "chosen": self.why,
             "threads": get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
+            **({"processes": self.workers.size} if self.workers.size > 1 else {}),
         }
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -89,7 +92,13 @@ def start(config: RuntimeConfig, *, trains: bool = True) -> Runtime:
         _precision(config.precision, device) if trains else ("fp32", "scoring is always fp32")
     )
     set_up(config.threads or _CORES, trains=trains)
-    return Runtime(device, precision, f"{device.type} ({reason}), {precision} ({because})")
+    why = f"{device.type} ({reason}), {precision} ({because})"
+    if not trains or num_processes() == 1:
+        return Runtime(device, precision, why)
+    if device.type == "mps":
+        raise ConfigError("run.device: mps cannot be used by several processes; try run.device: cpu")
+    workers = join(device.type)
+    return Runtime(workers.device, precision, f"{why}, {workers.size} processes", workers)
 
 
 @contextmanager
@@ -181,6 +190,8 @@ def available_memory() -> int | None:
     return min(free, default=None)
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed torch with (seed, step) alone, so that a resumed training repeats its dropout without saved state."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Seed torch with (seed, step) and the number of the process alone, so that a resumed training repeats its dropout
+    without saved state."""
+    entropy = [seed, step, rank] if rank else [seed, step]
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))

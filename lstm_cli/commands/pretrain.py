@@ -49,14 +49,17 @@ def pretrain_run(
         raise ConfigError(
             f"task.kind: {config.task.kind} does not read text, which pretraining needs; try lstmcls train"
         )
-    with open_run(config, "pretrain", screen, resume=resume, overwrite=overwrite) as (run, resumed):
+    workers = runtime.workers
+    with open_run(config, "pretrain", screen, workers, resume=resume, overwrite=overwrite) as (run, resumed):
         last = load_checkpoint(run.last) if resumed else None
         tokenizer = load_pretraining(last).tokenizer if last else None
         seed = config.run.seed
         splits = load_splits(config.data, seed, content=Text)
         corpus = load_corpus(config.data, splits, seed)
         metadata = {"seed": seed, "dev_seed": seed, **runtime.metadata()}
-        keep_provenance(run, config, {**splits.by_name(), "text": corpus.whole}, metadata, resumed=resumed)
+        keep_provenance(
+            run, config, {**splits.by_name(), "text": corpus.whole}, metadata, workers, resumed=resumed
+        )
 
         task = Pretrain.learn(reader, corpus, config.pretrain.sampled_tokens, tokenizer)
         data = EncodedSplits(task.encode(corpus.train), task.encode(corpus.held_out))

@@ -54,7 +54,7 @@ def refit(group: RunGroup, config: RunConfig, folds: Mapping[str, RunConfig], sc
     named = named_origin(config.task, config.run.seed)
     runtime = start(config.run)
     resume = holds_a_run(group.refit)
-    with open_run(config, "train", screen, resume=resume, overwrite=False) as (run, resumed):
+    with open_run(config, "train", screen, runtime.workers, resume=resume, overwrite=False) as (run, resumed):
         if resumed and run.read_environment().get(REFIT) != found:
             raise ConfigError(
                 f"{run.environment}: the folds have changed since this run began, so it cannot be resumed; delete "
@@ -63,7 +63,7 @@ def refit(group: RunGroup, config: RunConfig, folds: Mapping[str, RunConfig], sc
         origin = starting_point(config, run, named, runtime, screen, resumed=resumed)
         rows = open_rows(config.data.train, config.data, "train", labelled=True, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata(), REFIT: found}
-        keep_provenance(run, config, {"train": rows}, metadata, resumed=resumed)
+        keep_provenance(run, config, {"train": rows}, metadata, runtime.workers, resumed=resumed)
         task = origin.learned_task(runtime.device) or config.task.fit(rows, origin)
         store = task.encode(rows, scored=False)
         state = TrainState.start(

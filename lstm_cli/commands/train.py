@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from lstm_cli.data.sources import Splits, load_splits
 from lstm_cli.data.store import Store
 from lstm_cli.errors import ConfigError, Interrupted
 from lstm_cli.lint.worth import before_training
+from lstm_cli.nn.distributed import Workers
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.models import open_models
 from lstm_cli.runs.origin import Origin, named_origin
@@ -80,14 +81,15 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
     # both before the run opens: if they fail, --overwrite must not have deleted the old run
     named = named_origin(config.task, config.run.seed)
     runtime = start(config.run)
-    opened = open_run(config, "train", screen, resume=request.resume, overwrite=request.overwrite)
+    workers = runtime.workers
+    opened = open_run(config, "train", screen, workers, resume=request.resume, overwrite=request.overwrite)
     with _resumable(config), opened as (run, resumed):
-        if request.warns and not resumed:  # before a pretraining, which may take hours
+        if request.warns and not resumed and workers.leads:  # before a pretraining, which may take hours
             _warn_of_data(config, named.dev_seed, run, screen)
         origin = starting_point(config, run, named, runtime, screen, resumed=resumed)
         splits = load_splits(config.data, origin.dev_seed, content=config.task.content)
         metadata = {"seed": config.run.seed, **origin.metadata(), **runtime.metadata()}
-        keep_provenance(run, config, splits.by_name(), metadata, resumed=resumed)
+        keep_provenance(run, config, splits.by_name(), metadata, workers, resumed=resumed)
         if origin.pretraining:
             origin.pretraining.announce(splits, screen.say, screen.warn)
         if not resumed:
@@ -116,7 +118,10 @@ def train_run(config: RunConfig, request: TrainRequest, screen: Screen) -> dict[
             screen=screen,
         )
         training.train(origin.checkpoint)
-        return _score(config, run, splits, runtime, screen, baselines=request.baselines)
+        if not workers.leads:
+            return {}
+        alone = replace(runtime, workers=Workers())
+        return _score(config, run, splits, alone, screen, baselines=request.baselines)
 
 
 def _warn_of_data(config: RunConfig, dev_seed: int, run: RunFolder, screen: Screen) -> None:

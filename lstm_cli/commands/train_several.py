@@ -21,6 +21,7 @@ from lstm_cli.data.durable import atomic_writer, write_file
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.split import folds
 from lstm_cli.errors import ConfigError, Interrupted
+from lstm_cli.nn.distributed import num_processes
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.group import RunGroup
 from lstm_cli.runs.lock import locked
@@ -32,6 +33,11 @@ def train_several(request: TrainRequest, screen: Screen) -> None:
     """Train every run as `train` would alone, one after another in this process, then summarise their scores."""
     by, count = request.by, request.count
     assert by is not None
+    if num_processes() > 1:
+        raise ConfigError(
+            f"--{by}: cannot be combined with several processes; train the runs one after another, each in several "
+            f"processes, or start one command per GPU with CUDA_VISIBLE_DEVICES"
+        )
     config = configured(request, screen)
     if request.dry_run:
         sys.stdout.write(config.to_yaml())

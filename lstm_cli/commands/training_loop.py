@@ -6,10 +6,10 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import Signals
+from signal import SIGTERM, Signals
 from typing import Any
 
 from lstm_cli.config.load import RunConfig, as_yaml, load_config
@@ -19,13 +19,14 @@ from lstm_cli.data.corpus import Corpus
 from lstm_cli.data.durable import write_file
 from lstm_cli.data.sources import Rows
 from lstm_cli.data.store import Store
-from lstm_cli.errors import ConfigError, Interrupted, NotFiniteError
+from lstm_cli.errors import ConfigError, Interrupted, LstmclsError, NotFiniteError
+from lstm_cli.nn.distributed import ProcessLost, Workers
 from lstm_cli.reports.plots import learning_curves
 from lstm_cli.reports.tensorboard import TensorBoard
 from lstm_cli.runs.checkpoint import Checkpoint, delete, delete_older, exists, load_checkpoint, save
 from lstm_cli.runs.folder import RunFolder, holds_a_run
 from lstm_cli.runs.lock import locked
-from lstm_cli.runs.signals import stop_requests
+from lstm_cli.runs.signals import StopRequest, stop_requests
 from lstm_cli.runtime import Runtime, available_memory
 from lstm_cli.scoring.abilities import calibrated
 from lstm_cli.tasks.base import Trainable
@@ -69,8 +70,9 @@ class Training:
         Raises Interrupted after a signal, once the state is saved.
         """
         run, screen, state = self.run, self.screen, self._begin(last)
+        workers = self.runtime.workers
         saves = SaveClock(self.config.save_every)
-        writer = TensorBoard(run.tensorboard) if self.tensorboard else None
+        writer = TensorBoard(run.tensorboard) if self.tensorboard and workers.leads else None
         with (
             stop_requests(
                 lambda: screen.say("stopping after saving; send the signal again (Ctrl-C) to stop at once")
@@ -80,6 +82,11 @@ class Training:
             ) as bar,
         ):
             for report in self._fit(state):
+                stopped_by = self._agreed(stop, report)
+                if not workers.leads:
+                    if stopped_by is not None:
+                        raise Interrupted(stopped_by, f"process {workers.rank} stopped with the others")
+                    continue
                 ends_epoch = improved = False
                 match report:
                     case StepReport():
@@ -94,22 +101,24 @@ class Training:
                         self._show_epoch(bar, record, report.warnings)
                         if writer:
                             writer.write(record)
-                stopping = stop.signal_number is not None
-                if ends_epoch or stopping or (saves.is_due() and state.is_good):
+                if ends_epoch or stopped_by is not None or (saves.is_due() and state.is_good):
                     save(run.best if improved else None, run.last, self.task, state)
                     saves.start_again()
-                if stop.signal_number is not None:
+                if stopped_by is not None:
                     run.write_log(
-                        f"stopped by {Signals(stop.signal_number).name} after step {state.progress.step}, and saved"
+                        f"stopped by {Signals(stopped_by).name} after step {state.progress.step}, and saved"
                     )
                     raise Interrupted(
-                        stop.signal_number,
-                        f"saved; to resume: lstmcls {self.command} {run.path} --resume",
+                        stopped_by, f"saved; to resume: lstmcls {self.command} {run.path} --resume"
                     )
+        if not workers.leads:
+            workers.wait()
+            return
         ending = self._ending(state)
         screen.say(ending)
         run.write_log(ending)
         tidy(run)
+        workers.wait()
         try:
             learning_curves(run.records(), self.metric, self._loss, self._whole_model, run.curves)
         except Interrupted as stopped:
@@ -118,6 +127,17 @@ class Training:
                 f"the training is complete and saved; to resume: lstmcls {self.command} {run.path} --resume",
             ) from None
 
+    def _agreed(self, stop: StopRequest, report: FitReport) -> int | None:
+        """The signal after which the training stops here, or None. Several processes stop after the same step."""
+        workers = self.runtime.workers
+        if workers.size == 1:
+            return stop.signal_number
+        if isinstance(report, ScoringReport):  # each process scores its own number of batches
+            return None
+        if not workers.any(stop.signal_number is not None):
+            return None
+        return stop.signal_number or SIGTERM
+
     def _begin(self, last: Checkpoint | None) -> TrainState:
         """A fresh state, or the one saved in `last`. Also prints the tables of the data and the model."""
         state, screen = self.start(), self.screen
@@ -125,7 +145,8 @@ class Training:
             if last.newer_fault:
                 screen.warn(f"{last.newer_fault}; resuming from {last.folder}")
             last.restore(state)
-        self.run.keep_records(state.progress.epoch)
+        if self.runtime.workers.leads:
+            self.run.keep_records(state.progress.epoch)
         screen.splits(self.stores)
         screen.stages(state.model.stages())
         if description := self.task.describe():
@@ -157,6 +178,8 @@ class Training:
             self.screen.warn(
                 f"{message}; going back to {where} with half the learning rate (only once per training)"
             )
+            if not self.runtime.workers.leads:
+                continue
             run.write_log(f"warning: {message}; went back to {where}")
             run.keep_records(state.progress.epoch)
 
@@ -233,14 +256,42 @@ def tidy(run: RunFolder) -> None:
 
 @contextmanager
 def open_run(
-    config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
+    config: RunConfig, command: str, screen: Screen, workers: Workers, *, resume: bool, overwrite: bool
 ) -> Iterator[tuple[RunFolder, bool]]:
     """The run's folder, locked inside the block, and whether a training in it is resumed.
 
+    Of several processes the leader opens it, and the others wait for it. Raises LstmclsError if one of them ends.
     Raises ConfigError if the folder is not a run's, if its config differs, or if it holds a run and neither `resume`
     nor `overwrite` is set.
     """
     path = Path(config.run.dir)
+    try:
+        if workers.leads:
+            with ExitStack() as stack:
+                try:
+                    opened = _opened(path, config, command, screen, resume=resume, overwrite=overwrite)
+                    run, can_resume = stack.enter_context(opened)
+                except LstmclsError:
+                    workers.any(True)
+                    raise
+                workers.any(False)
+                yield run, can_resume
+        elif workers.any(False):
+            raise ConfigError(f"{path}: refused by process 0")
+        else:
+            run = RunFolder.open(path)
+            yield run, resume and exists(run.last)
+    except ProcessLost:
+        raise LstmclsError(
+            f"another process of this training has ended, so this one ends too; what {path} holds is intact; to "
+            f"resume, run the same command with --resume"
+        ) from None
+
+
+@contextmanager
+def _opened(
+    path: Path, config: RunConfig, command: str, screen: Screen, *, resume: bool, overwrite: bool
+) -> Iterator[tuple[RunFolder, bool]]:
     with locked(path):
         if not resume:
             yield RunFolder.create(path, config.to_yaml(), overwrite=overwrite), False
@@ -324,6 +375,7 @@ def keep_provenance(
     config: RunConfig,
     inputs: Mapping[str, Rows[Any] | Corpus],
     metadata: Mapping[str, Any],
+    workers: Workers,
     *,
     resumed: bool,
 ) -> None:
@@ -331,6 +383,8 @@ def keep_provenance(
 
     Raises ConfigError if a resumed run's rows differ.
     """
+    if not workers.leads:
+        return
     # counted first, because reading the rows hashes them too
     counts = {name: len(rows) for name, rows in inputs.items()}
     data = {

@@ -15,6 +15,7 @@ from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate, length_batches
 from lstm_cli.data.rows import Row
 from lstm_cli.data.store import Store
+from lstm_cli.nn.distributed import Workers
 from lstm_cli.runtime import Runtime
 from lstm_cli.scoring.windows import Encoded, RowOutput, predict_windows
 from lstm_cli.tasks.base import BatchOutputs, Outputs, Task
@@ -60,16 +61,37 @@ class CollectedOutputs:
         """Add the outputs of the rows with these indices (B,)."""
         if isinstance(values, Tensor):
             if self._array is None:
-                self._array = np.empty((self.num_rows, *values.shape[1:]))
+                self._array = np.zeros((self.num_rows, *values.shape[1:]))
             self._array[rows] = values.numpy()
         else:
             self._rows |= zip(rows.tolist(), (value.numpy() for value in values), strict=True)
+
+    def gather(self, workers: Workers) -> None:
+        """Add the rows of the other processes. Every process has added some, and each row was added in one of them."""
+        if self._array is not None:
+            self._array = _summed(self._array, workers)
+            return
+        lengths = np.zeros(self.num_rows)
+        lengths[list(self._rows)] = [len(values) for values in self._rows.values()]
+        offsets = np.append(0, np.cumsum(_summed(lengths, workers))).astype(np.int64)
+        flat = np.zeros((offsets[-1], *next(iter(self._rows.values())).shape[1:]))
+        for row, values in self._rows.items():
+            flat[offsets[row] : offsets[row + 1]] = values
+        flat = _summed(flat, workers)
+        self._rows = {row: flat[offsets[row] : offsets[row + 1]] for row in range(self.num_rows)}
 
     def outputs(self) -> Outputs:
         """(N, …) or ragged, in the order of the rows."""
         if self._array is not None:
             return self._array
         return Ragged.pack([self._rows[row] for row in range(self.num_rows)])
+
+
+def _summed(array: Float64, workers: Workers) -> Float64:
+    total = torch.from_numpy(array).to(workers.device)
+    workers.sum_([total])
+    summed: Float64 = total.cpu().numpy()
+    return summed
 
 
 def predict_store(model: nn.Module, outputs_of: OutputsOf, store: Store, runtime: Runtime) -> Outputs:
@@ -87,17 +109,23 @@ def predict_batches(
 ) -> Iterator[tuple[int, CollectedOutputs]]:
     """`predict_store` batch by batch: yields the number of finished rows and the outputs so far after each batch.
 
-    The caller may stop after any batch.
+    The caller may stop after any batch. Where several processes train, each computes a part of the batches; after the
+    last one, every process has the outputs of all rows.
     """
-    was_training = model.training
+    was_training, workers = model.training, runtime.workers
     model.eval()
     collected = CollectedOutputs(len(store))
     num_done = 0
     try:
-        for rows in length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type]):
+        batches = length_batches(store.lengths, _BATCH_ROWS, _BATCH_TOKENS[runtime.device.type])
+        shared = len(batches) >= workers.size > 1
+        for rows in batches[workers.rank :: workers.size] if shared else batches:
             collected.add(rows, outputs_of(model, collate(store, rows).to(runtime.device)))
             num_done += len(rows)
             yield num_done, collected
+        if shared:
+            collected.gather(workers)
+            yield len(store), collected
     finally:
         model.train(was_training)
 

@@ -62,14 +62,15 @@ def predict_windows(
 
     The first windows, with `skip` rows in total, are read but not predicted.
 
-    None among the rows is a pause: the rows before it are predicted at once. Without pauses, the next window is encoded
-    while the network reads this one.
+    None among the rows is a pause: the rows before it are predicted at once, as is the first window. Later the next
+    window is encoded while the network reads this one.
 
     A batch never crosses a window, so the rows after the skipped ones get exactly the same outputs as without skipping.
     Raises ValueError if no window ends after `skip` rows.
     """
     passed = 0
     ahead: _Window | None = None
+    is_first = True
     for window in _windows(rows):
         if passed < skip:
             passed += len(window)
@@ -79,7 +80,10 @@ def predict_windows(
         following = _Window.start(predictor, window) if window else None
         if ahead:
             yield ahead.predicted(predictor, runtime)
-        ahead = following
+        if is_first and following:
+            yield following.predicted(predictor, runtime)
+            following = None
+        ahead, is_first = following, False
     if passed != skip:
         raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
     if ahead:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lstm_cli.arrays import Int64
 from lstm_cli.batch import Batch
@@ -135,7 +136,10 @@ def fit(
 def train_epoch(
     state: TrainState, task: Trainable, store: Store, config: TrainConfig, runtime: Runtime
 ) -> Iterator[StepReport]:
-    """Train the rest of the current epoch, and yield a report after every step."""
+    """Train the rest of the current epoch, and yield a report after every step.
+
+    A step takes `accumulate` batches for each process, and every process computes its own of them.
+    """
     progress = state.progress
     lengths = store.lengths
     batches = epoch_batches(lengths, config.batch_size, config.batch_tokens, state.seed, progress.epoch)
@@ -143,7 +147,8 @@ def train_epoch(
     state.model.train()
     while progress.num_batches < len(batches):
         began = time.perf_counter()
-        group = batches[progress.num_batches : progress.num_batches + config.accumulate]
+        per_step = config.accumulate * runtime.workers.size
+        group = batches[progress.num_batches : progress.num_batches + per_step]
         done = (progress.epoch + progress.num_batches / len(batches)) / config.epochs
         rate = learning_rate(config, done, progress.rate_scale)
         frozen = done * config.epochs < config.frozen_epochs
@@ -179,20 +184,26 @@ def _try_step(
 
     Raises LstmclsError if memory runs out with a single row.
     """
-    seed_step(state.seed, state.progress.step)
+    workers = runtime.workers
+    seed_step(state.seed, state.progress.step, workers.rank)
     microbatches = [
-        part for rows in group for part in np.array_split(rows, min(state.num_microbatches, len(rows)))
+        part
+        for rows in group[workers.rank :: workers.size]
+        for part in np.array_split(rows, min(state.num_microbatches, len(rows)))
     ]
+    sums, out_of_memory = None, False
     try:
-        num_rows = sum(map(len, microbatches))
-        _step(state, task, map(batch_of, microbatches), num_rows, rate, config, runtime)
+        sums = _gradients(state, task, map(batch_of, microbatches), sum(map(len, group)), runtime)
     except torch.OutOfMemoryError as fault:
+        out_of_memory = True
         if all(len(rows) == 1 for rows in microbatches):
             raise LstmclsError(
                 f"out of memory with a single row in a batch ({str(fault).splitlines()[0]}); try a lower "
                 f"task.max_tokens or a smaller task.encoder"
             ) from None
-    else:
+    if not workers.any(out_of_memory):
+        assert sums is not None
+        _step(state, sums, sum(map(len, group)), rate, config, runtime)
         return True
     # not in the handler above: the traceback there keeps every tensor of the step alive
     state.optimizer.zero_grad(set_to_none=True)
@@ -201,19 +212,10 @@ def _try_step(
     return False
 
 
-def _step(
-    state: TrainState,
-    task: Trainable,
-    batches: Iterable[Batch],
-    num_rows: int,
-    rate: float,
-    config: TrainConfig,
-    runtime: Runtime,
-) -> None:
-    """One optimizer step on `batches` of `num_rows` rows in total.
-
-    A loss or gradient that is not finite changes no weight.
-    """
+def _gradients(
+    state: TrainState, task: Trainable, batches: Iterable[Batch], num_rows: int, runtime: Runtime
+) -> tuple[Tensor, int]:
+    """Compute the gradients of the loss of `batches`, divided by `num_rows`. Returns the loss () and its count."""
     total = torch.zeros((), device=runtime.device)
     count = 0
     for batch in batches:
@@ -222,6 +224,27 @@ def _step(
         state.scaler.scale(loss.total / num_rows).backward()  # type: ignore[no-untyped-call]
         total += loss.total.detach()
         count += loss.count
+    return total, count
+
+
+def _step(
+    state: TrainState,
+    sums: tuple[Tensor, int],
+    num_rows: int,
+    rate: float,
+    config: TrainConfig,
+    runtime: Runtime,
+) -> None:
+    """One optimizer step with the gradients of all processes, of `num_rows` rows in total. `sums` are this process's
+    loss and its count.
+
+    A loss or gradient that is not finite changes no weight.
+    """
+    total, count = sums
+    if runtime.workers.size > 1:
+        numbers = torch.stack([total, total.new_tensor(float(count))])
+        runtime.workers.sum_gradients(list(state.model.parameters()), numbers)
+        total, count = numbers[0], round(numbers[1].item())
     if count != num_rows:  # the mean is over `count`: a task may count time steps, and a batch may count 0
         for parameter in state.model.parameters():
             if parameter.grad is not None:

@@ -23,7 +23,7 @@ from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.nn import recurrent, reference
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.cpu import get_num_threads
+from lstm_cli.nn.cpu import get_num_threads, set_num_threads
 from lstm_cli.nn.parallel import in_parallel
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring import verification
@@ -153,6 +153,7 @@ def less_the_batchs_mean(self: Any, model: Any, batch: Any) -> Tensor:
 def test_a_break_is_found_by_the_checks_that_are_there_for_it(
     monkeypatch: pytest.MonkeyPatch, place: Any, name: str, broken: Callable[..., Any], expected: set[str]
 ) -> None:
+    set_num_threads(1)  # an earlier test may have left more
     monkeypatch.setattr(place, name, broken)
     found = failed(*trained(0))
     assert expected <= found

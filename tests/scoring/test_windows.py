@@ -63,8 +63,23 @@ def rows_of(*texts: str) -> list[Row[Text]]:
 
 
 def test_the_next_window_is_encoded_before_the_network_has_read_this_one() -> None:
-    found = predict_windows(Lengths(ahead=2), rows_of("a", "bb", "ccc", "a"), RUNTIME)
-    assert [[result.output for result in window] for window in found] == [[1, 2], [3, 1]]
+    model = Lengths()
+    found = predict_windows(model, rows_of("a", "bb", "ccc", "a", "bb"), RUNTIME)
+    assert [result.output for result in next(found)] == [1, 2]
+    model.ahead = 3
+    assert [[result.output for result in window] for window in found] == [[3, 1], [2]]
+
+
+def test_the_first_window_is_predicted_before_the_next_row_is_asked_for() -> None:
+    taken = []
+
+    def rows() -> Iterator[Row[Text]]:
+        for row in rows_of("a", "bb", "ccc"):
+            taken.append(row)
+            yield row
+
+    assert len(next(predict_windows(Lengths(), rows(), RUNTIME))) == 2
+    assert len(taken) == 2
 
 
 def test_rows_before_a_pause_are_predicted_before_the_next_row_is_asked_for() -> None:

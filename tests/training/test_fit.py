@@ -35,6 +35,7 @@ from lstm_cli.training.fit import (
     EpochReport,
     FitReport,
     StepReport,
+    _gradients,
     _overfitting,
     _step,
     _train_sample,
@@ -306,7 +307,8 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(
         state = setting.state()
         monkeypatch.setattr(state.optimizer, "zero_grad", lambda set_to_none: None)
         batches = [collate(setting.data.train, rows) for rows in groups]
-        _step(state, setting.task, batches, 30, 0.01, setting.train, setting.runtime)
+        sums = _gradients(state, setting.task, batches, 30, setting.runtime)
+        _step(state, sums, 30, 0.01, setting.train, setting.runtime)
         return {name: value.grad for name, value in state.model.named_parameters() if value.grad is not None}
 
     rows = np.arange(30)
