@@ -441,6 +441,15 @@ def predict(
             help="Resume an interrupted prediction: keep the rows saved for OUT and continue after them.",
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="i/N",
+            help="Predict only the i-th of N equal parts of the rows, for N machines or jobs; lstmcls merge puts the "
+            "parts together.",
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -468,6 +477,7 @@ def predict(
             raise ConfigError("predict: no input; give files, --text, or - to read stdin")
         from lstm_cli.answers import PredictOptions
         from lstm_cli.commands.predict import PredictRequest, predict
+        from lstm_cli.runs.shards import Shard
 
         request = PredictRequest(
             source=config,
@@ -479,6 +489,7 @@ def predict(
             format=format_,
             checkpoint=checkpoint,
             options=PredictOptions(top_k, probs, min_score),
+            shard=Shard.parse(shard) if shard is not None else None,
             resume=resume,
             strict=strict,
             quote_formulas=quote_formulas,
@@ -486,6 +497,32 @@ def predict(
             bom=bom,
         )
         predict(request, screen)
+
+
+@app.command(
+    rich_help_panel="Use",
+    epilog=_examples(
+        "lstmcls predict runs/reviews new.txt -o part-1.jsonl --shard 1/2",
+        "lstmcls predict runs/reviews new.txt -o part-2.jsonl --shard 2/2",
+        "lstmcls merge part-1.jsonl part-2.jsonl -o merged.jsonl",
+    ),
+)
+def merge(
+    outputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="OUT…", help="The outputs of lstmcls predict --shard i/N, in any order."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="ALL", help="File to write. Required."),
+    ],
+    quiet: Quiet = False,
+) -> None:
+    """Put the parts of a prediction together, in the order of the rows. A gap or an overlap is an error."""
+    with _reporting(quiet) as screen:
+        from lstm_cli.commands.merge import merge
+
+        merge(outputs, output, screen)
 
 
 @app.command(

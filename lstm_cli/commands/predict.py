@@ -12,6 +12,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from lstm_cli.answers import Answering, PredictOptions
 from lstm_cli.commands.predict_model import PredictModel, open_model
 from lstm_cli.console import Screen
@@ -21,6 +23,7 @@ from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows, type
 from lstm_cli.errors import ConfigError, DataError, Interrupted
 from lstm_cli.reports.predictions import Table, flat, write_json_lines
 from lstm_cli.runs.output import Done, PartialOutput, partial_output
+from lstm_cli.runs.shards import Shard, ShardRecord
 from lstm_cli.scoring.windows import RowOutput, predict_windows
 
 Format = Literal["jsonl", "csv", "tsv"]
@@ -47,6 +50,7 @@ class PredictRequest:
     quote_formulas: bool = False
     text: bool = True
     bom: bool = False
+    shard: Shard | None = None
 
 
 def predict(request: PredictRequest, screen: Screen) -> None:
@@ -58,14 +62,21 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     task = model.predictor.task
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
     rows = _rows(request, model.data, model.content, format_is_set)
-    inputs = None
+    inputs, first, total = None, 0, 0
     if output and isinstance(rows, Rows):
         _refuse_input_as_output(output, rows)
         how = {"format": format, **asdict(options), "quote_formulas": request.quote_formulas}
         how |= {"text": request.text, "bom": request.bom}
         inputs = {"input": rows.digest(), **how, "lstmcls": _OUTPUTS_SINCE, **model.metadata}
+        if request.shard:
+            total = len(rows)
+            part = request.shard.rows(total)
+            first = part.start
+            rows = rows.select((np.arange(total) >= part.start) & (np.arange(total) < part.stop))
     with (
-        _target(output, inputs, resume=request.resume) as target,
+        _target(
+            output, inputs and {**inputs, **_shard_input(request.shard)}, resume=request.resume
+        ) as target,
         screen.counting("predicting") as counter,
     ):
         done = target.done
@@ -86,7 +97,9 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         if format != "jsonl":
             table = Table(target.stream, format, done.columns, request.bom, request.quote_formulas)
         for window in predict_windows(model.predictor, rows, model.runtime, skip=done.rows):
-            lines = [_prediction(done.rows + i, result, task, options) for i, result in enumerate(window)]
+            lines = [
+                _prediction(first + done.rows + i, result, task, options) for i, result in enumerate(window)
+            ]
             if table is None:
                 write_json_lines(lines, target.stream)
             else:
@@ -102,6 +115,9 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         if table is not None and not table.columns:  # there was no row
             table.begin(columns([]))
         counter.remarks = list(_remarks(done))
+    if request.shard and output and inputs:
+        ShardRecord.of_output(output, request.shard, total, inputs).write(output)
+        screen.say(f"shard {request.shard}: rows {first:,} to {first + done.rows:,} of {total:,}")
     if request.strict and done.num_errors:
         raise DataError(
             f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read; each has an `error` in the "
@@ -123,10 +139,17 @@ def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
             if output
             else "--resume: needs the file to continue; name it with -o OUT"
         )
+    if request.shard and (output is None or request.texts or "-" in request.files):
+        raise ConfigError("--shard: needs files to read and a file to write; name them, and -o OUT")
     if request.texts and request.files:
         raise ConfigError(f"--text: cannot be combined with {request.files[0]}; give texts or files")
     if output and output.exists() and not output.is_file():  # the output would replace it
         raise ConfigError(f"-o {output}: not a regular file; name a file, or leave out -o for stdout")
+
+
+def _shard_input(shard: Shard | None) -> dict[str, str]:
+    """What an output made with --shard depends on besides."""
+    return {"shard": str(shard)} if shard else {}
 
 
 def _refuse_input_as_output(output: Path, rows: Rows[Any]) -> None:
