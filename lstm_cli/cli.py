@@ -123,7 +123,13 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
         )
 
 
-_IN_EXTRAS = {"onnx": "export", "onnxruntime": "export", "tensorboard": "tensorboard"}
+_IN_EXTRAS = {
+    "onnx": "export",
+    "onnxruntime": "export",
+    "starlette": "serve",
+    "tensorboard": "tensorboard",
+    "uvicorn": "serve",
+}
 _NOT_IN_RUNTIME = {"torch", "sklearn", "scipy", "datasets", "matplotlib"}
 """Packages that `lstmcls-runtime` leaves out."""
 
@@ -566,6 +572,46 @@ def export(
 
         options = ExportOptions(int8, max_ngrams)
         export(ExportRequest(run, output, tuple(set_ or ()), options, force), screen)
+
+
+@app.command(
+    rich_help_panel="Use",
+    epilog=_examples(
+        "lstmcls serve runs/reviews",
+        "lstmcls serve runs/reviews --port 8080",
+    ),
+)
+def serve(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|DIR", help="The folder of a run, of several runs, of a checkpoint or of an export."
+        ),
+    ],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port to listen on; 0: any free one.")
+    ] = 8000,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", metavar="HOST", help="Address to listen on. The default answers this machine only."
+        ),
+    ] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="File with the token that clients must send. Default: the environment variable LSTMCLS_TOKEN, if set.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Answer predictions over HTTP, and show a page to try the model, until Ctrl-C. SIGHUP loads the model again."""
+    with _reporting(quiet) as screen:
+        from lstm_cli.commands.serve import ServeRequest, serve
+
+        serve(ServeRequest(path, host, port, token_file, quiet), screen)
 
 
 @app.command(

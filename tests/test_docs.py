@@ -11,6 +11,7 @@ A comment right above a block changes that:
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import doctest
 import itertools
@@ -18,7 +19,9 @@ import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,6 +320,13 @@ def test_every_command_of_a_page_does_what_is_shown(
     monkeypatch.chdir(folder)
     for split, count in ROWS.items():
         monkeypatch.setitem(builtin.SIZES, cast(builtin.Split, split), count)
+    port = free_port()
+    with contextlib.ExitStack() as services:
+        run_blocks(page, port, services)
+
+
+def run_blocks(page: Path, port: int, services: contextlib.ExitStack) -> None:
+    """Run the commands of a page. What `lstmcls serve` starts answers on `port`, instead of the port that is shown."""
     for block in ALL_BLOCKS[page]:
         if block.language != "console" or block.mark.startswith(NOT_RUN):
             continue
@@ -327,7 +337,11 @@ def test_every_command_of_a_page_does_what_is_shown(
         else:
             assert not block.mark, f"{block.where}: no such mark: {block.mark}"
         for (command, shown), code in zip(commands, wanted, strict=True):
-            got, printed = run(command)
+            if command.startswith("lstmcls serve "):
+                services.close()  # the one before
+                got, printed = 0, services.enter_context(service(shlex.split(command)[1:], port))
+            else:
+                got, printed = run(re.sub(r":80\d\d\b", f":{port}", command))
             assert got == code, f"{block.where}: $ {command}\n{printed}"
             missing = not_printed(shown, printed)
             assert missing is None, (
@@ -377,6 +391,30 @@ def run(command: str) -> tuple[int, str]:
         return lstmcls(words[1:], stdin)
     done = subprocess.run(last, shell=True, input=stdin, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@contextlib.contextmanager
+def service(words: list[str], port: int) -> Iterator[str]:
+    """Run `lstmcls serve` while the page is read; what it prints until it serves."""
+    words = [word for word in words if word != "&"]
+    command = [sys.executable, "-m", "lstm_cli", *words, "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            printed = ""
+            while "serving" not in printed:
+                line = process.stderr.readline()
+                assert line, printed
+                printed += line
+            yield printed
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 def lstmcls(words: list[str], stdin: str = "") -> tuple[int, str]:

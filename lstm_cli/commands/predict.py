@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 from lstm_cli.answers import Answering, PredictOptions
 from lstm_cli.commands.predict_model import PredictModel, open_model
 from lstm_cli.console import Screen
-from lstm_cli.data.columns import distinct
+from lstm_cli.data.columns import output_names
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows, typed_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted
@@ -212,19 +212,7 @@ def _prediction(number: int, result: RowOutput, task: Answering, options: Predic
         if result.unknown:
             line["unknown"] = 1.0
     fields = result.row.fields or {}
-    return line | dict(zip(_output_names(tuple(fields), task.prediction_keys), fields.values(), strict=True))
-
-
-_OUTPUT_KEYS = {"row", "best", "top", "probs", "truncated", "unknown", "error"}
-
-
-@lru_cache(maxsize=16)
-def _output_names(fields: tuple[str, ...], prediction_keys: tuple[str, ...]) -> list[str]:
-    """The names of these input columns in the output, where they shadow no key and no column of a nested key."""
-    keys = _OUTPUT_KEYS.union(prediction_keys)
-    return distinct(
-        f"input.{name}" if name in keys or name.startswith(("top.", "probs.")) else name for name in fields
-    )
+    return line | dict(zip(output_names(tuple(fields), task.prediction_keys), fields.values(), strict=True))
 
 
 def _columns(
@@ -242,7 +230,7 @@ def _columns(
     if any("error" not in line for line in lines):
         return [*keys, *flat(next(line for line in lines if "error" not in line))]
     line = _prediction(0, example(), task, options)
-    return [*keys, *flat(line), *_output_names(tuple(fields()), task.prediction_keys)]
+    return [*keys, *flat(line), *output_names(tuple(fields()), task.prediction_keys)]
 
 
 def _fields(rows: Iterable[Row[Any] | None], request: PredictRequest) -> list[str]:

@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lstm_cli.data.files import ESCAPE, readable
@@ -18,6 +19,7 @@ _SHOWN_COLUMNS = 20
 _SHOWN_CHARS = 40
 _SHOWN_LEVELS = 8
 _LOG = logging.getLogger(__name__)
+_OUTPUT_KEYS = {"row", "best", "top", "probs", "truncated", "unknown", "error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,15 @@ def distinct(names: Iterable[str]) -> list[str]:
             taken.add(name)
         found[name] = None
     return list(found)
+
+
+@lru_cache(maxsize=16)
+def output_names(fields: tuple[str, ...], prediction_keys: tuple[str, ...]) -> list[str]:
+    """The names of these input columns in the output, where they shadow no key and no column of a nested key."""
+    keys = _OUTPUT_KEYS.union(prediction_keys)
+    return distinct(
+        f"input.{name}" if name in keys or name.startswith(("top.", "probs.")) else name for name in fields
+    )
 
 
 def as_text(value: object) -> str:

@@ -29,7 +29,7 @@ def read_json(path: str, reading: Reading) -> Iterator[Row[Any]]:
     A line that is not an object with the needed columns becomes a row with an `error`. Raises DataError if it is the
     first line, and for an array that is not JSON, because what follows cannot be divided into rows.
     """
-    rows = _JsonRows(path, reading)
+    rows = JsonRows(path, reading)
     if _is_array(path, reading.config.encoding):
         line_end = "\r" if ends_lines_with_cr(path, reading.config.encoding) else "\n"
         with open_text(path, reading.config.encoding, "", reading.hashes) as stream:
@@ -54,7 +54,7 @@ def _is_array(path: str, encoding: str) -> bool:
     return begin.startswith("[")
 
 
-class _JsonRows:
+class JsonRows:
     """Makes rows of JSON values; objects may have their keys in any order."""
 
     def __init__(self, path: str, reading: Reading) -> None:

@@ -25,9 +25,13 @@ _GRACE_SECONDS = 4.0
 
 @dataclass(slots=True)
 class StopRequest:
-    """A request to stop. `signal_number` is set once a signal has arrived."""
+    """A request to stop. `signal_number` is set once a signal has arrived.
+
+    `hangup_stops`: SIGHUP is such a signal too.
+    """
 
     signal_number: int | None = None
+    hangup_stops: bool = True
 
 
 _pending_request: StopRequest | None = None
@@ -54,21 +58,29 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
-    """Inside the block the first signal is only recorded and announced.
+def stop_requests(
+    announce: Callable[[], None],
+    *,
+    on_hangup: Callable[[], None] | None = None,
+    message: str = "after the step in progress was finished",
+) -> Iterator[StopRequest]:
+    """Inside the block the first signal is only recorded and announced; SIGHUP calls `on_hangup` instead, if given.
 
-    At the end of the block it raises Interrupted.
+    At the end of the block it raises Interrupted with the `message`.
     """
     global _pending_request
-    request = StopRequest()
+    request = StopRequest(hangup_stops=on_hangup is None)
 
     def note(signal_number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
-        if request.signal_number is None:
+        if signal_number == HANGUP and on_hangup is not None:
+            on_hangup()
+        elif request.signal_number is None:
             request.signal_number = signal_number
             announce()
 
     _pending_request = request
-    handlers = {number: signal.signal(number, note) for number in SIGNALS if _is_ours(number)}
+    numbers = [n for n in SIGNALS if _is_ours(n) or (n == HANGUP and on_hangup is not None)]
+    handlers = {number: signal.signal(number, note) for number in numbers}
     try:
         yield request
     finally:
@@ -76,7 +88,7 @@ def stop_requests(announce: Callable[[], None]) -> Iterator[StopRequest]:
             signal.signal(number, handler)
         _pending_request = None
     if request.signal_number is not None:
-        raise Interrupted(request.signal_number, "after the step in progress was finished")
+        raise Interrupted(request.signal_number, message)
 
 
 def _is_ours(number: int) -> bool:
@@ -95,13 +107,17 @@ def _watch(reader: socket.socket) -> None:
     while True:
         reader.settimeout(None if asked is None or _pending_request else _GRACE_SECONDS)
         try:
-            numbers = [number for number in reader.recv(64) if number in SIGNALS]
+            numbers = reader.recv(64)
         except TimeoutError:
             assert asked is not None
             leave(asked)
         if not numbers:
             return
         for number in numbers:
+            if number not in SIGNALS or (
+                number == HANGUP and _pending_request and not _pending_request.hangup_stops
+            ):
+                continue
             # SIGHUP is never a second request: a closing terminal may send it twice, and systemd sends it with SIGTERM
             if asked is not None and number != HANGUP:
                 leave(number)
