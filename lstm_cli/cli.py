@@ -542,9 +542,7 @@ def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run of a classifier.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder to write, which must be new or empty. Required."
-        ),
+        typer.Option("-o", "--output", metavar="DIR", help="Folder to write, which must be new or empty."),
     ],
     int8: Annotated[
         bool,

@@ -155,7 +155,12 @@ def is_data(source: str) -> bool:
     path = Path(source)
     if path.is_dir():
         names = {entry.name for entry in path.iterdir()}
-        return bool(names) and not names & {"config.yaml", "checkpoints"}  # a run, or what is left of one
+        known = {
+            "config.yaml",
+            "checkpoints",
+            "model.onnx",
+        }  # a run, what is left of one, or an exported folder
+        return bool(names) and not names & known
     return path.is_file() and kind_of_name(source) is not None
 
 

@@ -29,6 +29,7 @@ from lstm_cli.data.find import kind_of_name
 from lstm_cli.data.hub import BUILTIN, HUB
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError, did_you_mean
+from lstm_cli.exported.folder import is_exported
 from lstm_cli.runtime import RuntimeConfig
 from lstm_cli.schema import Config
 from lstm_cli.tasks.base import TaskConfig
@@ -192,6 +193,10 @@ def _read(source: str | Mapping[str, Any]) -> tuple[str, str, str, str | None]:
     if path.is_dir():
         path, fixed = path / "config.yaml", source
         if not path.is_file():
+            if is_exported(source):
+                raise ConfigError(
+                    f"{source}: an exported folder, which only predict and verify take; give the run"
+                )
             raise ConfigError(
                 f"{source}: a folder without config.yaml, so not a run's folder; give a YAML file or a run's folder. "
                 f"If it holds data: {_way_to_use(source)}"

@@ -112,6 +112,13 @@ def test_what_cannot_be_exported_is_named(run: Path, exported: Path, tmp_path: P
         assert not (tmp_path / "out").exists()
 
 
+def test_other_commands_say_what_an_exported_folder_is_for(exported: Path) -> None:
+    for command in ("train", "eval"):
+        result = lstmcls(command, exported)
+        assert result.exit_code == 2
+        assert "an exported folder, which only predict and verify take" in result.stderr
+
+
 def test_without_onnx_the_extra_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [
         name for name in sys.modules if name.startswith(("lstm_cli.export.", "lstm_cli.commands.export"))
