@@ -8,23 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-OPERATORS = frozenset(
-    {
-        *(
-            "LSTM",
-            "GRU",
-            "RNN",
-            "DynamicQuantizeLSTM",
-            "DequantizeLinear",
-            "Gemm",
-            "MatMul",
-            "Softmax",
-            "Gather",
-        ),
-        *("Mul", "Div", "ReduceMax", "ReduceSum", "Less", "Where", "Range"),
-        *("Shape", "Reshape", "Transpose", "Unsqueeze", "Concat", "Cast"),
-    }
-)
+_LAYERS = {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM", "DequantizeLinear", "Gather", "Gemm"}
+_ARITHMETIC = {"MatMul", "Softmax", "Mul", "Div", "ReduceMax", "ReduceSum", "Less", "Where", "Range", "Cast"}
+_SHAPES = {"Shape", "Reshape", "Transpose", "Unsqueeze", "Concat"}
+OPERATORS = frozenset(_LAYERS | _ARITHMETIC | _SHAPES)
 _GRAPH, _OF_THE_MODEL = 7, {1, 2, 3, 4, 5, 6, 7, 8, 14}
 _NODE, _CONSTANT, _OF_THE_GRAPH = 1, 5, {1, 2, 5, 10, 11, 12, 13}
 _OPERATOR, _ATTRIBUTE = 4, 5

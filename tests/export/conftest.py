@@ -16,7 +16,7 @@ def lstmcls(*arguments: str | Path, stdin: str | None = None) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     patch = pytest.MonkeyPatch()
@@ -44,14 +44,14 @@ run: {{dir: {folder}/run, threads: 1}}
     return folder / "run"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exported(run: Path) -> Path:
     result = lstmcls("export", run, "-o", run.parent / "fp32", "-q")
     assert result.exit_code == 0, result.stderr
     return run.parent / "fp32"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forward(run: Path) -> Path:
     """The folder of an exported network that reads forward only."""
     folder = run.parent / "forward"
