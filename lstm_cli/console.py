@@ -177,7 +177,14 @@ class Screen:
             yield counter
         seconds = time.perf_counter() - began
         rate = f"{counter.rows / max(seconds, 1e-9):,.0f} rows/s"
-        self.say("; ".join([f"{counter.rows:,} rows in {seconds:.1f} s, {rate}", *counter.remarks]))
+        self.say(
+            "; ".join(
+                [
+                    f"{counter.rows:,} {'row' if counter.rows == 1 else 'rows'} in {seconds:.1f} s, {rate}",
+                    *counter.remarks,
+                ]
+            )
+        )
 
 
 class _Notes(logging.Handler):
