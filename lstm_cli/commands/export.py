@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,45 @@ def export(request: ExportRequest, screen: Screen) -> None:
         raise ConfigError(f"{request.source}: is an exported folder already; give the run's folder")
     config = load_config(request.source, request.overrides)
     output = _new_folder(request.output)
+    work = _open(config, request.options)
+    with replaced_folder(output, screen.say) as new:
+        _new_folder(output)  # another process may have written it meanwhile
+        _write(new, work.parts, work.parts.files)
+        exported = load_exported(new, config.run.threads)
+        sample = _sample(work, exported)
+        loss, why_not = (None, None) if work.parts.exact else _loss(work, exported, screen)
+        if loss and loss.lost_points > MAX_LOST_POINTS and not request.force:
+            raise GateMissed(
+                f"{output}: not written: accuracy on {loss.num_rows:,} dev rows falls from {loss.accuracy[0]:.4f} to "
+                f"{loss.accuracy[1]:.4f}, by more than {MAX_LOST_POINTS} points; try a larger --max-ngrams, "
+                f"without --int8, or --force"
+            )
+        files = {**work.parts.files, CHECK: sample.to_bytes()}
+        files[CARD] = _card(work, files, loss, why_not).encode()
+        _write(new, work.parts, files)
+    total = sum(map(len, files.values())) / 1e6
+    weights = work.parts.about["weights"]
+    screen.say(f"{output}: {work.models.name}, {weights}, {total:.1f} MB in {len(files) + 1} files")
+    if loss:
+        screen.say(
+            f"on {loss.num_rows:,} dev rows accuracy was {loss.accuracy[0]:.4f} and is {loss.accuracy[1]:.4f}, "
+            f"log loss was {loss.log_loss[0]:.4f} and is {loss.log_loss[1]:.4f}"
+        )
+    screen.say(f"next: lstmcls predict {shlex.quote(str(output))} --text 'some text'")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is exported: the run's model and task, and the parts of the folder that are made of them."""
+
+    config: RunConfig
+    runtime: Runtime
+    models: Models
+    task: Classify
+    parts: Parts
+
+
+def _open(config: RunConfig, options: ExportOptions) -> _Work:
     runtime = start(RuntimeConfig(device="cpu", threads=config.run.threads), trains=False)
     models = open_models(Path(config.run.dir), "best", runtime.device)
     if models.group:
@@ -61,40 +101,8 @@ def export(request: ExportRequest, screen: Screen) -> None:
         )
     task = classifier_of(config.run.dir, models.ensemble.task)
     ((name, load),) = models.ensemble.members.items()
-    parts = parts_of(name, task, load().model, config.data, models.name, request.options)
-    with replaced_folder(output, screen.say) as new:
-        for file, content in parts.files.items():
-            write_file(new / file, content)
-        _write_manifest(new, parts, parts.files)
-        exported = load_exported(new, config.run.threads)
-        sample = _sample(task, models, exported, runtime, exact=parts.exact)
-        loss, why_not = (
-            (None, None) if parts.exact else _loss(task, models, exported, config, runtime, screen)
-        )
-        if loss and loss.lost_points > MAX_LOST_POINTS and not request.force:
-            raise GateMissed(
-                f"{output}: not written: accuracy on {loss.num_rows:,} dev rows falls from {loss.accuracy[0]:.4f} to "
-                f"{loss.accuracy[1]:.4f}, by more than {MAX_LOST_POINTS} points; try a larger --max-ngrams, "
-                f"without --int8, or --force"
-            )
-        files = {**parts.files, CHECK: sample.to_bytes()}
-        sizes = {file: len(content) for file, content in files.items()}
-        counts = dict(zip(task.labels.names, task.labels.counts, strict=True))
-        page = card(parts, Facts(name, counts, _stored_scores(models), sizes, loss, why_not))
-        files[CARD] = page.encode()
-        for file in (CHECK, CARD):
-            write_file(new / file, files[file])
-        _write_manifest(new, parts, files)
-    total = sum(map(len, files.values()))
-    screen.say(
-        f"{output}: {models.name}, {parts.about['weights']}, {total / 1e6:.1f} MB in {len(files) + 1} files"
-    )
-    if loss:
-        screen.say(
-            f"on {loss.num_rows:,} dev rows accuracy was {loss.accuracy[0]:.4f} and is {loss.accuracy[1]:.4f}, "
-            f"log loss was {loss.log_loss[0]:.4f} and is {loss.log_loss[1]:.4f}"
-        )
-    screen.say(f"next: lstmcls predict {output} --text 'some text'")
+    parts = parts_of(name, task, load().model, config.data, models.name, options)
+    return _Work(config, runtime, models, task, parts)
 
 
 def _new_folder(output: Path) -> Path:
@@ -108,29 +116,31 @@ def _new_folder(output: Path) -> Path:
     return output
 
 
-def _write_manifest(folder: Path, parts: Parts, files: Mapping[str, bytes]) -> None:
+def _write(folder: Path, parts: Parts, files: Mapping[str, bytes]) -> None:
+    """Write the files, then the manifest that lists them."""
+    for name, content in files.items():
+        write_file(folder / name, content)
     records = {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         for name, content in files.items()
     }
     manifest = Manifest.model_validate({**parts.about, "exact": parts.exact, "files": records})
-    content = json.loads(manifest.model_dump_json())
-    content["sha256"] = digest_of(content)
-    write_file(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False).encode())
+    listed = json.loads(manifest.model_dump_json())
+    listed["sha256"] = digest_of(listed)
+    write_file(folder / MANIFEST, json.dumps(listed, indent=2, ensure_ascii=False).encode())
 
 
-def _sample(
-    task: Classify, models: Models, exported: ExportedModel, runtime: Runtime, *, exact: bool
-) -> Sample:
+def _sample(work: _Work, exported: ExportedModel) -> Sample:
     """Texts of random words with the probabilities of both models.
 
     Raises LstmclsError if the export should give those of the run and does not.
     """
-    rows: list[Row[Any]] = task.synthetic_rows(np.random.default_rng(0))
+    rows: list[Row[Any]] = work.task.synthetic_rows(np.random.default_rng(0))
     texts = [row.content.text for row in rows]
-    run = np.asarray(models.ensemble.outputs(models.ensemble.encode(rows), runtime)[0])
+    ensemble = work.models.ensemble
+    run = np.asarray(ensemble.outputs(ensemble.encode(rows), work.runtime)[0])
     own = probabilities(exported, texts)
-    if exact:
+    if work.parts.exact:
         check = compare("export", f"{len(texts)} texts", [run], [own])
         if check.result != "ok":
             raise LstmclsError(
@@ -140,25 +150,20 @@ def _sample(
     return Sample(texts, run, own)
 
 
-def _loss(
-    task: Classify,
-    models: Models,
-    exported: ExportedModel,
-    config: RunConfig,
-    runtime: Runtime,
-    screen: Screen,
-) -> tuple[Loss | None, str | None]:
+def _loss(work: _Work, exported: ExportedModel, screen: Screen) -> tuple[Loss | None, str | None]:
     """What rounding costs on the dev rows, or why that was not measured."""
+    config, models = work.config, work.models
     try:
         rows = models.splits(config.data, config.run.seed, config.task.content).get("dev")
         why_not = _unusable(models, rows)
         if rows is not None and why_not is None:
             screen.say("scoring the dev rows of the run with both models …")
-            return measure(task, models.ensemble, exported, rows, runtime), None
+            return measure(work.task, models.ensemble, exported, rows, work.runtime), None
+        said = why_not
     except DataError as fault:
-        why_not = f"the dev rows cannot be read ({fault})"
-    screen.warn(f"what this export loses was not measured: {why_not}")
-    return None, why_not
+        why_not, said = "the dev rows cannot be read", f"the dev rows cannot be read ({fault})"
+    screen.warn(f"what this export loses was not measured: {said}")
+    return None, why_not  # without the names of files, which the card must not hold
 
 
 def _unusable(models: Models, rows: Rows[Any] | None) -> str | None:
@@ -168,6 +173,14 @@ def _unusable(models: Models, rows: Rows[Any] | None) -> str | None:
         case {"data": {"dev": {"sha256": str(known)}}} if known == rows.digest():
             return None
     return "the dev rows have changed since the training"
+
+
+def _card(work: _Work, files: Mapping[str, bytes], loss: Loss | None, why_not: str | None) -> str:
+    labels = work.task.labels
+    counts = dict(zip(labels.names, labels.counts, strict=True))
+    sizes = {name: len(content) for name, content in files.items()}
+    name = Path(work.config.run.dir).resolve().name
+    return card(work.parts, Facts(name, counts, _stored_scores(work.models), sizes, loss, why_not))
 
 
 def _stored_scores(models: Models) -> dict[str, dict[str, Any]]:

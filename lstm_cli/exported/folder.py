@@ -109,7 +109,7 @@ class ExportedFolder:
 
 
 def is_exported(path: str | Path) -> bool:
-    """Whether `path` is meant as an exported folder, complete or not. Imports and checks nothing else."""
+    """Whether `path` is meant as an exported folder, be it complete or not."""
     folder = Path(path).expanduser()
     if (folder / MODEL).is_file():
         return True

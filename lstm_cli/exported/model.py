@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,9 @@ from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.metrics.calibration import Calibration
 
 _NGRAM_LOGITS = "ngram_logits"
+_ROWS_AT_ONCE = 32
+"""Rows that a thread computes before it takes others: enough that handing them over costs nothing, and so few that a
+signal waits for less than a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class ExportedModel:
         self.calibration = Calibration(manifest.scales, manifest.uniform)
         self._session = _session(folder, num_classes)
         self._state = _zero_state(manifest)
-        self._pool = _Pool(threads or _num_cores())
+        self._threads = threads or _num_cores()
+        self._pool = ThreadPoolExecutor(self._threads, "lstmcls")  # it starts no thread before it needs one
 
     def encode(self, rows: Sequence[Row[Text]]) -> Store:
         """The token ids of N rows, and the logits of their n-grams."""
@@ -89,8 +92,13 @@ class ExportedModel:
 
     def logits(self, tokens: Sequence[Int32]) -> Float32:
         """The logits of the network alone: N arrays (T,) of token ids -> (N, C)."""
-        rows = list(self._pool.map(self._logits_of, tokens))
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.task.names)), np.float32)
+        parts = [tokens[at : at + _ROWS_AT_ONCE] for at in range(0, len(tokens), _ROWS_AT_ONCE)]
+        several = self._threads > 1 and len(parts) > 1
+        found = list((self._pool.map if several else map)(self._logits_in_turn, parts))
+        return np.concatenate(found) if found else np.zeros((0, len(self.task.names)), np.float32)
+
+    def _logits_in_turn(self, tokens: Sequence[Int32]) -> Float32:
+        return np.concatenate([self._logits_of(row) for row in tokens])
 
     def _logits_of(self, tokens: Int32) -> Float32:
         inputs = {"tokens": tokens[None].astype(np.int64), "lengths": np.array([len(tokens)], np.int32)}
@@ -101,24 +109,6 @@ class ExportedModel:
 def load_exported(path: str | Path, threads: int = 0) -> ExportedModel:
     """The model of an exported folder. Raises CheckpointError or ConfigError as `ExportedModel` does."""
     return ExportedModel(open_folder(path), threads)
-
-
-class _Pool:
-    """Calls a function for many items in several threads, or without any where one would do."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._executor: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
-
-    def map(self, function: Any, items: Sequence[Any]) -> Iterator[Any]:
-        """The results in the order of the items."""
-        if self._threads == 1 or len(items) == 1:
-            return map(function, items)
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self._threads, "lstmcls")
-        return self._executor.map(function, items)
 
 
 def _num_cores() -> int:
