@@ -10,13 +10,17 @@ import threading
 from collections.abc import Callable, Iterator
 
 import h11
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lstm_cli.errors import ConfigError, LstmclsError
 from lstm_cli.serve.limits import Limits
 from lstm_cli.serve.refusal import error_body
+
+_REST_SECONDS = 1.0
+"""How long a client may send what is not read: closed at once, it would not see why it is refused."""
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
@@ -66,8 +70,17 @@ class ServiceServer(Server):
     def __init__(self, app: ASGIApp, limits: Limits, reload: Callable[[], None]) -> None:
         for name in ("uvicorn.error", "asyncio"):
             logging.getLogger(name).setLevel(logging.ERROR)  # a broken request is no event of the server
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if len(self.server_state.connections) > limits.connections:
+                message = f"busy: {limits.connections:,} connections are open already; try again in a second"
+                headers = {"Retry-After": "1", "Connection": "close"}
+                await Response(error_body(message), 503, headers, "application/json")(scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
         config = Config(
-            app,
+            guarded,
             http=_protocol(limits),
             ws="none",
             lifespan="off",
@@ -75,7 +88,6 @@ class ServiceServer(Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=limits.connections,
             timeout_keep_alive=int(limits.idle_seconds),
             timeout_graceful_shutdown=int(limits.drain_seconds),
             h11_max_incomplete_event_size=limits.header_bytes,
@@ -120,10 +132,28 @@ def _protocol(limits: Limits) -> type[H11Protocol]:
             else:
                 self._disarm()
 
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.SEND_BODY:  # of a request that is refused nobody reads the rest
+                self._unset_keepalive_if_required()
+                self.loop.call_later(_REST_SECONDS, self.transport.close)
+
+        def eof_received(self) -> bool | None:  # type: ignore[override]
+            """A client that sends nothing more still gets the answer to a complete request."""
+            if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+                return None
+            self.cycle.keep_alive = False
+            return True
+
         def send_400_response(self, msg: str) -> None:
             """As JSON, like every other error."""
             body = error_body(f"not a request that can be read ({msg.rstrip('.').lower()}); try HTTP/1.1")
-            headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+            length = str(len(body)).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", length),
+                (b"connection", b"close"),
+            ]
             events = [h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()]
             try:
                 for event in events:

@@ -69,8 +69,8 @@ class Explaining(Known):
         return Explanation(text)
 
 
-def served(model: Any, **about: Any) -> ServedModel:
-    return ServedModel(model, LABELS, {"name": "known", "labels": LABELS, **about}, READING)
+def served(model: Any, labels: tuple[str, ...] = LABELS, **about: Any) -> ServedModel:
+    return ServedModel(model, labels, {"name": "known", "labels": labels, **about}, READING)
 
 
 @dataclass(slots=True)
@@ -129,13 +129,15 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 
 def services() -> Iterator[Start]:
-    """A function that starts services, which end with the test: `start(model, token=…, **limits)`."""
+    """A function that starts services, which end with the test: `start(model, token=…, labels=…, **limits)`."""
     running: list[tuple[ServiceServer, Batcher, threading.Thread]] = []
 
-    def begin(model: Any, token: str | None = None, **limits: Any) -> Client:
+    def begin(
+        model: Any, token: str | None = None, labels: tuple[str, ...] = LABELS, **limits: Any
+    ) -> Client:
         bounds, metrics = Limits(**limits), Metrics()
         log: list[str] = []
-        batcher = Batcher(served(model), bounds, metrics)
+        batcher = Batcher(served(model, labels), bounds, metrics)
         service = Service(batcher, bounds, metrics, token, log.append)
         bound = bound_socket("127.0.0.1", 0)
         listen(bound, "127.0.0.1", 0)

@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -242,6 +242,44 @@ def test_requests_in_one_go_are_answered_in_order(client: Client) -> None:
     places = [said.index(body) for body in expected]
     assert places == sorted(places)
     assert said.count(b"HTTP/1.1 200 OK") == 6
+
+
+@pytest.mark.parametrize("first", [b"GET /health HTTP/1.1", b"GET /nowhere HTTP/1.1"])
+def test_a_body_that_nobody_reads_ends_the_connection(start: Start, first: bytes) -> None:
+    client = start(Known())
+    with closing(socket.create_connection(("127.0.0.1", client.port), timeout=20)) as connection:
+        connection.sendall(first + b"\r\nHost: here\r\nContent-Length: 1000000000\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            drip(connection)
+
+
+def drip(connection: socket.socket) -> None:
+    for _ in range(500):
+        connection.sendall(b"a")
+        time.sleep(0.01)
+
+
+def test_more_connections_than_the_limit_are_refused(start: Start) -> None:
+    client = start(Known(), connections=2)
+    with ExitStack() as opened:
+        for _ in range(2):
+            opened.enter_context(closing(socket.create_connection(("127.0.0.1", client.port))))
+        wait_until(lambda: client.ask("GET", "/health").status == 503)
+        answer = client.ask("GET", "/health")
+        assert answer.headers["retry-after"] == "1"
+        assert "2 connections are open already" in answer.error
+    wait_until(lambda: client.ask("GET", "/health").status == 200)
+
+
+def test_a_client_that_has_sent_all_still_gets_its_answer(client: Client) -> None:
+    with closing(socket.create_connection(("127.0.0.1", client.port), timeout=20)) as connection:
+        connection.sendall(head("Content-Length: 13") + b'{"text": "a"}')
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 200 OK")
 
 
 def test_a_client_that_goes_away_harms_nobody(client: Client) -> None:
