@@ -396,6 +396,69 @@ def evaluate(
 
 
 @app.command(
+    rich_help_panel="Understand",
+    epilog=_examples(
+        'lstmcls explain runs/reviews --text "A fine film."',
+        "lstmcls explain runs/reviews new.txt -o why.html",
+        'lstmcls explain runs/reviews --text "A fine film." --target negative --json',
+    ),
+)
+def explain(
+    config: Source,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE…|-]", help="Texts, as for predict. Default: stdin."),
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="TEXT", help="A text to explain, in place of files; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PAGE",
+            help="HTML page to write, for the first 500 texts. Default: the terminal.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per text to stdout.")
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="LABEL",
+            help="Explain this label. Default: the most probable one of each text.",
+        ),
+    ] = None,
+    checkpoint: CheckpointChoice = "best",
+    set_: Set = None,
+    run: Run = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show what each word adds to a prediction."""
+    with _reporting(quiet) as screen:
+        if not files and not texts and sys.stdin.isatty():
+            raise ConfigError("explain: no input; give files, --text, or - to read stdin")
+        from lstm_cli.commands.explain import ExplainRequest, explain
+
+        request = ExplainRequest(
+            source=config,
+            files=tuple(files or (() if texts else ("-",))),
+            texts=tuple(texts or ()),
+            overrides=tuple(set_ or ()),
+            run_dir=run,
+            output=output,
+            as_json=as_json,
+            target=target,
+            checkpoint=checkpoint,
+        )
+        explain(request, screen)
+
+
+@app.command(
     rich_help_panel="Use",
     epilog=_examples(
         'lstmcls predict runs/reviews --text "A fine film."',

@@ -21,6 +21,7 @@ from lstm_cli.errors import Interrupted, LstmclsError
 
 if TYPE_CHECKING:  # an error panel must not wait for torch
     from lstm_cli.data.store import Store
+    from lstm_cli.explain.explanation import Explanation
     from lstm_cli.nn.model import Stage
     from lstm_cli.training.fit import StepReport
 
@@ -33,6 +34,23 @@ def one_line(headline: str, lines: Sequence[str]) -> str:
     """A finding in one line: the headline, its examples in brackets, and the last of `lines`, the advice."""
     *examples, advice = lines
     return f"{headline} ({'; '.join(examples)}) {advice}" if examples else f"{headline} {advice}"
+
+
+_MAX_WORDS, _MAX_NGRAMS, _BAR = 20, 6, 10
+"""Words, n-grams and the length of a bar in an explanation."""
+
+
+def _coloured(explained: Explanation, most: float) -> Text:
+    """The text, with a background that shows what each word adds."""
+    text, end = Text(), 0
+    for word in explained.words:
+        text.append_text(_text(explained.text[end : word.begin]))
+        strength = abs(word.contribution) / most if most else 0.0
+        colour = "green" if word.contribution > 0 else "red"
+        style = f"bold {colour} reverse" if strength > 0.6 else f"bold {colour}" if strength > 0.2 else ""
+        text.append_text(_text(word.word, style))
+        end = word.end
+    return text.append_text(_text(explained.text[end:]))
 
 
 class Screen:
@@ -76,6 +94,49 @@ class Screen:
             self._errors.print(Text(f"{title}: ") + text, soft_wrap=True)
             return
         self._errors.print(Panel(text, title=title, title_align="left", border_style="red", box=box.ROUNDED))
+
+    def explanation(self, explained: Explanation, where: str) -> None:
+        """Print to stdout what each word adds to a prediction: with colours on a terminal, else in plain lines."""
+        console = Console(highlight=False)
+        most = max((abs(word.contribution) for word in explained.words), default=0.0)
+        head = _text(f"{where}: ") if where else Text()
+        head.append_text(_text(explained.label, "bold")).append(f" {explained.score:.4f}, not ")
+        head.append_text(_text(explained.against)).append(f" {explained.probs[explained.against]:.4f}")
+        console.print(head)
+        if console.is_terminal:
+            console.print(_coloured(explained, most))
+        shown = sorted(
+            sorted(explained.words, key=lambda word: -abs(word.contribution))[:_MAX_WORDS],
+            key=lambda word: word.begin,
+        )
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("word", overflow="fold", max_width=20)
+        table.add_column("adds", justify="right")
+        table.add_column("")
+        table.add_column("left out", justify="right")
+        table.add_column("so far", justify="right")
+        table.add_row("(any text)", f"{explained.base:+.2f}", "", "", "", style="dim")
+        for word in shown:
+            size = round(_BAR * abs(word.contribution) / most) if most else 0
+            table.add_row(
+                _text(" ".join(word.word.split())),
+                f"{word.contribution:+.2f}",
+                Text("█" * size, style="green" if word.contribution > 0 else "red"),
+                "" if word.without is None else f"{-word.without:+.2f}",
+                "" if word.score is None else f"{word.score:.3f}",
+            )
+        table.add_row("(sum)", f"{explained.difference:+.2f}", "", "", "", style="dim")
+        console.print(table)
+        notes = list(explained.notes)
+        if explained.ngrams:
+            of_words = [one for one in explained.ngrams if one.of == "words"][:_MAX_NGRAMS]
+            listed = ", ".join(f"{' '.join(one.ngram.split())} {one.contribution:+.2f}" for one in of_words)
+            notes.insert(0, f"n-grams of words that count most: {listed or 'none'}")
+        if len(shown) < len(explained.words):
+            notes.append(f"the {len(shown)} of {len(explained.words):,} words that add most are shown")
+        for note in notes:
+            console.print(_text(note), soft_wrap=not console.is_terminal)
+        console.print()
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a small table; every column but the first is right-aligned."""

@@ -13,10 +13,12 @@ from lstm_cli.arrays import Float64
 from lstm_cli.config.load import load_config
 from lstm_cli.data.text import rows_of_texts
 from lstm_cli.errors import ConfigError
+from lstm_cli.explain.attribution import explain
+from lstm_cli.explain.explanation import Explanation
 from lstm_cli.runs.checkpoint import MANIFEST, Checkpoint, load_checkpoint
 from lstm_cli.runs.models import open_models
 from lstm_cli.runtime import RuntimeConfig, borrowed
-from lstm_cli.scoring.abilities import averaged
+from lstm_cli.scoring.abilities import averaged, explainable
 from lstm_cli.scoring.ensemble import Ensemble
 from lstm_cli.scoring.prediction import TrainedModel
 from lstm_cli.scoring.windows import predict_windows
@@ -62,6 +64,24 @@ class Predictor:
             windows = predict_windows(self._ensemble, rows, runtime)
             outputs = [result.output for window in windows for result in window]
         return np.array(outputs, np.float64).reshape(len(rows), len(self.classes_))
+
+    def explain(self, text: str, target: str | None = None) -> Explanation:
+        """What each word of `text` adds to its most probable label, or to the label `target`.
+
+        Raises:
+            TypeError, ValueError: as `predict_proba`, for this text.
+            ConfigError: there is no label `target`, or the model is that of several runs.
+        """
+        (row,) = rows_of_texts([text])
+        if len(self._ensemble.members) > 1:
+            raise ConfigError(
+                f"{self._name}: holds several runs; load one of them to explain its predictions"
+            )
+        (load,) = self._ensemble.members.values()
+        ability = explainable(self._ensemble.task)
+        assert ability is not None
+        with borrowed(self._runtime, trains=False) as runtime:
+            return explain(ability.explainer(load().model), row.content.text, runtime, target)
 
     def __repr__(self) -> str:
         return f"<Predictor {self._name}: {', '.join(map(str, self.classes_[:5]))}{', …' * (len(self.classes_) > 5)}>"

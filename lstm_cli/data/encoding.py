@@ -20,10 +20,11 @@ def encode_texts(
     """The token ids of N texts without targets, at most `max_tokens` each."""
     tokens = tokenizer.encode(texts)
     truncated = np.array([len(ids) > max_tokens for ids in tokens], np.bool_)
-    return Store(Ragged.pack([_cut(ids, max_tokens, truncation) for ids in tokens]), truncated)
+    return Store(Ragged.pack([cut(ids, max_tokens, truncation) for ids in tokens]), truncated)
 
 
-def _cut(ids: Int32, limit: int, truncation: Truncation) -> Int32:
+def cut(ids: Int32, limit: int, truncation: Truncation) -> Int32:
+    """(T,) -> at most `limit` of them."""
     if len(ids) <= limit:
         return ids
     match truncation:

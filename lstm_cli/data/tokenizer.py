@@ -219,6 +219,19 @@ class TextTokenizer:
         unknown = np.array([UNK_ID], np.int32)
         return [row if len(row) else unknown for row in whole]
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of `encode` stands in the text: (begin, end) in characters.
+
+        A character that stands for several normalised ones can be in several tokens.
+        """
+        spans: list[tuple[int, int]] = []
+        begin = 0
+        for piece, _ in _pieces_to_encode(text):
+            found = self.tokenizer.encode(piece, add_special_tokens=False)
+            spans += [(begin + first, begin + last) for first, last in found.offsets]
+            begin += len(piece)
+        return spans or [(0, len(text))]
+
     def _encoded(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int32]]:
         """The ids of each text from the library."""
         pieces = [_pieces_to_encode(text) for text in texts]

@@ -38,7 +38,7 @@ FORMAT = 1
 """Increased whenever the same texts would give other features or weights."""
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"  # kana and Chinese characters: no spaces separate the words
-_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
+WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")
 _WORD_SIZES = range(1, 4)
 _CHAR_SIZES = range(2, 6)
 _MAX_TEXT_WITH_CHARS = 10_000_000
@@ -125,7 +125,7 @@ class Ngrams:
         """N texts -> (N, C): the logits of each text from its n-grams alone."""
         total = np.tile(self.bias.astype(np.float64), (len(texts), 1))  # (N, P)
         for found, hashes in _ngrams(texts, bool(self.reads_chars[0])):
-            known, columns = _lookup(self.keys, hashes)
+            known, columns = lookup(self.keys, hashes)
             for problem, weights in enumerate(self.weights.T):
                 total[:, problem] += np.bincount(found[known], weights[columns], len(texts))
         logits = np.hstack([-total / 2, total / 2]) if len(self.bias) == 1 else total
@@ -179,14 +179,14 @@ def _matrix(found: Iterable[Pairs], keys: UInt32, num_rows: int) -> csr_matrix:
     counts = np.zeros(num_rows + 1, np.int64)
     columns = [np.zeros(0, np.int32)]
     for texts, hashes in found:
-        known, at = _lookup(keys, hashes)
+        known, at = lookup(keys, hashes)
         counts += np.bincount(texts[known] + 1, minlength=num_rows + 1)
         columns.append(at.astype(np.int32))
     column = np.concatenate(columns)
     return csr_matrix((np.ones(len(column), np.float64), column, np.cumsum(counts)), (num_rows, len(keys)))
 
 
-def _lookup(keys: UInt32, hashes: UInt32) -> tuple[Mask, Int64]:
+def lookup(keys: UInt32, hashes: UInt32) -> tuple[Mask, Int64]:
     """(F,), (M,) -> (M,) which hashes are among `keys`, (K,) the positions of those K in `keys`."""
     at = np.searchsorted(keys, hashes)
     known: Mask = at < len(keys)
@@ -220,23 +220,37 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _of_words(texts: Sequence[str]) -> Iterator[UInt64]:
-    """Word n-grams, as `_hashed` packs them."""
-    words = [list(map(_hash_of_word, _WORD.findall(text.lower()))) for text in texts]
+    """Word n-grams, as `hashed` packs them."""
+    words = [list(map(hash_of_word, WORD.findall(text.lower()))) for text in texts]
+    return (packed for _, _, packed in hashed_words(words))
+
+
+def hashed_words(words: Sequence[Sequence[int]]) -> Iterator[tuple[int, Mask, UInt64]]:
+    """`hashed` for the words of N texts, by their CRC-32."""
     sizes = np.fromiter(map(len, words), np.int64, len(words))
     units = np.fromiter((unit for row in words for unit in row), np.uint64, int(sizes.sum()))
-    return _hashed(units, sizes, np.ones(len(units), np.bool_), _WORD_SIZES, 0)
+    return hashed(units, sizes, np.ones(len(units), np.bool_), _WORD_SIZES, 0)
 
 
 def _of_chars(texts: Sequence[str]) -> Iterator[UInt64]:
-    """Character n-grams within words, as `_hashed` packs them; the spaces around a word belong to it."""
-    spaced = [f" {' '.join(text.lower().split())} " for text in texts]
+    """Character n-grams within words, as `hashed` packs them; the spaces around a word belong to it."""
+    return (
+        packed for _, _, packed in hashed_chars([f" {' '.join(text.lower().split())} " for text in texts])
+    )
+
+
+def hashed_chars(spaced: Sequence[str]) -> Iterator[tuple[int, Mask, UInt64]]:
+    """`hashed` for the characters of N texts with one space between words and around them."""
     units = np.frombuffer("".join(spaced).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     sizes = np.fromiter(map(len, spaced), np.int64, len(spaced))
-    return _hashed(units, sizes, units != ord(" "), _CHAR_SIZES, 1)
+    return hashed(units, sizes, units != ord(" "), _CHAR_SIZES, 1)
 
 
-def _hashed(units: UInt64, lengths: Int64, inside: Mask, sizes: range, kind: int) -> Iterator[UInt64]:
-    """(U,), (N,), (U,) -> for each size (M,) n-grams: the text's number in the upper 32 bits, the hash in the lower.
+def hashed(
+    units: UInt64, lengths: Int64, inside: Mask, sizes: range, kind: int
+) -> Iterator[tuple[int, Mask, UInt64]]:
+    """(U,), (N,), (U,) -> for each size: the size, (U - size + 1,) at which units an n-gram begins, and these n-grams
+    (M,), with the text's number in the upper 32 bits and the hash in the lower.
 
     `units` are the words or characters of all texts; `lengths` counts those of each text. A unit that is not `inside`
     can only be the first or the last of an n-gram. `kind` keeps the hashes of words and of characters apart.
@@ -252,7 +266,7 @@ def _hashed(units: UInt64, lengths: Int64, inside: Mask, sizes: range, kind: int
             kept = whole & (text[:num] == text[size - 1 :])
             mixed = (hashes[kept] * np.uint64(16) + np.uint64(2 * size + kind)) * _MULTIPLIER
             mixed = (mixed ^ (mixed >> np.uint64(31))) * _MULTIPLIER
-            yield (text[:num][kept] << np.uint64(32)) | (mixed >> np.uint64(32))
+            yield size, kept, (text[:num][kept] << np.uint64(32)) | (mixed >> np.uint64(32))
 
 
 class _Hashes(dict[str, int]):
@@ -265,4 +279,4 @@ class _Hashes(dict[str, int]):
         return value
 
 
-_hash_of_word = _Hashes().__getitem__
+hash_of_word = _Hashes().__getitem__

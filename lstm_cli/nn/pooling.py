@@ -104,9 +104,12 @@ class AttentionPooling(nn.Module):
 
     def forward(self, encoded: Encoded, lengths: Tensor) -> Tensor:
         """States (B, T, D*H), (B,) -> (B, D*H)."""
+        return _weighted_sum(self.weights(encoded, lengths), encoded.states)
+
+    def weights(self, encoded: Encoded, lengths: Tensor) -> Tensor:
+        """States (B, T, D*H), (B,) -> (B, T) the weight of each step; 0 at padding."""
         scores = encoded.states @ self.query  # (B, T)
-        weights = scores.masked_fill(~_valid(encoded, lengths), float("-inf")).softmax(dim=-1)
-        return _weighted_sum(weights, encoded.states)
+        return scores.masked_fill(~_valid(encoded, lengths), float("-inf")).softmax(dim=-1)
 
 
 Pooling = FinalPooling | FinalAllLayersPooling | MeanPooling | MaxPooling | MeanMaxPooling | AttentionPooling

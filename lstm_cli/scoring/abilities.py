@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lstm_cli.tasks.base import Averaged, Calibrated, Trainable, Verifiable
+from lstm_cli.tasks.explainable import Explainable
 
 
 def calibrated(task: Trainable) -> Calibrated | None:
@@ -21,3 +22,9 @@ def averaged(task: Trainable) -> Averaged | None:
     """The task if its outputs can be averaged with those of other models, else None."""
     ability: object = task
     return ability if isinstance(ability, Averaged) else None
+
+
+def explainable(task: Trainable) -> Explainable | None:
+    """The task if its predictions can be explained, else None."""
+    ability: object = task
+    return ability if isinstance(ability, Explainable) else None

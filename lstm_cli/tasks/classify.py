@@ -57,6 +57,7 @@ from lstm_cli.tasks.base import (
     TaskConfig,
     TokenizerSource,
 )
+from lstm_cli.tasks.classify_explained import ClassifyExplainer, opened
 from lstm_cli.tasks.classify_report import classification_report
 from lstm_cli.tasks.report import Report
 from lstm_cli.tasks.text import EncoderConfig, chunks, learn_tokenizer
@@ -367,6 +368,10 @@ class Classify:
 
     def report(self, evaluation: Evaluation) -> Report:
         return classification_report(evaluation, _targets(evaluation.store), self.labels.names)
+
+    def explainer(self, model: nn.Module) -> ClassifyExplainer:
+        """The trained model, to be looked into."""
+        return opened(self, model)
 
     def output_names(self) -> Sequence[str]:
         """The labels, in the order of the probabilities."""

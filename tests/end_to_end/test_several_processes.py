@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -84,7 +83,7 @@ def test_if_one_process_is_killed_all_end_and_the_resumed_run_ends_with_the_same
     deadline = time.monotonic() + 60
     while not (folder / _LAST).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.kill(_second_process_of(process.pid), signal.SIGKILL)
+    os.kill(_second_process_of(process.pid), 9)
     code, said = ended(process)
     assert code == 1
     assert "error: a process was killed (SIGKILL), so all are stopped" in said
