@@ -1,4 +1,8 @@
-"""One thread runs the model on what is queued. What comes while it computes is the next batch; nothing waits else."""
+"""One thread runs the model on what is queued. What comes while it computes is the next batch; nothing else waits.
+
+On two cores, with 8 clients of one text per request, a batch has 5.3 texts. To wait 1 ms for more filled it to 7.9, and
+970 requests/s were answered instead of 1,160.
+"""
 
 from __future__ import annotations
 
