@@ -299,7 +299,8 @@ def _opened(
         if holds_a_run(path):
             run = RunFolder.open(path)
             before = refuse_changes(run, config, f"lstmcls {command} {run.path} --resume")
-            if not exists(run.last) and exists(run.best):
+            # `best` alone is also there if the very first save was cut off between the two
+            if not exists(run.last) and exists(run.best) and exists(RunFolder(path.parent).last):
                 raise ConfigError(
                     f"{path}: this training is finished, and what it would need to be resumed was deleted; "
                     f"its model is in {run.best}; try --overwrite to start again"

@@ -206,8 +206,11 @@ def _load(folder: Path) -> Checkpoint:
 
 
 def exists(folder: Path) -> bool:
-    """Whether anything was ever saved under this name, complete or not."""
-    return any(place.exists() for place in (folder, _new(folder), _previous(folder)))
+    """Whether anything was ever saved under this name, even if it is damaged now.
+
+    A first checkpoint that was cut off while it was written is nothing: it has no manifest, which is written last.
+    """
+    return folder.exists() or _previous(folder).exists() or (_new(folder) / MANIFEST).exists()
 
 
 def delete_older(folder: Path) -> None:

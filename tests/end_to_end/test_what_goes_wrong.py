@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,33 @@ def test_a_resume_where_no_run_is_starts_one_and_says_so(small_yaml: str, tmp_pa
     result = train(small_yaml, "--resume")
     assert result.exit_code == 0, result.output
     assert "no checkpoint was saved yet, so the training starts from the beginning" in result.stderr
+
+
+@pytest.mark.parametrize("left", [("last.new",), ("best",), ("best", "last.new")], ids="+".join)
+def test_a_training_whose_first_save_was_cut_off_starts_again(
+    small_yaml: str, tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    train(small_yaml)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    weights = checkpoints / "last" / "model.safetensors"
+    straight = weights.read_bytes()
+    (checkpoints / "last" / "manifest.json").unlink()
+    (checkpoints / "last").rename(checkpoints / "last.new")
+    for name in {"best", "last.new"} - set(left):
+        shutil.rmtree(checkpoints / name)
+    result = train(small_yaml, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "no checkpoint was saved yet, so the training starts from the beginning" in result.stderr
+    assert weights.read_bytes() == straight
+
+
+def test_a_pretraining_whose_state_a_finished_training_has_deleted_is_not_resumed(
+    small_yaml: str, tmp_path: Path
+) -> None:
+    train(small_yaml, "--set", "task.encoder.init_from=pretrain")
+    result = CliRunner().invoke(app, ["pretrain", str(tmp_path / "run" / "pretrain"), "--resume"])
+    assert result.exit_code == 2
+    assert "this training is finished" in " ".join(result.stderr.split())
 
 
 def test_a_model_that_will_not_fit_into_memory_is_announced(

@@ -278,6 +278,17 @@ def test_where_nothing_was_saved_there_is_no_checkpoint(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "last")
 
 
+def test_a_first_save_that_was_cut_off_is_no_checkpoint(saved: Saved, tmp_path: Path) -> None:
+    last = tmp_path / "last"
+    save(None, last, saved.task, saved.state)
+    last.rename(tmp_path / "last.new")
+    assert checkpoint.exists(last)
+    (tmp_path / "last.new" / MANIFEST).unlink()
+    assert not checkpoint.exists(last)
+    last.mkdir()  # a checkpoint that was there is damaged, not absent
+    assert checkpoint.exists(last)
+
+
 def test_a_manifest_cannot_name_a_file_outside_its_folder(saved: Saved, tmp_path: Path) -> None:
     save(tmp_path / "best", tmp_path / "last", saved.task, saved.state)
     manifest = tmp_path / "best" / MANIFEST
