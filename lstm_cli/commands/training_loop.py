@@ -82,9 +82,8 @@ class Training:
             ) as bar,
         ):
             for report in self._fit(state):
-                stopped_by = self._agreed(stop, report)
                 if not workers.leads:
-                    if stopped_by is not None:
+                    if (stopped_by := self._agreed(stop, report)) is not None:
                         raise Interrupted(stopped_by, f"process {workers.rank} stopped with the others")
                     continue
                 ends_epoch = improved = False
@@ -101,6 +100,7 @@ class Training:
                         self._show_epoch(bar, record, report.warnings)
                         if writer:
                             writer.write(record)
+                stopped_by = self._agreed(stop, report)
                 if ends_epoch or stopped_by is not None or (saves.is_due() and state.is_good):
                     save(run.best if improved else None, run.last, self.task, state)
                     saves.start_again()

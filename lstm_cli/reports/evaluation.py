@@ -12,10 +12,11 @@ from typing import Any
 
 from lstm_cli.data.durable import atomic_writer, write_file
 from lstm_cli.data.escaping import markdown, unlike_formula, visible
+from lstm_cli.reports.html import html_page
 from lstm_cli.reports.plots import draw
 from lstm_cli.scoring.baselines import comparisons
 from lstm_cli.tasks.base import Comparison, Evaluation, Task
-from lstm_cli.tasks.report import Report, Table
+from lstm_cli.tasks.report import Report, Section, Table
 
 SCHEMA_VERSION = 2
 """The version of metrics.json. 1 (without the key) had no `confusion`, `labels`, `chosen_on` and `verdict_reason`."""
@@ -38,13 +39,22 @@ def write_evaluation(
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     for name, plot in report.plots.items():
         draw(plot, evaluation.split, folder / "plots" / name)
-    num_mistakes = _write_rows(folder, task, evaluation)
+    mistakes, num_mistakes = _write_rows(folder, task, evaluation)
     page += (
         f"Every row is in predictions.jsonl; the {min(num_mistakes, _MOST_MISTAKES):,} of {num_mistakes:,} mistakes "
         f"with the highest confidence are in mistakes.jsonl.\n"
     )
     files = {name: _csv(table, quote_formulas) for name, table in report.tables.items()}
     files["report.md"] = page
+    files["report.html"] = html_page(
+        evaluation.title,
+        [report.lead, _verdict(evaluation, metrics, compared), *_sentences(report)],
+        [Section(table=_compared(task, evaluation, compared, metrics)), *report.sections],
+        report.plots,
+        report.charts,
+        mistakes,
+        num_mistakes,
+    )
     files["metrics.json"] = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
     for name, content in files.items():
         write_file(folder / name, content.encode(errors=_ESCAPE))
@@ -94,8 +104,9 @@ def _best(task: Task, compared: Mapping[str, Comparison]) -> str | None:
     return best
 
 
-def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
-    """Write predictions.jsonl in row order and mistakes.jsonl, the most confident first. Returns how many mistakes."""
+def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> tuple[list[dict[str, Any]], int]:
+    """Write predictions.jsonl in row order and mistakes.jsonl, the most confident first. Returns the lines of
+    mistakes.jsonl, and how many mistakes there are."""
     num_mistakes = 0
     # a heap: its first entry is the least confident
     most_confident: list[tuple[float, int, dict[str, Any]]] = []
@@ -112,11 +123,10 @@ def _write_rows(folder: Path, task: Task, evaluation: Evaluation) -> int:
             heapq.heappush(most_confident, (answer.mistake, -number, {**known, **content}))
             if len(most_confident) > _MOST_MISTAKES:
                 heapq.heappop(most_confident)
-    lines = [
-        json.dumps(line, ensure_ascii=False) + "\n" for _, _, line in sorted(most_confident, reverse=True)
-    ]
+    mistakes = [line for _, _, line in sorted(most_confident, reverse=True)]
+    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in mistakes]
     write_file(folder / "mistakes.jsonl", "".join(lines).encode(errors=_ESCAPE))
-    return num_mistakes
+    return mistakes, num_mistakes
 
 
 def _page(
@@ -127,8 +137,37 @@ def _page(
     metrics: Mapping[str, Any],
 ) -> str:
     """The content of report.md without its last sentence."""
+    lines = [
+        f"# {markdown(evaluation.title)}",
+        "",
+        report.lead,
+        _verdict(evaluation, metrics, compared),
+        *map(markdown, _sentences(report)),
+        "",
+        f"Scored: checkpoint {markdown(evaluation.checkpoint)}.",
+        *([report.cut] if report.cut else []),
+        "",
+        *_markdown(_compared(task, evaluation, compared, metrics)),
+        "",
+    ]
+    for section in report.sections:
+        lines += [section.text, ""] if section.text else []
+        lines += [*_markdown(section.table), ""] if section.table else []
+    if report.plots:
+        lines += [" ".join(f"![{Path(name).stem}](plots/{name})" for name in report.plots), ""]
+    return "\n".join([*lines, ""])
+
+
+def _sentences(report: Report) -> list[str]:
+    """The notes as sentences."""
+    return [f"{note[0].upper() + note[1:]}." for note in report.notes]
+
+
+def _compared(
+    task: Task, evaluation: Evaluation, compared: Mapping[str, Comparison], metrics: Mapping[str, Any]
+) -> Table:
+    """The model and the baselines."""
     scalars = evaluation.scores.scalars()
-    labels = [metric.label for metric in task.compared_by]
     rows = [["this model", *(f"{scalars[metric.name]:.4f}" for metric in task.compared_by), ""]]
     rows += [
         [
@@ -138,25 +177,7 @@ def _page(
         ]
         for name, one in compared.items()
     ]
-    lines = [
-        f"# {markdown(evaluation.title)}",
-        "",
-        report.lead,
-        _verdict(evaluation, metrics, compared),
-        *(f"{markdown(note[0].upper() + note[1:])}." for note in report.notes),
-        "",
-        f"Scored: checkpoint {markdown(evaluation.checkpoint)}.",
-        *([report.cut] if report.cut else []),
-        "",
-        *_markdown(Table(["", *labels, ""], rows)),
-        "",
-    ]
-    for section in report.sections:
-        lines += [section.text, ""] if section.text else []
-        lines += [*_markdown(section.table), ""] if section.table else []
-    if report.plots:
-        lines += [" ".join(f"![{Path(name).stem}](plots/{name})" for name in report.plots), ""]
-    return "\n".join([*lines, ""])
+    return Table(["", *(metric.label for metric in task.compared_by), ""], rows)
 
 
 def _verdict(evaluation: Evaluation, metrics: Mapping[str, Any], compared: Mapping[str, Comparison]) -> str:

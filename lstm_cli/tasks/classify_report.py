@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lstm_cli.arrays import Int64, Ragged
+import numpy as np
+
+from lstm_cli.arrays import Float64, Int64, Ragged
 from lstm_cli.metrics.classification import (
     ACCURACY,
     ECE,
@@ -15,9 +17,10 @@ from lstm_cli.metrics.classification import (
     to_json,
 )
 from lstm_cli.tasks.base import Evaluation
-from lstm_cli.tasks.report import ConfusionPlot, ReliabilityPlot, Report, Section, Table
+from lstm_cli.tasks.report import Bars, ConfusionPlot, Curves, ReliabilityPlot, Report, Section, Table
 
 _SHOWN_CLASSES = 20
+_LENGTH_BINS, _POINTS = 5, 101
 
 
 def classification_report(evaluation: Evaluation, targets: Int64, names: Sequence[str]) -> Report:
@@ -54,6 +57,63 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
         tables={"confusion.csv": _confusion(scores, names)},
         plots={"confusion.png": ConfusionPlot(scores.confusion, names)}
         | ({"reliability.png": reliability_plot} if is_fair else {}),
+        charts=[
+            Bars(
+                "F1 of each class",
+                [(name, one.f1, f"{one.f1:.3f}") for name, one in scores.per_class.items()],
+            ),
+            _by_length(evaluation.store.lengths, targets, probs),
+            *([_by_threshold(targets, probs, names)] if len(names) == 2 else []),
+            _by_coverage(targets, probs),
+        ],
+    )
+
+
+def _by_length(lengths: Int64, targets: Int64, probs: Float64) -> Bars:
+    """The accuracy of the shortest fifth of the texts, the next fifth, and so on."""
+    right = probs.argmax(axis=1) == targets
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _LENGTH_BINS + 1)).astype(int))
+    lows, highs = edges[:-1] if len(edges) > 1 else edges, edges[1:] if len(edges) > 1 else edges
+    rows = []
+    for at, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True)):
+        inside = (
+            (lengths >= low) & (lengths <= high)
+            if at == len(lows) - 1
+            else (lengths >= low) & (lengths < high)
+        )
+        if count := int(inside.sum()):
+            accuracy = float(right[inside].mean())
+            upper = high if at == len(lows) - 1 else high - 1
+            tokens = f"{low:,} tokens" if low == upper else f"{low:,} to {upper:,} tokens"
+            rows.append((tokens, accuracy, f"{accuracy:.3f} of {count:,}"))
+    return Bars("Accuracy by the length of the text", rows)
+
+
+def _by_threshold(targets: Int64, probs: Float64, names: Sequence[str]) -> Curves:
+    """Precision and recall of the second class if it is predicted from each probability on."""
+    thresholds = np.linspace(0, 1, _POINTS)
+    of_all, of_class = np.sort(probs[:, 1]), np.sort(probs[targets == 1, 1])
+    chosen = len(of_all) - np.searchsorted(of_all, thresholds)  # (K,) rows with at least this probability
+    right = len(of_class) - np.searchsorted(of_class, thresholds)
+    some = chosen > 0
+    precision = right[some] / chosen[some]
+    recall = right / max(len(of_class), 1)
+    title = f"If {names[1]} is predicted from a probability on"
+    return Curves(
+        title, "probability", {"precision": (thresholds[some], precision), "recall": (thresholds, recall)}
+    )
+
+
+def _by_coverage(targets: Int64, probs: Float64) -> Curves:
+    """The accuracy of the most confident part of the rows, as with --min-score."""
+    order = np.argsort(-probs.max(axis=1), kind="stable")
+    right = (probs.argmax(axis=1) == targets)[order]
+    counts = np.unique(np.linspace(1, len(right), _POINTS).astype(int))
+    accuracy = np.cumsum(right)[counts - 1] / counts
+    return Curves(
+        "Accuracy if only the most confident rows are answered",
+        "fraction of rows",
+        {"accuracy": (counts / len(right), accuracy)},
     )
 
 

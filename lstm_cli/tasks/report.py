@@ -47,6 +47,26 @@ class ReliabilityPlot:
 Plot = ConfusionPlot | ReliabilityPlot
 
 
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """One bar for each row: its name, its value from 0 to 1, and what is written beside it."""
+
+    title: str
+    rows: Sequence[tuple[str, float, str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """Lines from 0 to 1 in both directions: x (K,) and y (K,) by name."""
+
+    title: str
+    x: str
+    lines: Mapping[str, tuple[Float64, Float64]]
+
+
+Chart = Bars | Curves
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """`lead` is the first sentence of report.md, `sections` follow the comparison with the baselines.
@@ -55,7 +75,7 @@ class Report:
     could be misread. `withheld` names metrics that these rows cannot measure: their scores become null.
 
     `metrics` are keys of metrics.json, `ci95` the 95 % interval of each metric that has one. `tables` are written as
-    CSV files, and `plots` as pictures, by their names.
+    CSV files, and `plots` as pictures, by their names. `charts` are drawn in report.html.
     """
 
     lead: str
@@ -67,3 +87,4 @@ class Report:
     sections: Sequence[Section] = ()
     tables: Mapping[str, Table] = field(default_factory=dict)
     plots: Mapping[str, Plot] = field(default_factory=dict)
+    charts: Sequence[Chart] = ()
