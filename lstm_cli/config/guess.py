@@ -30,6 +30,21 @@ _MOST_ROWS = 5_000
 _ROWS_WITH_TEST = 1_000
 _MOST_LABELS = 100
 _SHOWN_LABELS = 5
+_FEWEST_ROWS = 10
+_OF_A_RUN = {"config.yaml", "checkpoints", "model.onnx"}
+"""A run, what is left of one, or an exported folder."""
+_SHEET = "save the sheet as CSV (UTF-8)"
+_DOCUMENT = "save its rows as CSV, or its lines as text"
+_ARCHIVE = "unpack it, and give the file or folder with the rows"
+_DATABASE = "write its rows to a CSV file"
+_UNREAD = (
+    dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _SHEET)
+    | dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".pdf", ".pptx"), _DOCUMENT)
+    | dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE)
+    | dict.fromkeys((".sqlite", ".sqlite3", ".db", ".pkl", ".pickle", ".npy", ".npz", ".h5"), _DATABASE)
+    | dict.fromkeys((".feather", ".arrow", ".orc", ".avro", ".xml", ".html"), _DATABASE)
+)
+"""Endings of files that are neither configs nor rows, and what to do with them."""
 _TABLES = {"csv", "tsv", "jsonl", "parquet", "hub"}
 """The formats whose rows have columns. All others say themselves what is text and what is label."""
 
@@ -135,6 +150,8 @@ def config_for(
 
     Raises ConfigError, and DataError if data cannot be read.
     """
+    if isinstance(source, str):
+        _refuse_unread(source)
     if isinstance(source, str) and is_data(source):
         guessed = guess(source, given, [one for one in overrides if one.startswith("data.")])
         for sentence in guessed.said:
@@ -155,13 +172,45 @@ def is_data(source: str) -> bool:
     path = Path(source)
     if path.is_dir():
         names = {entry.name for entry in path.iterdir()}
-        known = {
-            "config.yaml",
-            "checkpoints",
-            "model.onnx",
-        }  # a run, what is left of one, or an exported folder
-        return bool(names) and not names & known
+        return bool(names) and not names & _OF_A_RUN
     return path.is_file() and kind_of_name(source) is not None
+
+
+def _refuse_unread(source: str) -> None:
+    """Raise ConfigError for what is neither a config nor rows, with what to give instead."""
+    path = Path(source)
+    if source.startswith((HUB, BUILTIN)) or source == "-":
+        return
+    if path.is_dir():
+        _refuse_folder(source, path)
+        return
+    ending = path.suffix.lower()
+    if path.is_file() and ending in _UNREAD:
+        raise ConfigError(f"{source}: {ending} files are not read; {_UNREAD[ending]}")
+    if not path.exists() and kind_of_name(source) is not None:
+        folder = path.parent
+        if not folder.is_dir():
+            raise ConfigError(f"{source}: no such file, and no folder {folder}")
+        near = did_you_mean(path.name, sorted(one.name for one in folder.iterdir()))
+        raise ConfigError(f"{source}: no such file.{near}")
+
+
+def _refuse_folder(source: str, path: Path) -> None:
+    entries = sorted(path.iterdir())
+    if not entries:
+        raise ConfigError(f"{source}: an empty folder; give a file of labelled rows, such as reviews.csv")
+    if {one.name for one in entries} & _OF_A_RUN:
+        return
+    for one in entries:
+        inside = sorted(one.iterdir()) if one.is_dir() else []
+        if runs := [inner for inner in (one, *inside) if inner.is_dir() and _is_run(inner)]:
+            files = [entry.name for entry in entries if entry.is_file() and kind_of_name(entry.name)]
+            instead = f"the file of labelled rows, such as {path / files[0]}" if files else "the rows"
+            raise ConfigError(f"{source}: holds runs, such as {runs[0]}, and not only rows; give {instead}")
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _OF_A_RUN)
 
 
 def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
@@ -185,7 +234,10 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
     rows = open_rows(
         source, reading.model_copy(update=columns), "train", labelled=True, on_error="row", content=Text
     )
-    sample = [row for row in islice(rows, _MOST_ROWS) if row.error is None]
+    read = list(islice(rows, _MOST_ROWS))
+    sample = [row for row in read if row.error is None]
+    if not sample:
+        raise DataError(f"{source}: {_first_error(read)}")
     _refuse_labels(source, sample)
     said.append(f"labels: {_shown_labels(sample)}")
     name, why = _preset(sample) if given.preset is None else (given.preset, "as asked")
@@ -209,6 +261,12 @@ def _has_columns(source: str) -> bool:
     return any(one.kind in _TABLES for one in find_sources(source, "train", reading))
 
 
+def _first_error(read: Sequence[Row[Any]]) -> str:
+    """Why no row could be read; a key of `data:` is written as the flag that sets it, since there is no config."""
+    error = next((row.error for row in read if row.error), "no rows")
+    return re.sub(r"\b(data\.\w+): ([\w-]+)", r"--set \1=\2", error)
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     text: str
@@ -223,8 +281,7 @@ def _columns(source: str, given: Given, reading: DataConfig) -> _Found:
     read: list[Row[_Cells]] = list(islice(rows, _MOST_ROWS))
     fields = [row.fields for row in read if row.error is None and row.fields]
     if not fields:
-        fault = next((row.error for row in read if row.error), "no rows")
-        raise DataError(f"{source}: {fault}")
+        raise DataError(f"{source}: {_first_error(read)}")
     names = list(dict.fromkeys(name for one in fields for name in one))
     cells = {name: [one.get(name, "") for one in fields] for name in names}
     for option, asked in (("--text", given.text), ("--label", given.label)):
@@ -304,8 +361,10 @@ def _named(cells: Mapping[str, object], names: Sequence[set[str]]) -> list[str]:
 def _refuse_labels(source: str, sample: Sequence[Row[Text]]) -> None:
     """Raise DataError or ConfigError if the labels are none."""
     labels = [row.content.label or "" for row in sample]
-    if not labels:
-        raise DataError(f"{source}: no row can be read; lstmcls check --set data.train={source} says why")
+    if len(labels) < _FEWEST_ROWS:
+        raise DataError(
+            f"{source}: {len(labels)} rows that can be read are too few to learn from; give {_FEWEST_ROWS} or more"
+        )
     different = set(labels)
     numbers = [label for label in different if re.fullmatch(r"[-+]?\d+(?:[.,]\d+)?", label)]
     if len(numbers) == len(different) > 20:

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
-from lstm_cli.config.guess import Given, guess, is_data
+from lstm_cli.config.guess import Given, config_for, guess, is_data
 from lstm_cli.config.load import load_config
 from lstm_cli.errors import ConfigError, DataError, LstmclsError
 from tests.conftest import small_rows
@@ -169,6 +169,37 @@ def test_what_names_no_rows_is_a_config(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("one\ntwo\n", "utf-8")
     with pytest.raises(LstmclsError, match="plain text has no labels"):
         guess(str(tmp_path / "texts.txt"), Given())
+
+
+def test_what_cannot_be_rows_is_refused_with_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "first" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "reviews.csv").write_text("text,label\n", "utf-8")
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK\x03\x04\x00\x01")
+    (tmp_path / "posts.zip").write_bytes(b"PK\x03\x04\x00\x01")
+    for name, said in {
+        "": "holds runs, such as .*first.* give the file of labelled rows, such as .*reviews.csv",
+        "runs": "holds runs, such as .*first",
+        "empty": "an empty folder; give a file of labelled rows",
+        "sheet.xlsx": ".xlsx files are not read; save the sheet as CSV",
+        "posts.zip": ".zip files are not read; unpack it",
+        "reviws.csv": 'no such file. Did you mean "reviews.csv"',
+        "nowhere/a.csv": "no such file, and no folder",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
+            config_for(str(tmp_path / name), Given(), print)
+
+
+def test_too_few_rows_and_another_encoding_are_named_as_the_cause(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\ngood film,a\nbad film,b\n", "utf-8")
+    with pytest.raises(DataError, match="2 rows that can be read are too few"):
+        guess(str(path), Given())
+    path.write_text("text,label\n" + "très bon,a\npas bon à voir,b\n" * 20, "latin-1")
+    assert guess(str(path), Given(), ["data.encoding=latin-1"])
+    path.write_text("text,label\n" + "très bon,a\n" * 20, "latin-1")
+    with pytest.raises(DataError, match=r"not valid UTF-8.* --set data\.encoding=latin-1"):
+        guess(str(path), Given())
 
 
 def invoke(*arguments: str, stdin: str = "") -> Result:
