@@ -34,7 +34,7 @@ class Answers:
 @dataclass(slots=True, eq=False)
 class _Job:
     texts: Sequence[str]
-    explain: bool
+    explained_by: ServedModel | None
     done: asyncio.Future[Answers]
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
@@ -68,35 +68,43 @@ class Batcher:
 
     async def answers(self, texts: Sequence[str], *, explain: bool = False) -> Answers:
         """The answers for N texts. Raises Refusal if too many wait, or if it takes too long."""
-        job = _Job(texts, explain, asyncio.get_running_loop().create_future())
-        with self._changed:
-            if self._num_queued and self._num_queued + len(texts) > self._limits.queue_texts:
-                raise Refusal(
-                    503,
-                    f"busy: {self._num_queued:,} texts wait already; try again in a second",
-                    {"Retry-After": "1"},
-                )
-            self._jobs.append(job)
-            self._num_queued += len(texts)
-            self._changed.notify()
         try:
             async with asyncio.timeout(self._limits.answer_seconds):
-                return await job.done
+                return await (self._explained(texts) if explain else self._queued(texts))
         except TimeoutError:
             raise Refusal(
                 504, f"no answer within {self._limits.answer_seconds:g} s; try fewer or shorter texts"
             ) from None
 
+    async def _queued(self, texts: Sequence[str], explained_by: ServedModel | None = None) -> Answers:
+        job = _Job(texts, explained_by, asyncio.get_running_loop().create_future())
+        with self._changed:
+            if self._num_queued and self._num_queued + len(texts) > self._limits.queue_texts:
+                message = f"busy: {self._num_queued:,} texts wait already; try again in a second"
+                raise Refusal(503, message, {"Retry-After": "1"})
+            self._jobs.append(job)
+            self._num_queued += len(texts)
+            self._changed.notify()
+        return await job.done
+
+    async def _explained(self, texts: Sequence[str]) -> Answers:
+        """One text after the other by the same model: an explanation takes seconds, and others ask meanwhile."""
+        served = self.served
+        found = [await self._queued([text], served) for text in texts]
+        probs = [one.probs for one in found] or [np.empty((0, len(served.labels)))]
+        return Answers(np.concatenate(probs), [why for one in found for why in one.explanations], served)
+
     def _work(self) -> None:
         while jobs := self._next():
-            served = self.served  # one model for the whole batch, also while another is loaded
+            # one model for the whole batch, also while another is loaded
+            served = jobs[0].explained_by or self.served
             try:
                 jobs[0].loop.call_soon_threadsafe(_deliver, self._results(served, jobs))
             except RuntimeError:  # the loop has ended
                 return
 
     def _next(self) -> list[_Job]:
-        """Wait for jobs; as many as fit into a batch. Empty: stop."""
+        """Wait for jobs; as many as fit into a batch, or one that is explained. Empty: stop."""
         jobs: list[_Job] = []
         count = 0
         with self._changed:
@@ -106,7 +114,11 @@ class Batcher:
                 if self._stops:
                     return []
                 while self._jobs and (
-                    not jobs or count + len(self._jobs[0].texts) <= self._limits.batch_texts
+                    not jobs
+                    or (
+                        jobs[0].explained_by is self._jobs[0].explained_by is None
+                        and count + len(self._jobs[0].texts) <= self._limits.batch_texts
+                    )
                 ):
                     job = self._jobs.popleft()
                     self._num_queued -= len(job.texts)
@@ -136,7 +148,7 @@ class Batcher:
         found, begin = [], 0
         for job in jobs:
             end = begin + len(job.texts)
-            explanations = [served.explanation(text) for text in job.texts] if job.explain else []
+            explanations = [served.explanation(text) for text in job.texts] if job.explained_by else []
             found.append((job, Answers(probs[begin:end], explanations, served)))
             begin = end
         return found

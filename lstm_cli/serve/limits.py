@@ -18,7 +18,8 @@ class Limits:
     header_bytes: int = 2**14
     texts: int = 1_000
     text_chars: int = 100_000
-    explained_texts: int = 16
+    explained_texts: int = 4
+    explained_chars: int = 2_000
     queue_texts: int = 4_096
     batch_texts: int = 128
     connections: int = 1_000

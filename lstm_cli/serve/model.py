@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from lstm_cli.arrays import Float64
 from lstm_cli.data.rows import Reading
+from lstm_cli.errors import LstmclsError
+from lstm_cli.serve.refusal import Refusal
 
 
 class Predicts(Protocol):
@@ -38,7 +40,10 @@ class ServedModel:
         return callable(getattr(self.model, "explain", None))
 
     def explanation(self, text: str) -> dict[str, Any]:
-        """Why this text gets its label, as JSON values."""
+        """Why this text gets its label, as JSON values. Raises Refusal if the model cannot say."""
         explain: Any = self.model.explain  # type: ignore[attr-defined]
-        answer: dict[str, Any] = explain(text).as_json()
+        try:
+            answer: dict[str, Any] = explain(text).as_json()
+        except LstmclsError as fault:
+            raise Refusal(400, f"body.explain: {fault}; leave it out") from None
         return answer

@@ -62,6 +62,15 @@ def read_question(body: bytes, reading: Reading, limits: Limits) -> Question:
             f"body.explain: at most {limits.explained_texts} texts are explained per request, got {len(rows):,}; "
             f"try fewer, or leave explain out",
         )
+    if (
+        explain
+        and (longest := max((len(row.content.text) for row in rows), default=0)) > limits.explained_chars
+    ):
+        raise Refusal(
+            400,
+            f"body.explain: a text of at most {limits.explained_chars:,} characters is explained, got {longest:,}; "
+            f"try a part of it, or leave explain out",
+        )
     return Question(rows, options, explain, given[0] == "text")
 
 

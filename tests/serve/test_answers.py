@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lstm_cli.answers import PredictOptions, class_prediction
+from lstm_cli.errors import ConfigError
 from lstm_cli.serve.metrics import Metrics
-from tests.serve.conftest import LABELS, Client, Explaining, Known, Start, served, wait_until
+from tests.serve.conftest import LABELS, Client, Explaining, Explanation, Known, Start, served, wait_until
 
 
 def line(text: str, row: int = 0, options: PredictOptions | None = None) -> dict[str, object]:
@@ -116,6 +117,35 @@ def test_explanations_come_with_the_predictions(start: Start) -> None:
     answer = client.predict({"texts": ["a b", "c"], "explain": True}).json["predictions"]
     assert [one["explanation"] for one in answer] == [{"words": ["a", "b"]}, {"words": ["c"]}]
     assert "explanation" not in client.predict({"text": "a"}).json
+
+
+def test_others_are_answered_between_explanations(start: Start) -> None:
+    model = Explaining()
+    client = start(model)
+    model.free.clear()
+    with ThreadPoolExecutor(2) as pool:
+        explained = pool.submit(client.predict, {"texts": ["a", "b", "c"], "explain": True})
+        wait_until(lambda: model.batches)
+        other = pool.submit(client.predict, {"texts": ["x", "y"]})
+        wait_until(lambda: client.service.batcher.num_queued == 2)
+        model.free.set()
+        assert other.result().status == 200
+        assert [one["explanation"]["words"] for one in explained.result().json["predictions"]] == [
+            ["a"],
+            ["b"],
+            ["c"],
+        ]
+    assert model.batches == [["a"], ["x", "y"], ["b"], ["c"]]
+
+
+def test_why_a_model_cannot_explain_is_said(start: Start) -> None:
+    class Several(Explaining):
+        def explain(self, text: str) -> Explanation:
+            raise ConfigError("runs/all: holds several runs")
+
+    answer = start(Several()).predict({"text": "a", "explain": True})
+    assert answer.status == 400
+    assert answer.error == "body.explain: runs/all: holds several runs; leave it out"
 
 
 def test_a_model_that_cannot_explain_says_so(client: Client) -> None:

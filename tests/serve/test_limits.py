@@ -81,6 +81,9 @@ def test_more_texts_than_the_limit_are_refused(client: Client) -> None:
 def test_more_explanations_than_the_limit_are_refused(start: Start) -> None:
     client = start(Explaining(), explained_texts=2)
     assert client.predict({"texts": ["a", "b"], "explain": True}).status == 200
+    assert client.predict({"text": "a" * LIMITS.explained_chars, "explain": True}).status == 200
+    long = client.predict({"text": "a" * (LIMITS.explained_chars + 1), "explain": True})
+    assert "at most 2,000 characters is explained, got 2,001" in long.error
     assert "at most 2 texts are explained" in client.predict({"texts": ["a"] * 3, "explain": True}).error
 
 
