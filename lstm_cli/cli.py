@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from lstm_cli import __version__
+from lstm_cli.config.completion import configs_from, gates_from, presets_from, settings_from
 from lstm_cli.errors import ConfigError, LstmclsError
 from lstm_cli.process import guarded, of_the_system
 
@@ -28,14 +29,21 @@ app = typer.Typer(
 
 
 Source = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A YAML file, the folder of a run, or - for stdin.")
+    str,
+    typer.Argument(
+        metavar="CONFIG",
+        help="A YAML file, the folder of a run, or - for stdin.",
+        autocompletion=configs_from,
+    ),
 ]
 
 
 Usable = Annotated[
     str,
     typer.Argument(
-        metavar="CONFIG|DIR", help="A YAML file, the folder of a run or of an export, or - for stdin."
+        metavar="CONFIG|DIR",
+        help="A YAML file, the folder of a run or of an export, or - for stdin.",
+        autocompletion=configs_from,
     ),
 ]
 
@@ -51,6 +59,7 @@ Trainable = Annotated[
         metavar="CONFIG|DATA",
         help="A YAML file, a preset's name, the folder of a run, or - for stdin. Or data (a file, a folder, a data "
         "set), for which the config is guessed; the run keeps it.",
+        autocompletion=configs_from,
     ),
 ]
 TextColumn = Annotated[
@@ -61,12 +70,20 @@ LabelColumn = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option("--preset", metavar="NAME", help="For DATA: the preset, such as sentences or multilingual."),
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="For DATA: the preset, such as sentences or multilingual.",
+        autocompletion=presets_from,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one config key, such as train.epochs=5. Can be repeated."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one config key, such as train.epochs=5. Can be repeated.",
+        autocompletion=settings_from,
     ),
 ]
 Run = Annotated[
@@ -363,6 +380,7 @@ def evaluate(
             "--fail-under",
             metavar="METRIC=VALUE",
             help="Exit with code 4 if METRIC is worse than VALUE, such as macro_f1=0.85. Can be repeated.",
+            autocompletion=gates_from,
         ),
     ] = None,
     set_: Set = None,
@@ -720,7 +738,9 @@ def init(
     preset: Annotated[
         str,
         typer.Argument(
-            metavar="[PRESET]", help="Config to start from: quickstart, sentences, documents or multilingual."
+            metavar="[PRESET]",
+            help="Config to start from: quickstart, sentences, documents or multilingual.",
+            autocompletion=presets_from,
         ),
     ] = "sentences",
     output: Annotated[

@@ -1,28 +1,34 @@
-"""`lstmcls init`: write a commented config to start from. The comments are the descriptions in the schema."""
+"""`lstmcls init`: write a commented config to start from.
+
+The package holds these configs ready-made, because to build one from the schema would load torch (1.6 s instead of
+0.2). `scripts/docs.py` builds them.
+"""
 
 from __future__ import annotations
 
-import itertools
-import json
+import re
+import shlex
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from lstm_cli.config.load import Key, json_schema, keys, load_config
-from lstm_cli.config.presets import preset_path
+from lstm_cli.config.presets import commented_path, schema_path
 from lstm_cli.console import Screen
 from lstm_cli.errors import ConfigError
 
 _WIDTH = 110
+_RUN_DIR = re.compile(r"(^run:\n(?:  .*\n)*?)  dir: .*?  # (.*)$", re.MULTILINE)
 
 
 def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
     """Write the preset, or the JSON Schema of a config, to a new file or to stdout."""
-    # the run is named after the file, not after the preset
-    name = preset if output == "-" else Path(output).stem
-    text = json.dumps(json_schema(), indent=2) + "\n" if schema else commented(preset, name)
+    text = (schema_path() if schema else commented_path(preset)).read_text(encoding="utf-8")
+    if not schema and output != "-":
+        # the run is named after the file, not after the preset
+        text = _with_run_dir(text, f"runs/{Path(output).stem}")
     if output == "-":
         sys.stdout.write(text)
         return
@@ -37,36 +43,21 @@ def init(preset: str, output: str, screen: Screen, *, schema: bool) -> None:
     screen.say(f"wrote {path}")
     if not schema:
         data = "" if preset == "quickstart" else "set data.train in it, then "
-        screen.say(f"next: {data}lstmcls check {path}")
+        screen.say(f"next: {data}lstmcls check {shlex.quote(output)}")
 
 
-def commented(preset: str, name: str) -> str:
-    """The preset with all keys of a config, each with its description as a comment; its run is `runs/NAME`."""
-    path = preset_path(preset)
-    header = "".join(
-        line for line in path.read_text(encoding="utf-8").splitlines(True) if line.startswith("#")
-    )
-    lines = [header.rstrip("\n")]
-    config = load_config(str(path), run_dir=f"runs/{name}")
-    above: tuple[str, ...] = ()
-    for key in keys(config):
-        open_already = itertools.takewhile(
-            lambda pair: pair[0] == pair[1], zip(above, key.path[:-1], strict=False)
-        )
-        start = len(list(open_already))
-        lines += [f"{'  ' * depth}{key.path[depth]}:" for depth in range(start, len(key.path) - 1)]
-        above = key.path[:-1]
-        lines.append(_line(key))
-    return "\n".join(lines) + "\n"
+def _with_run_dir(text: str, folder: str) -> str:
+    return _RUN_DIR.sub(lambda found: found[1] + line_of(("run", "dir"), folder, found[2]), text)
 
 
-def _line(key: Key) -> str:
-    value = yaml.safe_dump(key.value, default_flow_style=True, allow_unicode=True, width=10_000)
-    value = value.removesuffix("\n").removesuffix("\n...")
-    indent = "  " * (len(key.path) - 1)
-    line = f"{indent}{key.path[-1]}: {value}"
-    with_comment = f"{line:36}  # {key.description}"
+def line_of(path: tuple[str, ...], value: Any, description: str) -> str:
+    """A key and its value as YAML, with the description as a comment behind it, or above it if it is long."""
+    shown = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    shown = shown.removesuffix("\n").removesuffix("\n...")
+    indent = "  " * (len(path) - 1)
+    line = f"{indent}{path[-1]}: {shown}"
+    with_comment = f"{line:36}  # {description}"
     if len(with_comment) <= _WIDTH:
         return with_comment
-    comment = textwrap.wrap(key.description, _WIDTH - len(indent) - 2)
+    comment = textwrap.wrap(description, _WIDTH - len(indent) - 2)
     return "\n".join([*(f"{indent}# {part}" for part in comment), line])

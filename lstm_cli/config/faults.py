@@ -73,6 +73,8 @@ def _message(model: Model, detail: ErrorDetails, path: KeyPath, raw: dict[str, A
     match detail["type"]:
         case "extra_forbidden":
             known = _known_keys(model, path, raw)
+            if kinds := _kinds_with(model, path, raw):
+                return f"a key of kind {', '.join(kinds)} only; known here: {', '.join(known)}; remove it"
             near = did_you_mean(path[-1], known) or _elsewhere(model, path[-1])
             return f"unknown key; known here: {', '.join(known)}.{near}"
         case "missing":
@@ -105,8 +107,8 @@ def _elsewhere(model: Model, name: str) -> str:
 
 def _leaves(model: Model, above: KeyPath) -> Iterator[KeyPath]:
     """The paths of all keys that are not sections; of a union, the keys of every member."""
-    for name, field in model.model_fields.items():
-        members = [one for one in (field.annotation, *typing.get_args(field.annotation)) if _is_model(one)]
+    for name in model.model_fields:
+        members = _members(model, name)
         if not members:
             yield (*above, name)
         for member in members:
@@ -133,14 +135,31 @@ def _known_keys(model: Model, path: KeyPath, raw: Any) -> list[str]:
     return list(section.model_fields) if section else []
 
 
+def _kinds_with(model: Model, path: KeyPath, raw: Any) -> list[str]:
+    """The kinds of this section that have the key, if the section has kinds."""
+    above = _section(model, path[:-2], raw)
+    if not above or len(path) < 2 or path[-2] not in above.model_fields:
+        return []
+    members = [one for one in _members(above, path[-2]) if path[-1] in one.model_fields]
+    kinds = [
+        typing.get_args(one.model_fields["kind"].annotation) for one in members if "kind" in one.model_fields
+    ]
+    return [str(kind) for one in kinds for kind in one]
+
+
+def _members(model: Model, name: str) -> list[Model]:
+    """The models that a section may have: one, or those of a union."""
+    declared = model.model_fields[name].annotation
+    return [one for one in (declared, *typing.get_args(declared)) if _is_model(one)]
+
+
 def _section(model: Model, path: KeyPath, raw: Any) -> Model | None:
     """The model of a section. For a union, it is the member that `kind` names, or else the first member."""
     for part in path:
         if part not in model.model_fields:
             return None
-        declared = model.model_fields[part].annotation
+        members = _members(model, part)
         raw = raw.get(part) if isinstance(raw, dict) else None
-        members = [m for m in (declared, *typing.get_args(declared)) if _is_model(m)]
         if not members:
             return None
         kind = raw.get("kind") if isinstance(raw, dict) else None

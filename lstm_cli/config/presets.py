@@ -26,3 +26,13 @@ def preset_path(preset: str) -> Path:
             f"{preset}: no such preset (have: {', '.join(presets())}).{did_you_mean(preset, presets())}"
         )
     return path
+
+
+def commented_path(preset: str) -> Path:
+    """The file of a preset with every key of a config explained. Raises ConfigError if there is no such preset."""
+    return preset_path(preset).parent / "commented" / f"{preset}.yaml"
+
+
+def schema_path() -> Path:
+    """The file with the JSON Schema of a config."""
+    return _folder() / "schema.json"

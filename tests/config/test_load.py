@@ -110,9 +110,11 @@ def test_an_unknown_tokenizer_names_those_there_are(tmp_path: Path) -> None:
     assert 'Did you mean "word"?' in fault
 
 
-def test_a_key_of_another_tokenizer_kind_is_unknown(tmp_path: Path) -> None:
+def test_a_key_of_another_tokenizer_kind_is_refused_with_the_kind_that_has_it(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, MINIMAL + "task:\n  tokenizer:\n    kind: unigram\n    min_count: 3\n")
-    assert fault.startswith("my.yaml:6: task.tokenizer.min_count: unknown key; known here: kind, lowercase")
+    assert fault.startswith(
+        "my.yaml:6: task.tokenizer.min_count: a key of kind word, bpe, char only; known here: kind, lowercase"
+    )
 
 
 def test_a_tokenizer_without_a_kind_is_of_words(tmp_path: Path) -> None:
