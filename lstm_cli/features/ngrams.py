@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from lstm_cli.arrays import Float32, Float64, Int64, Mask, UInt32, UInt64
+from lstm_cli.arrays import Float32, Float64, Int32, Int64, Mask, UInt32, UInt64
 from lstm_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 Pairs = tuple[Int64, UInt32]
 """(M,) text numbers, ascending, and (M,) hashes of the n-grams of these texts, each hash once per text."""
+
+_Numbers = TypeVar("_Numbers", UInt32, UInt64)
 
 FORMAT = 1
 """Increased whenever the same texts would give other features or weights."""
@@ -76,6 +79,10 @@ class Ngrams:
     weights: npt.NDArray[np.float16]
     bias: Float32
     reads_chars: Mask
+    _table: _Table = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_table", _Table.of(self.keys))
 
     @classmethod
     def learn(cls, texts: Iterable[str], targets: Int64) -> Ngrams:
@@ -124,17 +131,34 @@ class Ngrams:
     def logits(self, texts: Sequence[str]) -> Float32:
         """N texts -> (N, C): the logits of each text from its n-grams alone."""
         total = np.tile(self.bias.astype(np.float64), (len(texts), 1))  # (N, P)
-        for found, hashes in _ngrams(texts, bool(self.reads_chars[0])):
-            known, columns = lookup(self.keys, hashes)
+        for begin, pairs in _packed(texts, bool(self.reads_chars[0])):
+            found, columns = self._columns(pairs)
             for problem, weights in enumerate(self.weights.T):
-                total[:, problem] += np.bincount(found[known], weights[columns], len(texts))
+                sums = np.bincount(found, weights[columns])
+                total[begin : begin + len(sums), problem] += sums
         logits = np.hstack([-total / 2, total / 2]) if len(self.bias) == 1 else total
         return logits.astype(np.float32)
 
+    def _columns(self, pairs: UInt64) -> tuple[Int64, Int64]:
+        """The known n-grams of a chunk: (M,) the text's number, ascending, and (M,) the position in `keys`.
+
+        The known ones are numbered first and sorted then: they are fewer, and their numbers usually take 4 bytes. With
+        the n-grams sorted first and the numbers found by bisection, film reviews took 1.5 times as long.
+        """
+        known, at = self._table.lookup(pairs.astype(np.uint32))
+        bits = np.uint64(len(self.keys).bit_length())
+        both = (pairs[known] >> np.uint64(32)) << bits | at.astype(np.uint64)
+        fits = not len(both) or both.max() < 2**32
+        both = _distinct(both.astype(np.uint32)).astype(np.uint64) if fits else _distinct(both)
+        return (both >> bits).astype(np.int64), (both & ((np.uint64(1) << bits) - np.uint64(1))).astype(
+            np.int64
+        )
+
     def to_bytes(self) -> bytes:
         """The content of ngrams.safetensors."""
+        names = ("keys", "weights", "bias", "reads_chars")
         content: bytes = safetensors.numpy.save(
-            {name: np.ascontiguousarray(getattr(self, name)) for name in self.__slots__}
+            {name: np.ascontiguousarray(getattr(self, name)) for name in names}
         )
         return content
 
@@ -194,16 +218,61 @@ def lookup(keys: UInt32, hashes: UInt32) -> tuple[Mask, Int64]:
     return known, at[known]
 
 
-def _ngrams(texts: Iterable[str], reads_chars: bool) -> Iterator[Pairs]:
-    """The n-grams of each text, one chunk of texts at a time."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """`lookup` for hashes in any order. `starts` (S,) is the number of keys below each of S equal parts of all hashes.
+
+    Hashes are spread evenly, so a part has about one key. `keys` has one more at its end, which is above all others.
+    """
+
+    keys: UInt32
+    starts: Int32
+    shift: np.uint32
+
+    @classmethod
+    def of(cls, keys: UInt32) -> _Table:
+        bits = max(1, len(keys).bit_length())
+        shift = np.uint32(32 - bits)
+        counts = np.bincount(keys >> shift, minlength=2**bits)
+        starts = (np.cumsum(counts) - counts).astype(np.int32)
+        return cls(np.append(keys, np.uint32(2**32 - 1)), starts, shift)
+
+    def lookup(self, hashes: UInt32) -> tuple[Mask, Int32]:
+        at = self.starts[hashes >> self.shift]
+        key = self.keys[at]
+        known: Mask = key == hashes
+        later = np.flatnonzero(key < hashes)
+        while len(later):
+            at[later] += 1
+            key, wanted = self.keys[at[later]], hashes[later]
+            known[later] = key == wanted
+            later = later[key < wanted]
+        known[known] = at[known] < len(self.keys) - 1
+        return known, at[known]
+
+
+def _packed(texts: Iterable[str], reads_chars: bool) -> Iterator[tuple[int, UInt64]]:
+    """The n-grams of each text, one chunk of texts at a time: the number of its first text, and from there, as `hashed`
+    packs them."""
     begin = 0
     for chunk in _chunks(texts):
-        pairs = np.sort(np.concatenate([*_of_words(chunk), *(_of_chars(chunk) if reads_chars else ())]))
-        first = np.ones(len(pairs), np.bool_)
-        first[1:] = pairs[1:] != pairs[:-1]
-        distinct = pairs[first]  # np.unique uses a hash table and took seven times as long
-        yield (distinct >> np.uint64(32)).astype(np.int64) + begin, distinct.astype(np.uint32)
+        yield begin, np.concatenate([*_of_words(chunk), *(_of_chars(chunk) if reads_chars else ())])
         begin += len(chunk)
+
+
+def _ngrams(texts: Iterable[str], reads_chars: bool) -> Iterator[Pairs]:
+    """The n-grams of each text, one chunk of texts at a time."""
+    for begin, pairs in _packed(texts, reads_chars):
+        distinct = _distinct(pairs)
+        yield (distinct >> np.uint64(32)).astype(np.int64) + begin, distinct.astype(np.uint32)
+
+
+def _distinct(numbers: _Numbers) -> _Numbers:
+    """(M,) -> (K,): the different numbers, ascending. np.unique uses a hash table and took seven times as long."""
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -228,7 +297,7 @@ def _of_words(texts: Sequence[str]) -> Iterator[UInt64]:
 def hashed_words(words: Sequence[Sequence[int]]) -> Iterator[tuple[int, Mask, UInt64]]:
     """`hashed` for the words of N texts, by their CRC-32."""
     sizes = np.fromiter(map(len, words), np.int64, len(words))
-    units = np.fromiter((unit for row in words for unit in row), np.uint64, int(sizes.sum()))
+    units = np.fromiter(chain.from_iterable(words), np.uint64, int(sizes.sum()))
     return hashed(units, sizes, np.ones(len(units), np.bool_), _WORD_SIZES, 0)
 
 

@@ -111,6 +111,31 @@ def test_an_endless_text_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) 
     assert long == head
 
 
+@given(
+    st.sets(st.sampled_from([0, 1, 2**31, 2**32 - 2, 2**32 - 1]) | st.integers(0, 2**32 - 1), max_size=40),
+    st.lists(st.integers(0, 2**32 - 1), max_size=20),
+)
+def test_hashes_in_any_order_are_found_where_bisection_finds_them(keys: set[int], others: list[int]) -> None:
+    known = np.array(sorted(keys), np.uint32)
+    hashes = np.array([*others, *sorted(keys, key=lambda key: key % 7), 0, 2**32 - 1], np.uint32)
+    expected, places = ngrams.lookup(known, hashes)
+    found, at = ngrams._Table.of(known).lookup(hashes)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(at, places)
+
+
+def test_many_texts_and_many_ngrams_are_numbered_apart() -> None:
+    """Their numbers take more than 4 bytes."""
+    fitted = Ngrams.learn(["a b", "a b", "b", "b"], np.array([0, 0, 1, 1]))
+    padding = np.setdiff1d(np.arange(70_000, dtype=np.uint32) * np.uint32(61_000), fitted.keys)
+    keys = np.sort(np.concatenate([fitted.keys, padding]))
+    weights = np.zeros((len(keys), 1), np.float16)
+    weights[np.searchsorted(keys, fitted.keys)] = fitted.weights
+    many = Ngrams(keys, weights, fitted.bias, fitted.reads_chars)
+    texts = ["a", "b"] * 50_000
+    np.testing.assert_array_equal(many.logits(texts), fitted.logits(["a", "b"])[[0, 1] * 50_000])
+
+
 def test_texts_without_a_common_ngram_give_the_bias_alone() -> None:
     learned = Ngrams.learn(["ab", "cd", "ef", ""], np.array([0, 1, 0, 0]))
     assert len(learned.keys) == 0
