@@ -50,7 +50,7 @@ def main() -> None:
         for name, rows in sets(options.data):
             for size in options.sizes:
                 if options.only in name and (how, name, size, seed) not in known:
-                    found = trained(rows, size, seed, options.set)
+                    found = trained(*drawn(rows, size, seed), seed, options.set)
                     line = {"how": how, "set": name, "rows": size, "seed": seed, **found}
                     with options.results.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(line) + "\n")
@@ -107,27 +107,35 @@ def read(path: Path, text: str, label: str, **only: str) -> Pairs:
     return list({text: (text, label) for text, label in found}.values())  # no text in train and test
 
 
-def trained(rows: Pairs, size: int, seed: int, overrides: list[str]) -> dict[str, float]:
+def drawn(rows: Pairs, size: int, seed: int) -> tuple[Pairs, Pairs]:
+    """Training rows, and up to MOST_TEST test rows."""
+    mixed = random.Random(seed).sample(rows, min(len(rows), size + MOST_TEST))
+    return mixed[:size], mixed[size:]
+
+
+def trained(
+    train: Pairs, test: Pairs, seed: int, overrides: list[str], preset: str | None = None
+) -> dict[str, float]:
     """Scores of the model and of both rivals on the test rows, and the seconds of the training."""
     import lstm_cli
 
-    drawn = random.Random(seed).sample(rows, min(len(rows), size + MOST_TEST))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write(folder / "rows.csv", drawn[:size])
-        write(folder / "test.csv", drawn[size:])
+        write(folder / "rows.csv", train)
+        write(folder / "test.csv", test)
         settings = dict(one.split("=", 1) for one in overrides)
         settings |= {"data.test": f"{folder}/test.csv", "run.seed": str(seed), "run.threads": "1"}
         began = time.perf_counter()
         run = lstm_cli.train(
             folder / "rows.csv",
             run=folder / "run",
+            preset=preset,
             quiet=True,
             **{key.replace(".", "__"): yaml.safe_load(value) for key, value in settings.items()},
         )
         seconds = time.perf_counter() - began
     rival = run.metrics["baselines"]["tfidf_logreg"]
-    alone = tfidf(drawn[:size], drawn[size:], seed)
+    alone = tfidf(train, test, seed)
     return {
         "model_accuracy": run.metrics["accuracy"],
         "model_f1": run.metrics["macro_f1"],
