@@ -508,7 +508,7 @@ def predict(
         ),
     ] = None,
     format_: Annotated[
-        Literal["jsonl", "csv", "tsv"] | None,
+        Literal["jsonl", "csv", "tsv", "parquet"] | None,
         typer.Option(
             "--format", help="Format of the output. Default: by the ending of OUT; jsonl for stdout."
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,19 +14,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lstm_cli.answers import Answering, PredictOptions
+from lstm_cli.answers import PredictOptions
+from lstm_cli.commands.predict_lines import example, prediction, table_columns
 from lstm_cli.commands.predict_model import PredictModel, open_model
 from lstm_cli.console import Screen
 from lstm_cli.data.columns import output_names
+from lstm_cli.data.durable import atomic_writer
 from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows, typed_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted
+from lstm_cli.reports.parquet import Draft, prediction_schema, write_parquet, write_parquet_beside
 from lstm_cli.reports.predictions import Table, flat, write_json_lines
 from lstm_cli.runs.output import Done, PartialOutput, partial_output
 from lstm_cli.runs.shards import Shard, ShardRecord
-from lstm_cli.scoring.windows import RowOutput, predict_windows
+from lstm_cli.scoring.windows import predict_windows
 
-Format = Literal["jsonl", "csv", "tsv"]
+Format = Literal["jsonl", "csv", "tsv", "parquet"]
+_NO_TABLES = {"jsonl": "JSON Lines", "parquet": "Parquet"}
 _OUTPUTS_SINCE = "0.2.0"
 """The first version whose outputs have the same bytes as this one's: what it has begun can be resumed. A change to the
 outputs must set it to the new version."""
@@ -62,6 +66,12 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     task = model.predictor.task
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
     rows = _rows(request, model.data, model.content, format_is_set)
+    if format == "parquet":
+        import pyarrow  # noqa: F401 - an error now, and not after the last row
+
+        if isinstance(rows, Rows) and rows.is_parquet():
+            rows.parquet_schema()
+            rows = rows.without_fields()
     inputs, first, total = None, 0, 0
     if output and isinstance(rows, Rows):
         _refuse_input_as_output(output, rows)
@@ -86,19 +96,21 @@ def predict(request: PredictRequest, screen: Screen) -> None:
                 if done.rows
                 else "no saved rows found: starting from the beginning"
             )
-        table = None
+        table: Table | Draft | None = None
         columns = partial(
-            _columns,
+            table_columns,
             fields=partial(_fields, rows, request),
-            example=partial(_example, model),
+            example=partial(example, model),
             task=task,
             options=options,
         )
-        if format != "jsonl":
+        if format == "parquet":
+            table = Draft(target.stream, done.columns)
+        elif format != "jsonl":
             table = Table(target.stream, format, done.columns, request.bom, request.quote_formulas)
         for window in predict_windows(model.predictor, rows, model.runtime, skip=done.rows):
             lines = [
-                _prediction(first + done.rows + i, result, task, options) for i, result in enumerate(window)
+                prediction(first + done.rows + i, result, task, options) for i, result in enumerate(window)
             ]
             if table is None:
                 write_json_lines(lines, target.stream)
@@ -114,6 +126,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
                 target.stream.flush()  # who writes line by line waits for the answers
         if table is not None and not table.columns:  # there was no row
             table.begin(columns([]))
+        if output and isinstance(table, Draft):
+            _finish(output, target, table.columns, rows, model, options)
         counter.remarks = list(_remarks(done))
     if request.shard and output and inputs:
         ShardRecord.of_output(output, request.shard, total, inputs).write(output)
@@ -125,14 +139,39 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         )
 
 
+def _finish(
+    output: Path,
+    target: PartialOutput,
+    columns: Sequence[str],
+    rows: Iterable[Row[Any] | None],
+    model: PredictModel,
+    options: PredictOptions,
+) -> None:
+    """Write the Parquet file from its draft. The columns of a Parquet input keep their types."""
+    task = model.predictor.task
+    schema = prediction_schema(columns, flat(prediction(0, example(model), task, options)))
+    target.stream.flush()
+    with atomic_writer(output) as file:
+        if isinstance(rows, Rows) and rows.is_parquet():
+            copied = rows.parquet_schema()
+            names = output_names(tuple(copied.names), task.prediction_keys)
+            renamed = [field.with_name(name) for field, name in zip(copied, names, strict=True)]
+            write_parquet_beside(file, target.path, schema, rows.parquet_batches(), renamed)
+        else:
+            write_parquet(file, target.path, schema)
+    target.is_draft = True
+
+
 def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
     """Raise ConfigError if two options contradict each other."""
     output = request.output
     for option, is_set in (("--quote-formulas", request.quote_formulas), ("--bom", request.bom)):
-        if is_set and format == "jsonl":
+        if is_set and format in _NO_TABLES:
             raise ConfigError(
-                f"{option}: works on CSV and TSV only, the output is JSON Lines; try --format csv or tsv"
+                f"{option}: works on CSV and TSV only, the output is {_NO_TABLES[format]}; try --format csv or tsv"
             )
+    if format == "parquet" and output is None:
+        raise ConfigError("--format parquet: needs a file to write; name it with -o OUT")
     if request.resume and (output is None or request.texts or "-" in request.files):
         raise ConfigError(
             "--resume: --text and stdin cannot be read again; save the texts in a file first"
@@ -200,50 +239,11 @@ def _refuse_text(option: str, content: type[Content]) -> None:
         )
 
 
-def _prediction(number: int, result: RowOutput, task: Answering, options: PredictOptions) -> dict[str, Any]:
-    """One output line. An input column with the name of an output key is written as `input.NAME`."""
-    line: dict[str, Any] = {"row": number}
-    if result.output is None:
-        line["error"] = result.row.error
-    else:
-        line |= task.prediction(result.row, result.output, options)
-        if result.truncated:
-            line["truncated"] = True
-        if result.unknown:
-            line["unknown"] = 1.0
-    fields = result.row.fields or {}
-    return line | dict(zip(output_names(tuple(fields), task.prediction_keys), fields.values(), strict=True))
-
-
-def _columns(
-    lines: Sequence[Mapping[str, Any]],
-    fields: Callable[[], Sequence[str]],
-    example: Callable[[], RowOutput],
-    task: Answering,
-    options: PredictOptions,
-) -> list[str]:
-    """The columns of a table with these first lines.
-
-    If there are none, or none that could be read, they are those of the `fields` and of an `example` output.
-    """
-    keys = ["row", *task.prediction_keys, "truncated", "unknown", "error"]
-    if any("error" not in line for line in lines):
-        return [*keys, *flat(next(line for line in lines if "error" not in line))]
-    line = _prediction(0, example(), task, options)
-    return [*keys, *flat(line), *output_names(tuple(fields()), task.prediction_keys)]
-
-
 def _fields(rows: Iterable[Row[Any] | None], request: PredictRequest) -> list[str]:
     """The fields of the rows, if the input has no row that could be read."""
     if isinstance(rows, Rows):
         return rows.columns()
     return ["text"] if request.text else []
-
-
-def _example(model: PredictModel) -> RowOutput:
-    """The output for an empty row."""
-    ((result,),) = predict_windows(model.predictor, [Row(model.content.empty(), "", 1)], model.runtime)
-    return result
 
 
 def _remarks(done: Done) -> Iterator[str]:
@@ -262,8 +262,12 @@ def _format_of(output: Path | None) -> Format:
             return "csv"
         case ".tsv":
             return "tsv"
+        case ".parquet":
+            return "parquet"
         case suffix:
-            raise ConfigError(f"-o {output}: unknown ending {suffix!r}; try .jsonl, .csv, .tsv, or --format")
+            raise ConfigError(
+                f"-o {output}: unknown ending {suffix!r}; try .jsonl, .csv, .tsv, .parquet, or --format"
+            )
 
 
 @contextmanager

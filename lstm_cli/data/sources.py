@@ -35,9 +35,11 @@ from lstm_cli.data.files import Hashes, ends_lines_with_cr, sha256_of_file
 from lstm_cli.data.find import Source, find_sources
 from lstm_cli.data.hub import read_builtin, read_hub
 from lstm_cli.data.json_rows import read_json
+from lstm_cli.data.parquet import kept_columns as kept_parquet_columns
+from lstm_cli.data.parquet import parquet_batches, read_parquet
 from lstm_cli.data.rows import C, Reading, Row
 from lstm_cli.data.split import folds, held_out_mask
-from lstm_cli.data.tables import kept_columns, read_delimited, read_parquet
+from lstm_cli.data.tables import kept_columns, read_delimited
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
 
@@ -114,6 +116,46 @@ class Rows(Generic[C]):
                 return ["text"] if self._reading.keep_text else []
             case _:
                 return []
+
+    def is_parquet(self) -> bool:
+        """Whether all sources are Parquet files."""
+        return all(source.kind == "parquet" for source in self._sources)
+
+    def without_fields(self) -> Rows[C]:
+        """The same rows without their fields."""
+        reading = replace(self._reading, keep_fields=False)
+        return Rows[C](self._sources, self._role, reading, self._on_error, self._mask)
+
+    def parquet_schema(self) -> Any:
+        """The Arrow schema of `parquet_batches`. Raises DataError if not all files have the same columns."""
+        first, *others = self._sources
+        _, schema = kept_parquet_columns(first.path, self._reading)
+        for source in others:
+            if not kept_parquet_columns(source.path, self._reading)[1].equals(schema):
+                raise DataError(
+                    f"{source.path}: has other columns or types than {first.path}, and a Parquet file has one "
+                    f"schema; predict one at a time, or with --format jsonl"
+                )
+        return schema
+
+    def parquet_batches(self) -> Iterator[Any]:
+        """The columns of the rows as Arrow batches with the types of the Parquet files, in the order of the rows.
+
+        Columns that are read as content are left out unless the rows keep them. Raises DataError if a file has changed.
+        """
+        import pyarrow as pa
+
+        read = 0
+        for source in self._sources:
+            hashes: Hashes = {}
+            places, schema = kept_parquet_columns(source.path, self._reading)
+            for batch in parquet_batches(source.path, hashes):
+                kept = batch.select(places).rename_columns(schema.names)
+                if self._mask is not None:
+                    kept = kept.filter(pa.array(self._mask[read : read + len(batch)]))
+                read += len(batch)
+                yield kept
+            self._check_unchanged(source, hashes)
 
     def _all_rows(self) -> Iterator[Row[C]]:
         for source in self._sources:

@@ -1,4 +1,4 @@
-"""Readers of tables: CSV, TSV and Parquet, each row with the line on which it starts.
+"""Readers of CSV and TSV, each row with the line on which it starts.
 
 CSV is read by the standard library and not by pyarrow or `datasets`: those do not know the line of a row, which every
 error here names, and they keep a block of rows in memory, this reader only one row. This costs little: splitting the
@@ -12,17 +12,15 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Literal, TextIO
 
-from lstm_cli.data.columns import BlankRows, Columns, find_column
+from lstm_cli.data.columns import BlankRows, Columns
 from lstm_cli.data.delimiter import delimiter_of
-from lstm_cli.data.files import MAX_LINE_CHARS, PACKED, open_in_any_order, open_lines, open_text, text_fault
+from lstm_cli.data.files import MAX_LINE_CHARS, open_lines, open_text, text_fault
 from lstm_cli.data.rows import Reading, Row
 from lstm_cli.errors import DataError
 
 csv.field_size_limit(MAX_LINE_CHARS)  # a long document has more than the default of 131,072 characters
 
 Record = tuple[int, list[str]]
-_BATCH_ROWS = 256
-_BUFFER_BYTES = 2**16
 
 
 def read_delimited(path: str, reading: Reading, usual: Literal[",", "\t"]) -> Iterator[Row[Any]]:
@@ -149,53 +147,3 @@ def _wrong_width(found: int, wanted: int, reading: Reading, quoted: bool) -> str
     else:
         hint = "Is the delimiter (data.delimiter) right? If the file quotes its fields, set data.quoting: standard"
     return f"{fields} where {named} {wanted}. {hint}"
-
-
-def read_parquet(path: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of a Parquet file, every value as text; `line` is the row's number.
-
-    Raises DataError for another kind of file, and for one without a column that is needed.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.lower().endswith(PACKED):
-        raise DataError(
-            f"{path}: a compressed Parquet file cannot be read: unpack it first (Parquet compresses its columns itself)"
-        )
-    try:
-        # no read-ahead buffer: after 500,000 rows it had grown to 90 MB; this takes 5 MB
-        with (
-            open_in_any_order(path, reading.hashes) as binary,
-            pq.ParquetFile(binary, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file,
-        ):
-            yield from _parquet_rows(file, path, reading)
-    except pa.ArrowException as fault:
-        raise DataError(f"{path}: not a complete Parquet file: {fault}") from None
-
-
-def _parquet_rows(file: Any, path: str, reading: Reading) -> Iterator[Row[Any]]:
-    import pyarrow as pa
-
-    names = file.schema_arrow.names
-    Columns(names, reading, path, path, nested=True)  # before anything is read: are the columns there?
-    wanted = None
-    if not reading.keep_fields:
-        places = [find_column(names, name, nested=True) for _, name in reading.content.columns(reading)]
-        wanted = list(dict.fromkeys(names[place.at] for place in places if place is not None))
-    blank = BlankRows(path, reading)
-    reads_all = wanted is None or len(wanted) == len(names)  # else other cells of a row may hold something
-    line = 0
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
-        columns = Columns(batch.schema.names, reading, path, path, nested=True)
-        values = [
-            # as bytes, so that a text that is not UTF-8 is an error of its row and not of the file
-            (column.cast(pa.large_binary()) if pa.types.is_string(column.type) else column).to_pylist()
-            for column in batch.columns
-        ]
-        for row in zip(*values, strict=True):
-            line += 1
-            if reads_all and blank.skip(row):
-                continue
-            yield columns.row(row, line)
-    blank.say()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal, TextIO
@@ -50,11 +50,7 @@ class Table:
 
     def _cells(self, line: Mapping[str, Any]) -> list[Any]:
         cells = flat(line)
-        if unknown := [name for name in cells if name not in self.columns]:
-            raise LstmclsError(
-                f"row {line['row']}: has the columns {', '.join(unknown)}, which are not in the first row, and a table "
-                f"has the columns of its first row; try --format jsonl, or one input at a time"
-            )
+        refuse_other_columns(line["row"], cells, self.columns)
         return [_label(name, cells.get(name, "")) for name in self.columns]
 
     def _write_rows(self, rows: Iterable[list[Any]]) -> None:
@@ -67,7 +63,18 @@ class Table:
     def _shown(self, cell: Any) -> Any:
         if isinstance(cell, float):
             return f"{cell:.6g}"  # more digits are noise, and fill the cell of a spreadsheet
+        if isinstance(cell, bool):
+            return str(cell).lower()
         return unlike_formula(cell) if self.quote_formulas and isinstance(cell, str) else cell
+
+
+def refuse_other_columns(row: int, names: Iterable[str], columns: Collection[str]) -> None:
+    """Raise LstmclsError if a row of a table has columns that are not among `columns`."""
+    if unknown := [name for name in names if name not in columns]:
+        raise LstmclsError(
+            f"row {row}: has the columns {', '.join(unknown)}, which are not in the first row, and a table "
+            f"has the columns of its first row; try --format jsonl, or one input at a time"
+        )
 
 
 def _label(name: str, cell: Any) -> Any:
@@ -90,8 +97,6 @@ def flat(line: Mapping[str, Any]) -> dict[str, Any]:
                 continue
             for i, entry in enumerate(value, start=1):
                 cells |= {f"{name}.{i}.{key}": part for key, part in entry.items()}
-        elif isinstance(value, bool):
-            cells[name] = str(value).lower()
         else:
             cells[name] = value
     return cells

@@ -49,12 +49,21 @@ class Done:
 
 @dataclass(slots=True)
 class PartialOutput:
-    """An output while it is written. The writer counts its rows in `done`. Without a record it cannot be resumed."""
+    """An output while it is written. The writer counts its rows in `done`. Without a record it cannot be resumed.
+
+    `is_draft`: the part does not become the output; the writer has made the output from it.
+    """
 
     stream: TextIO
     done: Done = field(default_factory=Done)
     inputs: Mapping[str, Any] | None = None
     record: Path | None = None
+    is_draft: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The part."""
+        return Path(self.stream.name)
 
     def keep(self) -> None:
         """Flush everything written so far to disk and update the record; without a record do nothing."""
@@ -103,6 +112,10 @@ def partial_output(
                 record.unlink(missing_ok=True)
                 part.unlink(missing_ok=True)
             raise
+        if target.is_draft:
+            record.unlink(missing_ok=True)
+            part.unlink()
+            return
         part.replace(output)  # the part is closed: Windows does not rename an open file
         record.unlink(missing_ok=True)  # last: a part without its record would be lost
 

@@ -54,7 +54,7 @@ def stop_after(num_windows: int, monkeypatch: pytest.MonkeyPatch, fault: BaseExc
     monkeypatch.setattr(PartialOutput, "keep", keep_or_stop)
 
 
-@pytest.mark.parametrize("format", ["jsonl", "csv", "tsv"])
+@pytest.mark.parametrize("format", ["jsonl", "csv", "tsv", "parquet"])
 def test_a_prediction_that_was_stopped_over_and_over_has_the_bytes_of_one_that_ran_through(
     rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
