@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import tempfile
 import time
@@ -26,6 +27,7 @@ import yaml
 
 Pairs = list[tuple[str, str]]
 MOST_TEST = 1_000
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")  # as the command line does
 SIZES = (200, 500, 1_000)
 
 
