@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +50,28 @@ def named_ngrams(ngrams: Ngrams, text: str) -> list[NamedNgram]:
         for ngram, own in zip(hashes[known].tolist(), weights, strict=True)
     ]
     return sorted(found, key=lambda one: (one.spans[0], one.name))
+
+
+def strongest_ngrams(ngrams: Ngrams, texts: Sequence[str], number: int) -> list[list[tuple[str, float]]]:
+    """For each class, the word n-grams of these texts that add most to its logit, up to `number`: name and weight."""
+    places, columns = ngrams.known_of_words(texts)
+    found, first = np.unique(columns, return_index=True)
+    weights = class_weights(ngrams, ngrams.weights[found].astype(np.float64))  # (K, C)
+    strongest = []
+    for of_class in weights.T:
+        best = [at for at in np.argsort(-of_class, kind="stable")[:number].tolist() if of_class[at] > 0]
+        names = (_name(texts[places[first[at]]], int(ngrams.keys[found[at]])) for at in best)
+        strongest.append(list(zip(names, of_class[best].tolist(), strict=True)))
+    return strongest
+
+
+def _name(text: str, ngram: int) -> str:
+    """The word n-gram of `text` with this hash."""
+    for _, packed, places in _occurrences(text, reads_chars=False):
+        for (begin, end), one in zip(places, packed.astype(np.uint32).tolist(), strict=True):
+            if one == ngram:
+                return " ".join(text[begin:end].lower().split())
+    raise ValueError(f"no n-gram {ngram} in the text")
 
 
 def _occurrences(

@@ -139,6 +139,15 @@ class Ngrams:
         logits = np.hstack([-total / 2, total / 2]) if len(self.bias) == 1 else total
         return logits.astype(np.float32)
 
+    def known_of_words(self, texts: Sequence[str]) -> tuple[Int64, Int64]:
+        """N texts -> the known word n-grams: (M,) the number of the text, ascending, (M,) the position in `keys`."""
+        chunks = [(begin, *self._columns(pairs)) for begin, pairs in _packed(texts, False)]
+        none = np.zeros(0, np.int64)
+        return (
+            np.concatenate([none, *(begin + found for begin, found, _ in chunks)]),
+            np.concatenate([none, *(columns for *_, columns in chunks)]),
+        )
+
     def _columns(self, pairs: UInt64) -> tuple[Int64, Int64]:
         """The known n-grams of a chunk: (M,) the text's number, ascending, and (M,) the position in `keys`.
 

@@ -13,6 +13,9 @@ import numpy as np
 from lstm_cli.data.escaping import visible
 from lstm_cli.tasks.report import Bars, Chart, ConfusionPlot, Curves, Plot, ReliabilityPlot, Section, Table
 
+Pieces = Sequence[tuple[str, float]]
+"""A text in pieces, each with what it adds to the logit of the given label minus that of the true one."""
+
 _MOST_MISTAKES = 500
 _MOST_CHARS = 1_500
 """Of a mistake's text. With both limits the page of a few classes has 2.4 MB at most."""
@@ -41,9 +44,14 @@ input, select { font: inherit; padding: .3rem; min-width: 0; flex: 1 1 10rem; }
 article { border-top: 1px solid var(--line); padding: .5rem 0; }
 article p { margin: 0; white-space: pre-wrap; }
 """
+_STYLE += """
+details { margin: .3rem 0; } summary { color: GrayText; cursor: pointer; font-size: .9rem; }
+"""
 # the content security policy forbids a style in a tag
 _STYLE += "".join(
-    f".part{part} {{ background: rgba(37, 99, 235, {0.06 * part:.2f}); }}\n" for part in range(1, 11)
+    f".part{part} {{ background: rgba(37, 99, 235, {0.06 * part:.2f}); }}\n"
+    f".against{part} {{ background: rgba(217, 119, 6, {0.06 * part:.2f}); }}\n"
+    for part in range(1, 11)
 )
 
 _SCRIPT = """
@@ -77,8 +85,10 @@ def html_page(
     charts: Sequence[Chart],
     mistakes: Sequence[Mapping[str, Any]],
     num_mistakes: int,
+    explained: Mapping[int, Pieces],
 ) -> str:
-    """The page. `sentences` are the summary, in Markdown's emphasis; `mistakes` are lines of mistakes.jsonl."""
+    """The page. `sentences` are the summary, in Markdown's emphasis; `mistakes` are lines of mistakes.jsonl, some of
+    which are `explained`, by the number of their row."""
     drawn = "".join(f"<section><h2>{_text(chart.title)}</h2>{_chart(chart)}</section>" for chart in charts)
     reliability = [plot for plot in plots.values() if isinstance(plot, ReliabilityPlot)]
     drawn += "".join(
@@ -101,7 +111,7 @@ def html_page(
 {"".join(_section(one) for one in tables)}
 <div class="charts">{drawn}</div>
 {confusion}
-{_mistakes(mistakes, num_mistakes)}
+{_mistakes(mistakes, num_mistakes, explained)}
 <script>{_SCRIPT}</script>
 </body>
 </html>
@@ -215,7 +225,9 @@ def _confusion(plot: ConfusionPlot) -> str:
     return f'{head}<div class="wide"><table class="confusion"><tr><th></th>{columns}</tr>{"".join(rows)}</table></div>'
 
 
-def _mistakes(mistakes: Sequence[Mapping[str, Any]], num_mistakes: int) -> str:
+def _mistakes(
+    mistakes: Sequence[Mapping[str, Any]], num_mistakes: int, explained: Mapping[int, Pieces]
+) -> str:
     shown = mistakes[:_MOST_MISTAKES]
     if not shown:
         return "<h2>Mistakes</h2><p>None.</p>"
@@ -225,9 +237,14 @@ def _mistakes(mistakes: Sequence[Mapping[str, Any]], num_mistakes: int) -> str:
         )
         for key in ("target", "label")
     ]
-    articles = "".join(_mistake(one) for one in shown)
+    articles = "".join(_mistake(one, explained.get(one["row"])) for one in shown)
+    note = (
+        f" The first {len(explained):,} say why: blue words speak for the predicted class, orange ones for the true."
+        if explained
+        else ""
+    )
     return f"""<h2>Mistakes</h2>
-<p class="note">The {len(shown):,} of {num_mistakes:,} mistakes with the highest confidence.</p>
+<p class="note">The {len(shown):,} of {num_mistakes:,} mistakes with the highest confidence.{note}</p>
 <form>
 <input id="words" type="search" placeholder="Filter by words" aria-label="Filter by words">
 <select id="target" aria-label="True class"><option value="">any true class</option>{options[0]}</select>
@@ -237,7 +254,7 @@ def _mistakes(mistakes: Sequence[Mapping[str, Any]], num_mistakes: int) -> str:
 {articles}"""
 
 
-def _mistake(line: Mapping[str, Any]) -> str:
+def _mistake(line: Mapping[str, Any], pieces: Pieces | None) -> str:
     known = ("row", "where", "label", "score", "target")
     content = " ".join(str(value) for key, value in line.items() if key not in known)
     if len(content) > _MOST_CHARS:
@@ -246,5 +263,18 @@ def _mistake(line: Mapping[str, Any]) -> str:
     score = f" {line['score']:.3f}" if isinstance(line.get("score"), float) else ""
     return (
         f'<article data-target="{target}" data-label="{label}"><span class="note">{_text(str(line.get("where", "")))}'
-        f'</span> <b>{target}</b>, predicted <b>{label}</b>{score}<p dir="auto">{_text(content)}</p></article>'
+        f'</span> <b>{target}</b>, predicted <b>{label}</b>{score}<p dir="auto">{_text(content)}</p>'
+        f"{_why(pieces) if pieces else ''}</article>"
     )
+
+
+def _why(pieces: Pieces) -> str:
+    """The text with the words coloured by what they add; the strongest colour is the largest of the text."""
+    most = max(abs(value) for _, value in pieces) or 1.0
+    shown = []
+    for piece, value in pieces:
+        part = round(10 * abs(value) / most)
+        side = "part" if value > 0 else "against"
+        text = _text(piece)
+        shown.append(f'<span class="{side}{part}" title="{value:+.2f}">{text}</span>' if part else text)
+    return f'<details><summary>why</summary><p dir="auto">{"".join(shown)}</p></details>'

@@ -16,9 +16,9 @@ from lstm_cli.data.text import text_row
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import ConfigError
 from lstm_cli.explain import attribution
-from lstm_cli.explain.attribution import explain
+from lstm_cli.explain.attribution import contributions, explain
 from lstm_cli.explain.words import shared_out, words_of
-from lstm_cli.features.named import class_weights, named_ngrams
+from lstm_cli.features.named import class_weights, named_ngrams, strongest_ngrams
 from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
@@ -166,6 +166,36 @@ def test_an_ngram_has_its_words_as_a_name() -> None:
     assert "GOOD" in names
     for one in named_ngrams(ngrams, text):
         assert all(text[begin:end] == one.name for begin, end in one.spans) or len(one.spans) > 1
+
+
+@pytest.mark.parametrize("explainer", EXPLAINERS[1:3])
+def test_the_strongest_ngrams_of_a_class_are_those_with_the_largest_weights(
+    explainer: ClassifyExplainer,
+) -> None:
+    ngrams = explainer.task.ngrams
+    assert ngrams is not None
+    plainly: list[dict[str, float]] = [{} for _ in explainer.names]
+    for text in TEXTS:
+        for one in named_ngrams(ngrams, text):
+            if one.of == "words":
+                for of_class, weight in zip(plainly, one.weights.tolist(), strict=True):
+                    of_class[" ".join(one.name.lower().split())] = weight
+    found = strongest_ngrams(ngrams, TEXTS, 5)
+    assert len(found) == len(explainer.names)
+    for shown, known in zip(found, plainly, strict=True):
+        assert [weight for _, weight in shown] == sorted(known.values(), reverse=True)[:5]
+        assert all(known[name] == weight > 0 for name, weight in shown)
+    assert strongest_ngrams(ngrams, ["xyzzy"], 5) == [[]] * len(explainer.names)
+
+
+@pytest.mark.parametrize("text", [TEXTS[0], " good, film \n", "xyzzy", ""])
+def test_the_quick_contributions_are_those_of_the_explanation(text: str) -> None:
+    for explainer in EXPLAINERS:
+        whole = explain(explainer, text, CPU)
+        pieces = contributions(explainer, text, CPU, whole.label, whole.against)
+        assert "".join(piece for piece, _ in pieces) == text
+        values = [word.contribution for word in whole.words]
+        np.testing.assert_allclose([value for _, value in pieces], values, atol=0.02)
 
 
 @settings(max_examples=200, deadline=None)

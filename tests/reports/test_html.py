@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.reports import html
 from lstm_cli.reports.evaluation import write_evaluation
 from lstm_cli.tasks.report import Bars, Curves
@@ -66,6 +69,57 @@ def test_the_page_of_many_long_mistakes_stays_small(tmp_path: Path) -> None:
     page = path.read_text("utf-8")
     assert page.count("<article") == html._MOST_MISTAKES
     assert "The 500 of 2,000 mistakes with the highest confidence" in page
+
+
+def test_the_first_mistakes_say_why(tmp_path: Path) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    def explain(text: str, label: str, target: str) -> list[tuple[str, float]]:
+        asked.append((text, label, target))
+        return [("text ", 2.0), ("<b>", -1.0), (" and", 0.01)]
+
+    write_evaluation(tmp_path, task_of(("bad", "good")), evaluation(400, ("bad", "good")), explain=explain)
+    mistakes = [json.loads(line) for line in (tmp_path / "mistakes.jsonl").read_text("utf-8").splitlines()]
+    assert asked == [(one["text"], one["label"], one["target"]) for one in mistakes[:20]]
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.count("<details>") == len(asked) == 20 < len(mistakes)
+    assert "The first 20 say why" in page
+    why = '<span class="part10" title="+2.00">text </span><span class="against5" title="-1.00">&lt;b&gt;</span> and'
+    assert why in page
+    assert ".against5 {" in page
+
+
+def test_long_texts_are_explained_up_to_a_limit(tmp_path: Path) -> None:
+    given = evaluation(60, ("bad", "good"))
+    for row in given.rows:
+        object.__setattr__(row.content, "text", "word " * 1_500)
+    write_evaluation(
+        tmp_path, task_of(("bad", "good")), given, explain=lambda text, label, target: [(text, 1.0)]
+    )
+    assert (tmp_path / "report.html").read_text("utf-8").count("<details>") == 2
+
+
+def test_a_page_without_explanations_does_not_mention_them(tmp_path: Path) -> None:
+    page = written(tmp_path)
+    assert "<details>" not in page
+    assert "say why" not in page
+
+
+def test_the_ngrams_that_speak_for_a_class_are_shown_by_name(tmp_path: Path) -> None:
+    given = evaluation(60, ("bad", "good"))
+    for row in given.rows:
+        object.__setattr__(
+            row.content, "text", f"plainly {'awful' if row.content.label == 'bad' else 'lovely'}"
+        )
+    texts = [row.content.text for row in given.rows]
+    ngrams = Ngrams.learn(texts, np.array([text.endswith("lovely") for text in texts], np.int64))
+    write_evaluation(tmp_path, dataclasses.replace(task_of(("bad", "good")), ngrams=ngrams), given)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    bad, good = re.findall(r"N-grams of these rows that speak for \w+</h2>(.*?)</section>", page)
+    assert "<span>plainly awful</span>" in bad
+    assert "<span>awful</span>" in bad
+    assert "lovely" not in bad
+    assert "<span>plainly lovely</span>" in good
 
 
 def test_the_curves_are_those_of_a_plain_count() -> None:
