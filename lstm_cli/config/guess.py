@@ -82,6 +82,9 @@ _WORD = re.compile(r"\w+")
 _MANY_UNKNOWN = 0.2
 """Fraction of the words of new rows that no training row has twice, from which byte pairs are the better tokens."""
 _LONG_TEXT = 100
+_FEW_ROWS = 1_500
+_FOR_FEW_ROWS = {"train": {"batch_size": 8, "epochs": 15}, "pretrain": {"batch_size": 8}}
+"""Below so many rows of short texts the presets' batches make too few steps: docs/presets.md has what more steps gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,11 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
     said.append(f"preset {name}: {why}")
     content = yaml.safe_load(preset_path(name).read_text("utf-8"))
     num_rows = len(rows)
+    if num_rows < _FEW_ROWS and name != "documents":
+        for section, keys in _FOR_FEW_ROWS.items():
+            content[section] = {**content.get(section, {}), **keys}
+        batch, epochs = _FOR_FEW_ROWS["train"].values()
+        said.append(f"{num_rows:,} rows are few: batches of {batch} rows and {epochs} epochs make more steps")
     fraction = 0.1 if num_rows >= _ROWS_WITH_TEST else None
     if fraction:
         said.append(f"of {num_rows:,} rows a tenth is held out for the final score (data.test: {fraction})")

@@ -154,6 +154,22 @@ def test_rows_are_held_out_for_a_final_score_where_there_are_enough(
     assert ("--folds" in guessed.said[-1]) == (test is None)
 
 
+@pytest.mark.parametrize(
+    ("count", "preset", "batch_size"),
+    [(200, "sentences", 8), (1_499, "multilingual", 8), (1_500, "sentences", 32), (200, "documents", 64)],
+)
+def test_few_short_texts_are_read_in_small_batches(
+    tmp_path: Path, count: int, preset: str, batch_size: int
+) -> None:
+    lines = [f"text number {i % 50} of many,{'ab'[i % 2]}" for i in range(count)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]), "utf-8")
+    guessed = guess(str(tmp_path / "rows.csv"), Given(preset=preset))
+    assert guessed.content["train"]["batch_size"] == batch_size
+    assert any("make more steps" in one for one in guessed.said) == (batch_size == 8)
+    assert len(guessed.said) <= 6
+    assert load_config(guessed.content).pretrain.epochs == 10
+
+
 def test_what_names_no_rows_is_a_config(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("data: {train: x.csv}", "utf-8")
     (tmp_path / "run").mkdir()
