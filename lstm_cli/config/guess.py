@@ -84,7 +84,7 @@ _MANY_UNKNOWN = 0.2
 _LONG_TEXT = 100
 _FEW_ROWS = 1_500
 _FOR_FEW_ROWS = {"train": {"batch_size": 8, "epochs": 15}, "pretrain": {"batch_size": 8}}
-"""Below so many rows of short texts the presets' batches make too few steps: docs/presets.md has what more steps gain."""
+"""Below so many rows of short texts the presets make too few steps: docs/presets.md has what more steps gain."""
 
 
 @dataclass(frozen=True, slots=True)
