@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lstm_cli.config.completion import configs_from, gates_from, presets_from, settings_from
 from lstm_cli.config.load import load_config
@@ -37,6 +38,16 @@ def test_the_shell_is_answered_without_torch() -> None:
     assert completed("train", "rows.csv", "--preset", "m") == ["multilingual"]
     assert completed("train", "rows.csv", "--set", "train.ep") == ["train.epochs="]
     assert completed("eval", "runs/reviews", "--fail-under", "mac") == ["macro_f1="]
+
+
+def test_a_config_is_written_without_torch() -> None:
+    code = (
+        "import sys; from lstm_cli.__main__ import main; sys.argv = ['lstmcls', 'init', 'sentences']\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'numpy', 'datasets', 'sklearn'} & {*sys.modules}"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert load_config(yaml.safe_load(answer.stdout)) == load_config("sentences")
 
 
 def test_every_offered_key_is_known_and_every_offered_value_is_allowed() -> None:
