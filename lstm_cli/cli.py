@@ -151,6 +151,7 @@ def _refuse_both(resume: bool, overwrite: bool) -> None:
 _IN_EXTRAS = {
     "onnx": "export",
     "onnxruntime": "export",
+    "ray": "ray",
     "starlette": "serve",
     "tensorboard": "tensorboard",
     "uvicorn": "serve",
@@ -545,6 +546,14 @@ def predict(
             "parts together.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|ADDRESS",
+            help="Predict on the CPUs of the Ray cluster at ADDRESS, or of this machine, one worker for each.",
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
@@ -585,6 +594,7 @@ def predict(
             checkpoint=checkpoint,
             options=PredictOptions(top_k, probs, min_score),
             shard=Shard.parse(shard) if shard is not None else None,
+            ray=ray,
             resume=resume,
             strict=strict,
             quote_formulas=quote_formulas,

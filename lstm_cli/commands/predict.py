@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import io
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ import numpy as np
 from lstm_cli.answers import PredictOptions
 from lstm_cli.commands.predict_lines import example, prediction, table_columns
 from lstm_cli.commands.predict_model import PredictModel, open_model
+from lstm_cli.commands.predict_ray import ray_workers, worker_overrides
 from lstm_cli.console import Screen
 from lstm_cli.data.columns import output_names
 from lstm_cli.data.durable import atomic_writer
@@ -27,7 +28,7 @@ from lstm_cli.reports.parquet import Draft, prediction_schema, write_parquet, wr
 from lstm_cli.reports.predictions import Table, flat, write_json_lines
 from lstm_cli.runs.output import Done, PartialOutput, partial_output
 from lstm_cli.runs.shards import Shard, ShardRecord
-from lstm_cli.scoring.windows import predict_windows
+from lstm_cli.scoring.windows import RowOutput, predict_windows
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
 _NO_TABLES = {"jsonl": "JSON Lines", "parquet": "Parquet"}
@@ -55,6 +56,7 @@ class PredictRequest:
     text: bool = True
     bom: bool = False
     shard: Shard | None = None
+    ray: str | None = None
 
 
 def predict(request: PredictRequest, screen: Screen) -> None:
@@ -62,6 +64,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
     output, options = request.output, request.options
     format = request.format or _format_of(output)
     _refuse_contradictions(request, format)
+    if request.ray:
+        request = replace(request, overrides=worker_overrides(request.source, request.overrides))
     model = open_model(request.source, request.overrides, request.run_dir, request.checkpoint, options)
     task = model.predictor.task
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
@@ -84,6 +88,7 @@ def predict(request: PredictRequest, screen: Screen) -> None:
             first = part.start
             rows = rows.select((np.arange(total) >= part.start) & (np.arange(total) < part.stop))
     with (
+        _windows(request, model) as windows,
         _target(
             output, inputs and {**inputs, **_shard_input(request.shard)}, resume=request.resume
         ) as target,
@@ -108,7 +113,7 @@ def predict(request: PredictRequest, screen: Screen) -> None:
             table = Draft(target.stream, done.columns)
         elif format != "jsonl":
             table = Table(target.stream, format, done.columns, request.bom, request.quote_formulas)
-        for window in predict_windows(model.predictor, rows, model.runtime, skip=done.rows):
+        for window in windows(rows, skip=done.rows):
             lines = [
                 prediction(first + done.rows + i, result, task, options) for i, result in enumerate(window)
             ]
@@ -137,6 +142,19 @@ def predict(request: PredictRequest, screen: Screen) -> None:
             f"--strict: {done.num_errors:,} of {done.rows:,} rows could not be read; each has an `error` in the "
             f"output; the first is {done.first_error}"
         )
+
+
+@contextmanager
+def _windows(
+    request: PredictRequest, model: PredictModel
+) -> Iterator[Callable[..., Iterator[list[RowOutput]]]]:
+    """`predict_windows` for this model in this process, or on Ray."""
+    if request.ray is None:
+        yield partial(predict_windows, model.predictor, runtime=model.runtime)
+        return
+    how = (request.source, request.overrides, request.run_dir, request.checkpoint, request.options)
+    with ray_workers(request.ray, model, *how, threads=max(1, model.threads)) as workers:
+        yield workers.windows
 
 
 def _finish(
@@ -180,6 +198,8 @@ def _refuse_contradictions(request: PredictRequest, format: Format) -> None:
         )
     if request.shard and (output is None or request.texts or "-" in request.files):
         raise ConfigError("--shard: needs files to read and a file to write; name them, and -o OUT")
+    if request.ray and (output is None or request.texts or "-" in (*request.files, request.source)):
+        raise ConfigError("--ray: needs files to read and a file to write; name them, and -o OUT")
     if request.texts and request.files:
         raise ConfigError(f"--text: cannot be combined with {request.files[0]}; give texts or files")
     if output and output.exists() and not output.is_file():  # the output would replace it

@@ -31,6 +31,7 @@ class PredictModel:
     data: DataConfig
     content: type[Content]
     metadata: Mapping[str, Any]
+    threads: int
 
 
 def open_model(
@@ -72,7 +73,9 @@ def _of_run(
         "torch": torch.__version__,  # threads and versions change the order of sums
         **{name: running[name] for name in ("device", "threads", "deterministic")},
     }
-    return PredictModel(models.ensemble, runtime, config.data, config.task.content, metadata)
+    return PredictModel(
+        models.ensemble, runtime, config.data, config.task.content, metadata, config.run.threads
+    )
 
 
 class _Threads(Config):
@@ -104,7 +107,7 @@ def _of_exported(
         "checkpoint": f"{folder.name} ({folder.digest[:12]})",
         "onnxruntime": onnxruntime.__version__,
     }
-    return PredictModel(model, None, settings.data, Text, metadata)
+    return PredictModel(model, None, settings.data, Text, metadata, settings.run.threads)
 
 
 def _settings(folder: ExportedFolder, overrides: Sequence[str]) -> _Settings:

@@ -68,15 +68,9 @@ def predict_windows(
     A batch never crosses a window, so the rows after the skipped ones get exactly the same outputs as without skipping.
     Raises ValueError if no window ends after `skip` rows.
     """
-    passed = 0
     ahead: _Window | None = None
     is_first = True
-    for window in _windows(rows):
-        if passed < skip:
-            passed += len(window)
-            continue
-        if passed > skip:
-            break
+    for window in windows_after(rows, skip):
         following = _Window.start(predictor, window) if window else None
         if ahead:
             yield ahead.predicted(predictor, runtime)
@@ -84,10 +78,30 @@ def predict_windows(
             yield following.predicted(predictor, runtime)
             following = None
         ahead, is_first = following, False
-    if passed != skip:
-        raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
     if ahead:
         yield ahead.predicted(predictor, runtime)
+
+
+def predict_window(predictor: Predictor, rows: Sequence[Row[Any]], runtime: Any) -> list[RowOutput]:
+    """One output for each row of one of the `windows_after`; `predict_windows` gives the same."""
+    return _Window.start(predictor, rows).predicted(predictor, runtime)
+
+
+def windows_after(rows: Iterable[Row[Any] | None], skip: int) -> Iterator[list[Row[Any]]]:
+    """The windows of the rows after the first `skip` rows, and after a window that ends in a pause an empty one.
+
+    Raises ValueError if no window ends after `skip` rows.
+    """
+    passed = 0
+    for window in _windows(rows):
+        if passed < skip:
+            passed += len(window)
+            continue
+        if passed > skip:
+            break
+        yield window
+    if passed != skip:
+        raise ValueError(f"no window ends after {skip} rows; the nearest after {passed}")
 
 
 @dataclass(frozen=True, slots=True)
