@@ -37,8 +37,8 @@ from typer.testing import CliRunner
 from lstm_cli import tasks
 from lstm_cli.cli import app
 from lstm_cli.config import presets as config_presets
-from lstm_cli.config.guess import is_data
 from lstm_cli.config.load import load_config
+from lstm_cli.config.source import is_data
 from lstm_cli.data import builtin
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.tasks.base import TaskConfig

@@ -40,6 +40,8 @@ _LABELS = re.compile(
     rf"\s*((?:{LABEL_PREFIX}\S*\s*)*)", re.ASCII
 )  # ASCII: a no-break space does not separate labels
 
+_OF_WINDOWS = {"thumbs.db", "desktop.ini"}
+
 
 def read_stream(stream: BinaryIO, name: str, reading: Reading) -> Iterator[Row[Any]]:
     """One row per line, as soon as the line arrives, in constant memory. `stream` stays open."""
@@ -202,7 +204,8 @@ def _document(path: Path, label: str | None, reading: Reading, fields: dict[str,
 
 
 def files_below(folder: str) -> list[str]:
-    """The paths of the files below `folder`, relative to it and sorted, without hidden files and folders.
+    """The paths of the files below `folder`, relative to it and sorted, without hidden files and folders and those that
+    Windows leaves.
 
     Raises DataError for anything but a regular file: opening a pipe, for example, could wait forever.
     """
@@ -212,7 +215,7 @@ def files_below(folder: str) -> list[str]:
         # in strings: a Path of each of 8,000 files takes twice as long as reading them
         with naming(folder), os.scandir(f"{folder}{os.sep}{prefix}") as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name.lower() in _OF_WINDOWS:
                     continue
                 if entry.is_dir():
                     if not entry.is_symlink():

@@ -11,8 +11,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
-from lstm_cli.config.guess import Given, config_for, guess, is_data
+from lstm_cli.config.guess import Given, config_for, guess
 from lstm_cli.config.load import load_config
+from lstm_cli.config.source import is_data
 from lstm_cli.errors import ConfigError, DataError, LstmclsError
 from tests.conftest import small_rows
 
@@ -224,6 +225,21 @@ def invoke(*arguments: str, stdin: str = "") -> Result:
 
 
 SMALL = ["task.encoder.init_from=null", "task.encoder.embedding_size=8", "task.encoder.hidden_size=8"]
+
+
+def test_a_folder_that_is_hardly_text_is_refused(tmp_path: Path) -> None:
+    picture = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 4
+    for label in ("cats", "dogs"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for i in range(20):
+            (tmp_path / "pictures" / label / f"{i}.jpg").write_bytes(picture)
+    with pytest.raises(DataError, match=r"0\.jpg:1: not text: byte 0xFF .* A picture"):
+        guess(str(tmp_path / "pictures"), Given())
+    (tmp_path / "project" / "src").mkdir(parents=True)
+    for i in range(20):
+        (tmp_path / "project" / "src" / f"{i}.js").write_text("let a = 1;", "utf-8")
+    with pytest.raises(DataError, match="all 20 rows have the label 'src'; give rows of two classes or more"):
+        guess(str(tmp_path / "project"), Given())
 
 
 def test_two_commands_lead_from_a_file_to_a_prediction(

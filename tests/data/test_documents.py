@@ -187,6 +187,8 @@ def test_the_folder_of_a_file_is_its_label(made: Made, opened: Open) -> None:
         "d/.git/x",
         "d/README",
         "d/neg/.h/x",
+        "d/neg/Thumbs.db",
+        "d/pos/desktop.ini",
     ):
         made(name, f"{name}\nsecond line\n")
     rows = list(opened("d"))
