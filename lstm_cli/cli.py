@@ -491,8 +491,8 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILE…|-]",
-            help="Text (one document per line), CSV, TSV, JSONL or Parquet files, folders, or - for stdin. "
-            "Default: stdin.",
+            help="Text (one document per line), CSV, TSV, JSONL or Parquet files, addresses such as "
+            "s3://bucket/rows.parquet, folders, or - for stdin. Default: stdin.",
         ),
     ] = None,
     texts: Annotated[

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_cli.config.faults import KeyPath
+from lstm_cli.data.addresses import is_address
 from lstm_cli.data.config import FOLD
 from lstm_cli.data.hub import BUILTIN, HUB
 
@@ -78,7 +79,7 @@ def _found(value: Any, places: Collection[Path]) -> Any:
             return [_found(one, places) for one in value]
         case dict():
             return {key: _found(one, places) for key, one in value.items()}
-        case str() if not value.startswith((HUB, BUILTIN)) and not _exists(value):
+        case str() if not value.startswith((HUB, BUILTIN)) and not is_address(value) and not _exists(value):
             return next((str(place / value) for place in places if _exists(str(place / value))), value)
     return value
 

@@ -21,8 +21,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, cast
 
+from lstm_cli.data.addresses import AddressFile, is_address
 from lstm_cli.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -112,11 +113,16 @@ def _is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
+def _open_raw(path: str) -> io.RawIOBase:
+    """The bytes of a file, which may be at an address, without a buffer."""
+    return AddressFile(path) if is_address(path) else Path(path).open("rb", buffering=0)
+
+
 class _HashedFile(io.RawIOBase):
     """A file, and the SHA-256 of what is read from it."""
 
     def __init__(self, path: str) -> None:
-        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - closed by close
+        self._file = _open_raw(path)
         self._hash = hashlib.sha256()
         self._is_at_end = False
 
@@ -124,7 +130,7 @@ class _HashedFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        count = self._file.readinto(buffer)
+        count = self._file.readinto(buffer) or 0
         self._hash.update(memoryview(buffer)[:count])
         self._is_at_end = count == 0
         return count
@@ -235,7 +241,7 @@ def open_in_any_order(path: str, hashes: Hashes | None) -> Iterator[BinaryIO]:
 
     A file that was written to meanwhile gets no hash. Errors become a DataError as in `open_text`.
     """
-    with naming(path), Path(path).open("rb") as file:
+    with naming(path), io.BufferedReader(_open_raw(path), _CHUNK_BYTES) as file:
         before = _state(file)
         yield file
         if hashes is not None:
@@ -244,7 +250,12 @@ def open_in_any_order(path: str, hashes: Hashes | None) -> Iterator[BinaryIO]:
             hashes[path] = digest if _state(file) == before else ""
 
 
-def _state(file: BinaryIO) -> tuple[int, int]:
+def _state(file: io.BufferedReader[Any]) -> tuple[int, int]:
+    """What changes when the file is written to. At an address that is its end only."""
+    if isinstance(file.raw, AddressFile):
+        end = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        return end, 0
     state = os.fstat(file.fileno())
     return state.st_size, state.st_mtime_ns
 
@@ -289,5 +300,5 @@ def naming(path: str) -> Iterator[None]:
 
 def sha256_of_file(path: str) -> str:
     """SHA-256 (hex) of the bytes on the disk."""
-    with naming(path), Path(path).open("rb") as file:
+    with naming(path), io.BufferedReader(_open_raw(path), _CHUNK_BYTES) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

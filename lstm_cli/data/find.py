@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
+from lstm_cli.data.addresses import files_at, is_address
 from lstm_cli.data.class_files import check_class_files, has_lines, label_of, text_files_in
 from lstm_cli.data.config import Paths
 from lstm_cli.data.documents import class_folders, files_below, starts_with_label
@@ -124,7 +125,7 @@ def _aligned(paths: dict[str, Any], key: str, reading: Reading) -> Source:
     files = {}
     for name, path in paths.items():
         found = list(_expand(path, f"{key}{name}: "))
-        if len(found) != 1 or not Path(found[0]).is_file():
+        if len(found) != 1 or not _is_file(found[0]):
             raise DataError(f"{key}{name}: {path}: must be one file with one {name.rstrip('s')} per line")
         files[name] = found[0]
     if not reading.labelled:
@@ -132,7 +133,14 @@ def _aligned(paths: dict[str, Any], key: str, reading: Reading) -> Source:
     return Source(files["text"], "aligned", labels=files["labels"], names=files.get("names"))
 
 
+def _is_file(path: str) -> bool:
+    return is_address(path) or Path(path).is_file()
+
+
 def _expand(path: str, key: str) -> Iterator[str]:
+    if is_address(path):
+        yield from files_at(path, key)
+        return
     path = str(Path(path).expanduser())
     if Path(path).exists():  # before globbing, because a file name can contain brackets
         yield path
@@ -164,7 +172,7 @@ def _found(path: str, key: str, reading: Reading, default: Kind | None) -> list[
     """The sources of a path that exists. Plain text in a file has no label yet, also where labels are needed."""
     if Path(path).is_dir():
         return _in_folder(path, key, reading)
-    if default and reading.config.format == "auto" and kind_of_name(path) is None and Path(path).is_file():
+    if default and reading.config.format == "auto" and kind_of_name(path) is None and _is_file(path):
         return [Source(path, default)]
     return [Source(path, _kind_of_file(path, key, reading))]
 
@@ -203,7 +211,7 @@ def _in_folder(path: str, key: str, reading: Reading) -> list[Source]:
 
 
 def _kind_of_file(path: str, key: str, reading: Reading) -> Kind:
-    if not Path(path).is_file():
+    if not _is_file(path):
         raise DataError(
             f"{key}{path}: not a regular file, but rows are read more than once. Copy it into a file first"
         )
