@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.files import PACKED
-from lstm_cli.data.hub import BUILTIN, HUB
+from lstm_cli.data.find import names_rows
 from lstm_cli.data.sources import DataConfig, Rows, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
 from lstm_cli.explain.attribution import contributions
@@ -181,7 +181,7 @@ def _explains(models: Models, runtime: Runtime) -> Callable[[str, str, str], Pie
 
 def _name_of(data: str) -> str:
     """The name of the evaluation of these rows, which no other path has, such as `reviews-1f0c82d9` for reviews.csv."""
-    is_path = not data.startswith((HUB, BUILTIN))
+    is_path = not names_rows(data)
     whole = str(Path(data).expanduser().absolute()) if is_path else data
     digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     name = Path(data).name

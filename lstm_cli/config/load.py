@@ -25,8 +25,7 @@ from lstm_cli.config.paths import find_beside, places_beside
 from lstm_cli.config.presets import preset_path, presets
 from lstm_cli.config.yamltext import parse
 from lstm_cli.data.durable import read_file
-from lstm_cli.data.find import kind_of_name
-from lstm_cli.data.hub import BUILTIN, HUB
+from lstm_cli.data.find import kind_of_name, names_rows
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError, did_you_mean
 from lstm_cli.exported.folder import is_exported
@@ -163,7 +162,7 @@ def _is_data(source: str | Mapping[str, Any]) -> TypeGuard[str]:
     """Whether `source` names rows: a file whose name shows a format of data, or a data set."""
     if not isinstance(source, str):
         return False
-    if source.startswith((HUB, BUILTIN)):
+    if names_rows(source):
         return True
     return Path(source).is_file() and kind_of_name(source) is not None
 

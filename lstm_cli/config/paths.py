@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lstm_cli.config.faults import KeyPath
-from lstm_cli.data.addresses import is_address
 from lstm_cli.data.config import FOLD
-from lstm_cli.data.hub import BUILTIN, HUB
+from lstm_cli.data.find import names_rows
 
 PATH_KEYS: tuple[KeyPath, ...] = (
     *(("data", name) for name in ("train", "dev", "test", "unlabelled")),
@@ -79,7 +78,7 @@ def _found(value: Any, places: Collection[Path]) -> Any:
             return [_found(one, places) for one in value]
         case dict():
             return {key: _found(one, places) for key, one in value.items()}
-        case str() if not value.startswith((HUB, BUILTIN)) and not is_address(value) and not _exists(value):
+        case str() if not names_rows(value) and not _exists(value):
             return next((str(place / value) for place in places if _exists(str(place / value))), value)
     return value
 

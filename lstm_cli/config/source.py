@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lstm_cli.data.find import kind_of_name
-from lstm_cli.data.hub import BUILTIN, HUB
+from lstm_cli.data.find import kind_of_name, names_rows
 from lstm_cli.errors import ConfigError, did_you_mean
 
 _OF_A_RUN = {"config.yaml", "checkpoints", "model.onnx"}
@@ -26,7 +25,7 @@ _UNREAD = (
 
 def is_data(source: str) -> bool:
     """Whether `source` names rows and not a config: a data set, a file of a data format, or a folder of them."""
-    if source.startswith((HUB, BUILTIN)):
+    if names_rows(source):
         return True
     path = Path(source)
     if path.is_dir():
@@ -38,7 +37,7 @@ def is_data(source: str) -> bool:
 def refuse_unread(source: str) -> None:
     """Raise ConfigError for what is neither a config nor rows, with what to give instead."""
     path = Path(source)
-    if source.startswith((HUB, BUILTIN)) or source == "-":
+    if names_rows(source) or source == "-":
         return
     if path.is_dir():
         _refuse_folder(source, path)

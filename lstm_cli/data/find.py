@@ -65,6 +65,11 @@ class Source:
         return tuple(path for path in (self.path, self.labels, self.names) if path is not None)
 
 
+def names_rows(source: str) -> bool:
+    """Whether `source` is a data set or an address, which can be nothing but rows."""
+    return source.startswith((HUB, BUILTIN)) or is_address(source)
+
+
 def find_sources(paths: Paths | Sequence[str], role: str, reading: Reading) -> tuple[Source, ...]:
     """The sources that `paths` name, in this order; the matches of a glob are sorted.
 

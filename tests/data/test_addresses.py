@@ -21,6 +21,7 @@ from lstm_cli.data.config import DataConfig
 from lstm_cli.data.sources import Rows, open_rows
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError, DataError
+from tests.conftest import small_rows
 
 RUN = str(Path(__file__).parents[1] / "golden" / "lstm")
 TEXTS = ["a good film", "bad", "never good", "größer"]
@@ -88,6 +89,15 @@ def test_a_training_reads_addresses(small_yaml: str, memory: Any, tmp_path: Path
     result = CliRunner().invoke(app, ["train", small_yaml, *keys, "--no-baselines", "--epochs", "1"])
     assert result.exit_code == 0, result.output
     assert "memory://train.csv" in (tmp_path / "run" / "config.yaml").read_text("utf-8")
+
+
+def test_a_training_on_an_address_needs_no_config(memory: Any, tmp_path: Path) -> None:
+    lines = "".join(f"{text},{label}\n" for text, label in small_rows(60))
+    memory.pipe("/reviews.csv", f"text,label\n{lines}".encode())
+    command = ["train", "memory://reviews.csv", "--run", str(tmp_path / "run"), "--dry-run"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "memory://reviews.csv" in result.stdout
 
 
 def test_a_file_that_changes_between_two_readings_is_noticed(folder: Path, memory: Any) -> None:
