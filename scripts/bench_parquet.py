@@ -37,19 +37,21 @@ def write_rows(path: Path, count: int) -> None:
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def measure(run: str, source: Path, output: Path) -> tuple[float, float]:
-    """(seconds, peak memory in MB) of one prediction."""
+def measure(run: str, source: Path, output: Path) -> tuple[float, float, float]:
+    """(seconds, seconds of CPU, peak memory in MB) of one prediction."""
     command = [sys.executable, "-m", "lstm_cli", "predict", run, str(source), "-o", str(output), "--quiet"]
     began = time.monotonic()
     process = subprocess.Popen([*command, "--set", "run.threads=1"], cwd=_ROOT)
     _, status, used = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"predict ended with status {status}")
-    return time.monotonic() - began, used.ru_maxrss / 1024
+    return time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", default=str(_ROOT / "tests" / "golden" / "lstm"))
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--format", default="parquet")
@@ -58,9 +60,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             source, output = Path(folder) / "rows.parquet", Path(folder) / f"out.{arguments.format}"
             write_rows(source, count)
-            seconds, peak = measure(arguments.run, source, output)
+            seconds, cpu, peak = measure(arguments.run, source, output)
             written = pq.ParquetFile(output).metadata.num_rows if arguments.format == "parquet" else count
-            print(f"{count:>11,} rows in, {written:,} out: {seconds:.0f} s, peak {peak:.0f} MB", flush=True)
+            print(
+                f"{count:>11,} rows in, {written:,} out: {seconds:.0f} s, {cpu:.0f} s of CPU, peak {peak:.0f} MB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

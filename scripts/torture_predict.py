@@ -100,7 +100,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     lstmcls = [sys.executable, "-m", "lstm_cli.cli"]
-    formats = ("csv", "jsonl", "tsv")
+    formats = ("csv", "jsonl", "tsv", "parquet")
     failed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

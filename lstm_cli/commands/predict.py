@@ -86,7 +86,9 @@ def predict(request: PredictRequest, screen: Screen) -> None:
             total = len(rows)
             part = request.shard.rows(total)
             first = part.start
-            rows = rows.select((np.arange(total) >= part.start) & (np.arange(total) < part.stop))
+            mask = np.zeros(total, np.bool_)
+            mask[part.start : part.stop] = True
+            rows = rows.select(mask)
     with (
         _windows(request, model) as windows,
         _target(
