@@ -178,7 +178,7 @@ def _network(
         ids = torch.from_numpy(read.ids.astype(np.int64)).to(device)
         end = explainer.embed(ids[None])  # (1, T, E)
         begin = explainer.embed(torch.full_like(ids, explainer.blank_id)[None])
-        both = explainer.network_logits(torch.cat([begin, end]), torch.full((2,), length)).double().cpu()
+        both = explainer.network_logits(torch.cat([begin, end]), torch.full((2,), length)).cpu().double()
         base, whole = (both[:, label] - both[:, against]).tolist()
     smaller = min(abs(whole - base), abs(whole - base + of_ngrams))
     allowed = max(_TOLERANCE[0] * smaller, _TOLERANCE[1])
@@ -192,7 +192,7 @@ def _network(
             logits = explainer.network_logits(embedded, torch.full((len(part),), length))
             (gradient,) = torch.autograd.grad((logits[:, label] - logits[:, against]).sum(), embedded)
             mean += gradient.sum(dim=0) / num_points
-        tokens = ((end[0] - begin[0]) * mean).double().sum(dim=1).cpu().numpy()
+        tokens = ((end[0] - begin[0]) * mean).cpu().double().sum(dim=1).numpy()
         if abs(whole - base - tokens.sum()) <= allowed or num_points >= most:
             return _Network(tokens, base)
         num_points *= 2
@@ -207,7 +207,7 @@ def _attention(
         weights = explainer.attention(explainer.embed(ids), torch.tensor([len(read.ids)]))
     if weights is None:
         return None
-    return shared_out(weights[0].double().cpu().numpy(), [[span] for span in read.spans], words)
+    return shared_out(weights[0].cpu().double().numpy(), [[span] for span in read.spans], words)
 
 
 def _without(
