@@ -6,27 +6,25 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lstm_cli.commands.evaluate_inside import inside
 from lstm_cli.config.load import load_config
 from lstm_cli.console import Screen
 from lstm_cli.data.files import PACKED
 from lstm_cli.data.find import names_rows
 from lstm_cli.data.sources import DataConfig, Rows, open_rows
 from lstm_cli.errors import ConfigError, DataError, GateMissed, did_you_mean
-from lstm_cli.explain.attribution import contributions
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.reports.evaluation import write_evaluation
-from lstm_cli.reports.html import Pieces
 from lstm_cli.runs.folder import RunFolder
 from lstm_cli.runs.models import Models, open_models
 from lstm_cli.runs.swap import replaced_folder
 from lstm_cli.runtime import Runtime, start
 from lstm_cli.scoring import baselines
-from lstm_cli.scoring.abilities import explainable
 from lstm_cli.scoring.evaluation import count_seen
 from lstm_cli.tasks.base import Evaluation, Seen, Task
 
@@ -162,21 +160,11 @@ def evaluate_split(
     folder = run.evaluation(split if models.checkpoint == "best" else f"{split}-last")
     with replaced_folder(folder, screen.say) as new:
         metrics = write_evaluation(
-            new, task, evaluation, quote_formulas=quote_formulas, explain=_explains(models, runtime)
+            new, task, evaluation, quote_formulas=quote_formulas, inside=inside(models, rows, runtime)
         )
     _show(task, evaluation, metrics, screen)
     screen.say(f"the report is {folder / 'report.md'}")
     return metrics
-
-
-def _explains(models: Models, runtime: Runtime) -> Callable[[str, str, str], Pieces] | None:
-    """What explains a text, if there is one model and its task can be explained."""
-    ability = explainable(models.ensemble.task)
-    if ability is None or len(models.ensemble.members) > 1:
-        return None
-    (load,) = models.ensemble.members.values()
-    explainer = ability.explainer(load().model)
-    return lambda text, label, against: contributions(explainer, text, runtime, label, against)
 
 
 def _name_of(data: str) -> str:

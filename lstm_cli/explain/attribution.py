@@ -16,6 +16,7 @@ import torch
 from lstm_cli.arrays import Float64
 from lstm_cli.errors import ConfigError, did_you_mean
 from lstm_cli.explain.explanation import Explanation, Ngram, Word
+from lstm_cli.explain.gradients import integrated_gradients
 from lstm_cli.explain.words import shared_out, words_of
 from lstm_cli.features.named import Span
 from lstm_cli.runtime import Runtime
@@ -24,11 +25,11 @@ from lstm_cli.tasks.explainable import Explainer, ReadText
 
 _POINTS = 16, 4_096
 """Points on the line: the first number, and the maximum. They are doubled until the sum is exact enough."""
-_FEW_POINTS = 4, 4
-"""For many texts in little time. The sum was wrong by 0.7 % in the median of 50 sentences, and by 2 % in one of ten."""
+_FEW_POINTS = 4
+"""For many texts in little time. On 50 wrongly predicted sentences a token was wrong by 1 % of the largest token of its
+sentence in the median, and by more than 2.6 % in one sentence of ten. Gauss-Legendre points were worse."""
 _TOLERANCE = 0.01, 1e-3
 """The allowed error of the sum, as a fraction of what the contributions add up to, and in logits; the larger counts."""
-_STEPS_AT_ONCE = 16_384
 _NUM_WORDS, _MAX_CHARS = (10, 200), 4_000_000
 """Minimum and maximum number of words that are left out one at a time, and of beginnings of the text that are scored:
 each is a text to predict. In between, as many as have so many characters together."""
@@ -103,17 +104,28 @@ def explain(explainer: Explainer, text: str, runtime: Runtime, target: str | Non
 
 
 def contributions(
-    explainer: Explainer, text: str, runtime: Runtime, label: str, against: str
-) -> list[tuple[str, float]]:
-    """The text in pieces, each with what its word adds to the logit of `label` minus that of `against`.
+    explainer: Explainer, asked: Sequence[tuple[str, str, str]], runtime: Runtime
+) -> list[list[tuple[str, float]]]:
+    """Each text in pieces, each with what its word adds to the logit of a first label minus that of a second.
 
-    As `explain` finds it, but with few points on the line, so that it is quick: the sum is exact to a few percent only.
+    `asked` is each text with its two labels. As `explain` finds it, but with few points on the line and all texts at
+    once, so that it is quick: the sum is exact to a few percent only.
     """
-    read, words = explainer.read(text), words_of(text)
     names = list(explainer.names)
-    first, second = names.index(label), names.index(against)
-    values = [float(one.weights[first] - one.weights[second]) for one in read.ngrams]
-    tokens = _network(explainer, read, first, second, runtime, sum(values), _FEW_POINTS).tokens
+    reads = [explainer.read(text) for text, *_ in asked]
+    classes = [(names.index(label), names.index(against)) for _, label, against in asked]
+    tokens = integrated_gradients(
+        explainer, [read.ids for read in reads], classes, _FEW_POINTS, runtime.device
+    )
+    return [
+        _pieces(text, read, of_text, *both)
+        for (text, *_), read, of_text, both in zip(asked, reads, tokens, classes, strict=True)
+    ]
+
+
+def _pieces(text: str, read: ReadText, tokens: Float64, label: int, against: int) -> list[tuple[str, float]]:
+    words = words_of(text)
+    values = [float(one.weights[label] - one.weights[against]) for one in read.ngrams]
     total = shared_out(tokens, [[span] for span in read.spans], words)
     total += shared_out(values, [one.spans for one in read.ngrams], words)
     ends = [*(begin for begin, _ in words[1:]), len(text)]
@@ -160,39 +172,23 @@ class _Network:
 
 
 def _network(
-    explainer: Explainer,
-    read: ReadText,
-    label: int,
-    against: int,
-    runtime: Runtime,
-    of_ngrams: float,
-    limits: tuple[int, int] = _POINTS,
+    explainer: Explainer, read: ReadText, label: int, against: int, runtime: Runtime, of_ngrams: float
 ) -> _Network:
-    """Integrated gradients, by the midpoint rule. The number of points is doubled, within `limits`, until completeness
-    holds.
+    """Integrated gradients with as many points as completeness needs.
 
     `of_ngrams` is what the n-grams add to the same difference.
     """
     device, length = runtime.device, len(read.ids)
     with torch.no_grad():
         ids = torch.from_numpy(read.ids.astype(np.int64)).to(device)
-        end = explainer.embed(ids[None])  # (1, T, E)
-        begin = explainer.embed(torch.full_like(ids, explainer.blank_id)[None])
-        both = explainer.network_logits(torch.cat([begin, end]), torch.full((2,), length)).cpu().double()
+        ends = explainer.embed(torch.stack([torch.full_like(ids, explainer.blank_id), ids]))  # (2, T, E)
+        both = explainer.network_logits(ends, torch.full((2,), length)).cpu().double()
         base, whole = (both[:, label] - both[:, against]).tolist()
     smaller = min(abs(whole - base), abs(whole - base + of_ngrams))
     allowed = max(_TOLERANCE[0] * smaller, _TOLERANCE[1])
-    num_points, most = limits
+    num_points, most = _POINTS
     while True:
-        mean = torch.zeros_like(end[0], dtype=torch.float32)
-        at_once = max(1, _STEPS_AT_ONCE // length)
-        points = (torch.arange(num_points, device=device) + 0.5) / num_points
-        for part in points.split(at_once):  # type: ignore[no-untyped-call]
-            embedded = (begin + part[:, None, None] * (end - begin)).requires_grad_()
-            logits = explainer.network_logits(embedded, torch.full((len(part),), length))
-            (gradient,) = torch.autograd.grad((logits[:, label] - logits[:, against]).sum(), embedded)
-            mean += gradient.sum(dim=0) / num_points
-        tokens = ((end[0] - begin[0]) * mean).cpu().double().sum(dim=1).numpy()
+        (tokens,) = integrated_gradients(explainer, [read.ids], [(label, against)], num_points, device)
         if abs(whole - base - tokens.sum()) <= allowed or num_points >= most:
             return _Network(tokens, base)
         num_points *= 2

@@ -31,16 +31,22 @@ def shared_out(
     A thing that is in several places, or over several words, is shared out by its number of characters in each. One
     that touches no word, such as a space, goes to the next one.
     """
-    begins, ends = np.array(words).T
     total = np.zeros(len(words))
-    for value, places in zip(values, spans, strict=True):
-        share = value / len(places)
-        for begin, end in places:
-            first = int(np.searchsorted(ends, begin, "right"))
-            last = int(np.searchsorted(begins, end, "left"))
-            if first < last:
-                inside = np.minimum(ends[first:last], end) - np.maximum(begins[first:last], begin)
-                total[first:last] += share * inside / inside.sum()
-            else:
-                total[min(first, len(words) - 1)] += share
+    num_places = np.fromiter(map(len, spans), np.int64, len(spans))
+    if not num_places.sum():
+        return total
+    shares = np.repeat(np.asarray(values, np.float64) / num_places, num_places)
+    begins, ends = np.array([place for places in spans for place in places]).T
+    word_begins, word_ends = np.array(words).T
+    first = np.searchsorted(word_ends, begins, "right")
+    counts = np.maximum(
+        np.searchsorted(word_begins, ends, "left") - first, 0
+    )  # of the words that a place touches
+    counts[begins == ends] = 0
+    outside = counts == 0
+    np.add.at(total, np.minimum(first[outside], len(words) - 1), shares[outside])
+    place = np.repeat(np.arange(len(counts)), counts)
+    word = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    inside = np.minimum(word_ends[word], ends[place]) - np.maximum(word_begins[word], begins[place])
+    np.add.at(total, word, (shares / np.maximum(np.bincount(place, inside, len(counts)), 1))[place] * inside)
     return total

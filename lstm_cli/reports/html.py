@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, assert_never
 
 import numpy as np
 
-from lstm_cli.data.escaping import visible
+from lstm_cli.reports.html_mistakes import Pieces, Strongest, mistakes_section, ngrams_section
+from lstm_cli.reports.html_text import CELL_CHARS, bar, label_text, plain, shortened
 from lstm_cli.tasks.report import Bars, Chart, ConfusionPlot, Curves, Plot, ReliabilityPlot, Section, Table
 
-Pieces = Sequence[tuple[str, float]]
-"""A text in pieces, each with what it adds to the logit of the given label minus that of the true one."""
-
-_MOST_MISTAKES = 500
-_MOST_CHARS = 1_500
-"""Of a mistake's text. With both limits the page of a few classes has 2.4 MB at most."""
 _MOST_CLASSES = 60
 _COLOURS = ("#2563eb", "#d97706")
 
@@ -26,6 +20,7 @@ _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bar: #2563eb; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; } .charts p { margin: .3rem 0; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; }
 th, td { padding: .15rem .7rem .15rem 0; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
@@ -37,15 +32,13 @@ svg { display: block; width: 100%; max-width: 30rem; height: auto; }
 svg text { font: 10px system-ui, sans-serif; fill: currentColor; }
 svg .line0 { fill: #2563eb; } svg .line1 { fill: #d97706; }
 .bar { display: grid; grid-template-columns: minmax(5rem, 1fr) 2fr auto; gap: .5rem; align-items: center; }
-meter { width: 100%; }
-.note { color: GrayText; font-size: .9rem; }
+.bar bdi { justify-self: start; } meter { width: 100%; }
+.note, summary { color: light-dark(#595959, #a8a8a8); font-size: .9rem; }
 form { display: flex; flex-wrap: wrap; gap: .5rem; position: sticky; top: 0; background: Canvas; padding: .5rem 0; }
 input, select { font: inherit; padding: .3rem; min-width: 0; flex: 1 1 10rem; }
 article { border-top: 1px solid var(--line); padding: .5rem 0; }
 article p { margin: 0; white-space: pre-wrap; }
-"""
-_STYLE += """
-details { margin: .3rem 0; } summary { color: GrayText; cursor: pointer; font-size: .9rem; }
+details { margin: .3rem 0; } summary { cursor: pointer; }
 """
 # the content security policy forbids a style in a tag
 _STYLE += "".join(
@@ -85,11 +78,14 @@ def html_page(
     charts: Sequence[Chart],
     mistakes: Sequence[Mapping[str, Any]],
     num_mistakes: int,
+    strongest: Strongest,
     explained: Mapping[int, Pieces],
 ) -> str:
     """The page. `sentences` are the summary, in Markdown's emphasis; `mistakes` are lines of mistakes.jsonl, some of
     which are `explained`, by the number of their row."""
-    drawn = "".join(f"<section><h2>{_text(chart.title)}</h2>{_chart(chart)}</section>" for chart in charts)
+    drawn = "".join(
+        f"<section><h2>{shortened(chart.title, CELL_CHARS)}</h2>{_chart(chart)}</section>" for chart in charts
+    )
     reliability = [plot for plot in plots.values() if isinstance(plot, ReliabilityPlot)]
     drawn += "".join(
         f"<section><h2>Confidence and accuracy</h2>{_reliability(plot)}</section>" for plot in reliability
@@ -102,16 +98,17 @@ def html_page(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{_text(title)}</title>
+<title>{plain(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>{_text(title)}</h1>
+<h1>{plain(title)}</h1>
 {"".join(f"<p>{_sentence(one)}</p>" for one in sentences)}
 {"".join(_section(one) for one in tables)}
 <div class="charts">{drawn}</div>
 {confusion}
-{_mistakes(mistakes, num_mistakes, explained)}
+{ngrams_section(strongest)}
+{mistakes_section(mistakes, num_mistakes, explained)}
 <script>{_SCRIPT}</script>
 </body>
 </html>
@@ -123,41 +120,35 @@ def _hash(content: str) -> str:
     return f"sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-def _text(text: str) -> str:
-    return escape(visible(text))
-
-
 def _sentence(text: str) -> str:
     """Text with `**` around what is bold."""
-    parts = _text(text).split("**")
+    parts = plain(text).split("**")
     return "".join(f"<b>{part}</b>" if at % 2 else part for at, part in enumerate(parts))
 
 
 def _section(section: Section) -> str:
-    text = f"<p>{_text(section.text)}</p>" if section.text else ""
+    text = f"<p>{plain(section.text)}</p>" if section.text else ""
     return text + (_table(section.table) if section.table else "")
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in table.columns)
-    rows = "\n".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+    head = "".join(f"<th>{shortened(cell, CELL_CHARS)}</th>" for cell in table.columns)
+    rows = "\n".join(
+        f"<tr>{''.join(f'<td>{shortened(cell, CELL_CHARS)}</td>' for cell in row)}</tr>" for row in table.rows
+    )
     return f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
 
 
 def _chart(chart: Chart) -> str:
     match chart:
         case Bars():
-            return "".join(
-                f'<div class="bar"><span>{_text(name)}</span><meter value="{value:.4f}"></meter>'
-                f"<span>{_text(shown)}</span></div>"
-                for name, value, shown in chart.rows
-            )
+            return "".join(bar(label_text(name), value, plain(shown)) for name, value, shown in chart.rows)
         case Curves():
             return _axes(
                 chart.x,
                 "".join(
                     _line(list(zip(x.tolist(), y.tolist(), strict=True)), colour)
-                    + f'<text x="{60 + 90 * at}" y="12" class="line{at}">{_text(name)}</text>'
+                    + f'<text x="{60 + 90 * at}" y="12" class="line{at}">{plain(name)}</text>'
                     for at, ((name, (x, y)), colour) in enumerate(
                         zip(chart.lines.items(), _COLOURS, strict=False)
                     )
@@ -195,8 +186,8 @@ def _axes(x: str, inside: str) -> str:
         for tick in ticks
     )
     return (
-        f'<svg viewBox="0 0 310 204" role="img" aria-label="{_text(x)}"><path d="{lines}" stroke="currentColor" '
-        f'stroke-opacity=".15"/>{numbers}<text x="{_x(0.5)}" y="200" text-anchor="middle">{_text(x)}</text>'
+        f'<svg viewBox="0 0 310 204" role="img" aria-label="{plain(x)}"><path d="{lines}" stroke="currentColor" '
+        f'stroke-opacity=".15"/>{numbers}<text x="{_x(0.5)}" y="200" text-anchor="middle">{plain(x)}</text>'
         f"{inside}</svg>"
     )
 
@@ -220,61 +211,6 @@ def _confusion(plot: ConfusionPlot) -> str:
             f'<td title="{fraction:.1%}" class="part{round(10 * fraction)}">{count:,}</td>'
             for count, fraction in zip(counts, row, strict=True)
         )
-        rows.append(f"<tr><th>{_text(name)}</th>{cells}</tr>")
-    columns = "".join(f"<th>{_text(name)}</th>" for name in plot.names)
+        rows.append(f"<tr><th>{label_text(name)}</th>{cells}</tr>")
+    columns = "".join(f"<th>{label_text(name)}</th>" for name in plot.names)
     return f'{head}<div class="wide"><table class="confusion"><tr><th></th>{columns}</tr>{"".join(rows)}</table></div>'
-
-
-def _mistakes(
-    mistakes: Sequence[Mapping[str, Any]], num_mistakes: int, explained: Mapping[int, Pieces]
-) -> str:
-    shown = mistakes[:_MOST_MISTAKES]
-    if not shown:
-        return "<h2>Mistakes</h2><p>None.</p>"
-    options = [
-        "".join(
-            f"<option>{_text(name)}</option>" for name in sorted({str(one.get(key, "")) for one in shown})
-        )
-        for key in ("target", "label")
-    ]
-    articles = "".join(_mistake(one, explained.get(one["row"])) for one in shown)
-    note = (
-        f" The first {len(explained):,} say why: blue words speak for the predicted class, orange ones for the true."
-        if explained
-        else ""
-    )
-    return f"""<h2>Mistakes</h2>
-<p class="note">The {len(shown):,} of {num_mistakes:,} mistakes with the highest confidence.{note}</p>
-<form>
-<input id="words" type="search" placeholder="Filter by words" aria-label="Filter by words">
-<select id="target" aria-label="True class"><option value="">any true class</option>{options[0]}</select>
-<select id="label" aria-label="Predicted class"><option value="">any predicted class</option>{options[1]}</select>
-<output id="count"></output>
-</form>
-{articles}"""
-
-
-def _mistake(line: Mapping[str, Any], pieces: Pieces | None) -> str:
-    known = ("row", "where", "label", "score", "target")
-    content = " ".join(str(value) for key, value in line.items() if key not in known)
-    if len(content) > _MOST_CHARS:
-        content = f"{content[:_MOST_CHARS]} …"
-    target, label = _text(str(line.get("target", ""))), _text(str(line.get("label", "")))
-    score = f" {line['score']:.3f}" if isinstance(line.get("score"), float) else ""
-    return (
-        f'<article data-target="{target}" data-label="{label}"><span class="note">{_text(str(line.get("where", "")))}'
-        f'</span> <b>{target}</b>, predicted <b>{label}</b>{score}<p dir="auto">{_text(content)}</p>'
-        f"{_why(pieces) if pieces else ''}</article>"
-    )
-
-
-def _why(pieces: Pieces) -> str:
-    """The text with the words coloured by what they add; the strongest colour is the largest of the text."""
-    most = max(abs(value) for _, value in pieces) or 1.0
-    shown = []
-    for piece, value in pieces:
-        part = round(10 * abs(value) / most)
-        side = "part" if value > 0 else "against"
-        text = _text(piece)
-        shown.append(f'<span class="{side}{part}" title="{value:+.2f}">{text}</span>' if part else text)
-    return f'<details><summary>why</summary><p dir="auto">{"".join(shown)}</p></details>'

@@ -367,7 +367,7 @@ class Classify:
         )
 
     def report(self, evaluation: Evaluation) -> Report:
-        return classification_report(evaluation, _targets(evaluation.store), self.labels.names, self.ngrams)
+        return classification_report(evaluation, _targets(evaluation.store), self.labels.names)
 
     def explainer(self, model: nn.Module) -> ClassifyExplainer:
         """The trained model, to be looked into."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from lstm_cli.batch import UNK_ID, Batch
 from lstm_cli.data.encoding import cut
 from lstm_cli.data.store import Store
 from lstm_cli.data.text import text_row
-from lstm_cli.features.named import class_weights, named_ngrams
+from lstm_cli.features.named import NamedNgram, class_weights, named_ngrams, strongest_ngrams
 from lstm_cli.metrics.calibration import softmax
 from lstm_cli.nn.classifier import TextClassifier
 from lstm_cli.nn.pooling import AttentionPooling
@@ -44,11 +44,18 @@ class ClassifyExplainer:
         assert len(spans) == len(ids)
         kept = cut(np.arange(len(ids), dtype=np.int32), config.max_tokens, config.truncation)
         scale = self.model.scales[1].item()
-        ngrams, bias = [], np.zeros(len(self.names))
+        ngrams: list[NamedNgram] = []
+        bias = np.zeros(len(self.names))
         if task.ngrams:
-            ngrams = [replace(one, weights=scale * one.weights) for one in named_ngrams(task.ngrams, text)]
+            ngrams = named_ngrams(task.ngrams, text, scale)
             bias = scale * class_weights(task.ngrams, task.ngrams.bias.astype(np.float64))
         return ReadText(ids[kept], [spans[at] for at in kept], ngrams, bias, len(kept) < len(ids))
+
+    def strongest_ngrams(self, texts: Sequence[str], number: int) -> list[list[tuple[str, float]]]:
+        scale = self.model.scales[1].item()
+        if self.task.ngrams is None or scale <= 0:
+            return [[] for _ in self.names]
+        return strongest_ngrams(self.task.ngrams, texts, number, scale)
 
     def embed(self, ids: Tensor) -> Tensor:
         return self.model.encoder.embed(ids)

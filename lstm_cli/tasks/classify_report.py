@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lstm_cli.arrays import Float64, Int64, Ragged
-from lstm_cli.data.rows import Row
-from lstm_cli.features.named import strongest_ngrams
-from lstm_cli.features.ngrams import Ngrams
 from lstm_cli.metrics.classification import (
     ACCURACY,
     ECE,
@@ -25,14 +21,10 @@ from lstm_cli.tasks.report import Bars, ConfusionPlot, Curves, ReliabilityPlot, 
 
 _SHOWN_CLASSES = 20
 _LENGTH_BINS, _POINTS = 5, 101
-_SHOWN_NGRAMS, _CHARS_FOR_NGRAMS = 10, 1_000_000
-"""N-grams shown of each class, and the characters of text in which they are looked for: 0.4 s of film reviews."""
 
 
-def classification_report(
-    evaluation: Evaluation, targets: Int64, names: Sequence[str], ngrams: Ngrams | None = None
-) -> Report:
-    """The report of (N, C) probabilities against (N,) class numbers; `ngrams` are those of the model, if it has any."""
+def classification_report(evaluation: Evaluation, targets: Int64, names: Sequence[str]) -> Report:
+    """The report of (N, C) probabilities against (N,) class numbers."""
     scores, probs = evaluation.scores, evaluation.outputs
     assert isinstance(scores, Classification)
     assert not isinstance(probs, Ragged)
@@ -73,29 +65,8 @@ def classification_report(
             _by_length(evaluation.store.lengths, targets, probs),
             *([_by_threshold(targets, probs, names)] if len(names) == 2 else []),
             _by_coverage(targets, probs),
-            *(_strongest(ngrams, evaluation.rows, names) if ngrams else ()),
         ],
     )
-
-
-def _strongest(ngrams: Ngrams, rows: Iterable[Row[Any]], names: Sequence[str]) -> list[Bars]:
-    """The n-grams with the largest weights for each class, of those that occur in the first rows."""
-    texts, size = [], 0
-    for row in rows:
-        texts.append(row.content.text)
-        size += len(texts[-1])
-        if size > _CHARS_FOR_NGRAMS:
-            break
-    found = strongest_ngrams(ngrams, texts, _SHOWN_NGRAMS)[:_SHOWN_CLASSES]
-    most = max((weight for one in found for _, weight in one), default=1.0)
-    return [
-        Bars(
-            f"N-grams of these rows that speak for {name}",
-            [(ngram, weight / most, f"+{weight:.2f}") for ngram, weight in one],
-        )
-        for name, one in zip(names, found, strict=False)
-        if one
-    ]
 
 
 def _by_length(lengths: Int64, targets: Int64, probs: Float64) -> Bars:

@@ -48,6 +48,10 @@ class Explainer(Protocol):
         """The tokens and n-grams of a text."""
         ...
 
+    def strongest_ngrams(self, texts: Sequence[str], number: int) -> list[list[tuple[str, float]]]:
+        """For each class, up to `number` word n-grams of these texts that add most to its logit, and how much."""
+        ...
+
     def embed(self, ids: Tensor) -> Tensor:
         """(B, T) int64 -> (B, T, E)."""
         ...

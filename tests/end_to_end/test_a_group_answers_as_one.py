@@ -175,6 +175,9 @@ def test_the_average_of_seeds_is_scored_on_the_test_rows_they_have_in_common(
 
     run("eval", str(mine))
     scored, folder = mine / "eval" / "test", mine
+    shown = (scored / "report.html").read_text("utf-8")
+    assert "<article" in shown
+    assert "<details>" not in shown  # its runs have different reasons
     metrics, stored = read(scored / "metrics.json"), lines(scored / "predictions.jsonl")
     runs = [folder / f"seed-{n}" / "eval" / "test" for n in (0, 1)]
     mean = (probs(runs[0] / "predictions.jsonl") + probs(runs[1] / "predictions.jsonl")) / 2

@@ -73,6 +73,10 @@ def test_the_parts_are_those_that_are_saved(trained: Path, tmp_path: Path) -> No
     assert told["accuracy"] == (network.argmax(axis=1) == targets).mean()
     page = (trained / "eval" / "test" / "report.md").read_text("utf-8")
     assert f"| n-grams alone, uncalibrated | {alone['accuracy']:.4f} |" in page
+    shown = (trained / "eval" / "test" / "report.html").read_text("utf-8")
+    assert "N-grams with the largest weights" in shown
+    mistakes = (trained / "eval" / "test" / "mistakes.jsonl").read_text("utf-8").splitlines()
+    assert shown.count("<summary>why</summary>") == min(len(mistakes), 12)
 
 
 def test_predictions_and_dev_scores_are_those_of_the_blend(trained: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lstm_cli.data.labels import Labels
 from lstm_cli.data.text import text_row
 from lstm_cli.data.tokenizer import TextTokenizer
 from lstm_cli.errors import ConfigError
-from lstm_cli.explain import attribution
+from lstm_cli.explain import attribution, gradients
 from lstm_cli.explain.attribution import contributions, explain
 from lstm_cli.explain.words import shared_out, words_of
 from lstm_cli.features.named import class_weights, named_ngrams, strongest_ngrams
@@ -188,14 +188,35 @@ def test_the_strongest_ngrams_of_a_class_are_those_with_the_largest_weights(
     assert strongest_ngrams(ngrams, ["xyzzy"], 5) == [[]] * len(explainer.names)
 
 
-@pytest.mark.parametrize("text", [TEXTS[0], " good, film \n", "xyzzy", ""])
-def test_the_quick_contributions_are_those_of_the_explanation(text: str) -> None:
+def test_the_strongest_ngrams_weigh_what_the_explanation_says() -> None:
+    explainer = EXPLAINERS[2]
+    for found, name in zip(explainer.strongest_ngrams(TEXTS, 3), explainer.names, strict=True):
+        assert len(found) == 3
+        for ngram, weight in found:
+            (same,) = (one for one in explainer.read(ngram).ngrams if one.of == "words" and one.name == ngram)
+            assert same.weights[list(explainer.names).index(name)] == pytest.approx(weight)
+
+
+def test_ngrams_that_the_model_does_not_use_are_not_shown() -> None:
+    assert EXPLAINERS[0].strongest_ngrams(TEXTS, 3) == [[], [], []]
+    blended = explainer_of("word", "lstm", "final", 2, ngrams=True)
+    blended.model.scales[1] = 0.0
+    assert blended.strongest_ngrams(TEXTS, 3) == [[], []]
+
+
+def test_the_quick_contributions_of_many_texts_are_those_of_the_explanation_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gradients, "_STEPS_OF_TEXTS", 100)  # two short texts, or one long one, at once
+    texts = [TEXTS[0], *OTHERS, " good, film \n", " ".join(TEXTS[:4]), TEXTS[1]]
     for explainer in EXPLAINERS:
-        whole = explain(explainer, text, CPU)
-        pieces = contributions(explainer, text, CPU, whole.label, whole.against)
-        assert "".join(piece for piece, _ in pieces) == text
-        values = [word.contribution for word in whole.words]
-        np.testing.assert_allclose([value for _, value in pieces], values, atol=0.02)
+        single = [explain(explainer, text, CPU, explainer.names[0]) for text in texts]
+        asked = [(one.text, one.label, one.against) for one in single]
+        for whole, pieces in zip(single, contributions(explainer, asked, CPU), strict=True):
+            assert "".join(piece for piece, _ in pieces) == whole.text
+            values = [word.contribution for word in whole.words]
+            np.testing.assert_allclose([value for _, value in pieces], values, atol=0.02)
+    assert contributions(EXPLAINERS[0], [], CPU) == []
 
 
 @settings(max_examples=200, deadline=None)
@@ -221,6 +242,8 @@ def test_what_is_in_several_words_is_shared_out_by_characters() -> None:
     np.testing.assert_allclose(shared_out([3.0], [[(2, 7)]], words), [1.5, 1.5])
     np.testing.assert_allclose(shared_out([3.0], [[(0, 4), (5, 7)]], words), [1.5, 1.5])
     np.testing.assert_allclose(shared_out([1.0, 1.0], [[(4, 5)], [(7, 9)]], words), [0.0, 2.0])
+    np.testing.assert_allclose(shared_out([1.0, 2.0], [[(2, 2)], [(3, 6)]], words), [2.0, 1.0])
+    np.testing.assert_allclose(shared_out([], [], words), [0.0, 0.0])
 
 
 def test_attention_is_shared_out_over_the_words_and_sums_to_one() -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lstm_cli.features.ngrams import Ngrams
-from lstm_cli.reports import html
-from lstm_cli.reports.evaluation import write_evaluation
+from lstm_cli.reports import html_mistakes
+from lstm_cli.reports.evaluation import Inside, write_evaluation
+from lstm_cli.reports.html_mistakes import Pieces, Strongest
 from lstm_cli.tasks.report import Bars, Curves
 from tests.reports.test_evaluation import evaluation, scored, task_of
 
 HOSTILE = '<img src=x onerror=alert(1)>"\x1b[2J\u202e</script>'
 
 
-def written(folder: Path, n: int = 60, names: tuple[str, ...] = ("bad", "fine | so-so", "很好")) -> str:
-    write_evaluation(folder, task_of(names), evaluation(n, names))
+def written(
+    folder: Path,
+    names: tuple[str, ...] = ("bad", "fine | so-so", "很好"),
+    strongest: Strongest | None = None,
+    pieces: Pieces = (),
+) -> str:
+    """The page of 60 rows, with a look inside the model if `strongest` are given."""
+    inside = None if strongest is None else Inside(strongest, lambda asked: [pieces] * len(asked))
+    write_evaluation(folder, task_of(names), evaluation(60, names), inside=inside)
     return (folder / "report.html").read_text("utf-8")
 
 
@@ -56,36 +63,41 @@ def test_the_page_loads_nothing_and_allows_only_its_own_script_and_style(tmp_pat
     assert "unsafe" not in policy
 
 
-def test_the_page_of_many_long_mistakes_stays_small(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["很长的文本" * 1_000, "'" * 5_000, "\u202e" * 5_000, "'很" * 50])
+def test_the_page_of_many_long_mistakes_stays_small(tmp_path: Path, text: str) -> None:
     targets = np.zeros(2_000, np.int64)
     probs = np.tile([0.2, 0.8], (2_000, 1))
     given = scored(targets, probs, ("bad", "good"))
-    rows = given.rows
-    for row in rows:
-        object.__setattr__(row.content, "text", "很长的文本" * 1_000)
-    write_evaluation(tmp_path, task_of(("bad", "good")), given)
+    for row in given.rows:
+        object.__setattr__(row.content, "text", text)
+    inside = Inside({}, lambda asked: [[(char, -1.0) for char in text] for text, *_ in asked])
+    write_evaluation(tmp_path, task_of(("bad", "good")), given, inside=inside)
     path = tmp_path / "report.html"
     assert path.stat().st_size < 3_000_000
     page = path.read_text("utf-8")
-    assert page.count("<article") == html._MOST_MISTAKES
-    assert "The 500 of 2,000 mistakes with the highest confidence" in page
+    shown = page.count("<article")
+    assert 150 < shown <= html_mistakes._MOST_MISTAKES
+    assert f"The {shown} of 2,000 mistakes with the highest confidence" in page
+    assert (shown < 500) == (len(text) == 5_000)
 
 
 def test_the_first_mistakes_say_why(tmp_path: Path) -> None:
     asked: list[tuple[str, str, str]] = []
 
-    def explain(text: str, label: str, target: str) -> list[tuple[str, float]]:
-        asked.append((text, label, target))
-        return [("text ", 2.0), ("<b>", -1.0), (" and", 0.01)]
+    def explain(mistakes: Sequence[tuple[str, str, str]]) -> list[list[tuple[str, float]]]:
+        asked.extend(mistakes)
+        return [[("text ", 2.0), ("<b>", -1.0), (" and", 0.01)] for _ in mistakes]
 
-    write_evaluation(tmp_path, task_of(("bad", "good")), evaluation(400, ("bad", "good")), explain=explain)
+    given = evaluation(400, ("bad", "good"))
+    write_evaluation(tmp_path, task_of(("bad", "good")), given, inside=Inside({}, explain))
     mistakes = [json.loads(line) for line in (tmp_path / "mistakes.jsonl").read_text("utf-8").splitlines()]
-    assert asked == [(one["text"], one["label"], one["target"]) for one in mistakes[:20]]
+    assert asked == [(one["text"], one["label"], one["target"]) for one in mistakes[:12]]
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert page.count("<details>") == len(asked) == 20 < len(mistakes)
-    assert "The first 20 say why" in page
-    why = '<span class="part10" title="+2.00">text </span><span class="against5" title="-1.00">&lt;b&gt;</span> and'
+    assert page.count("<details>") == len(asked) == 12 < len(mistakes)
+    assert "The first 12 say why" in page
+    why = '<span class="part10" title="+2.00">text</span> <span class="against5" title="-1.00">&lt;b&gt;</span> and'
     assert why in page
+    assert "<bdi>text</bdi>&nbsp;+2.00 · <bdi>&lt;b&gt;</bdi>&nbsp;-1.00 · <bdi>and</bdi>&nbsp;+0.01" in page
     assert ".against5 {" in page
 
 
@@ -93,33 +105,50 @@ def test_long_texts_are_explained_up_to_a_limit(tmp_path: Path) -> None:
     given = evaluation(60, ("bad", "good"))
     for row in given.rows:
         object.__setattr__(row.content, "text", "word " * 1_500)
-    write_evaluation(
-        tmp_path, task_of(("bad", "good")), given, explain=lambda text, label, target: [(text, 1.0)]
-    )
+    inside = Inside({}, lambda asked: [[(text, 1.0)] for text, *_ in asked])
+    write_evaluation(tmp_path, task_of(("bad", "good")), given, inside=inside)
     assert (tmp_path / "report.html").read_text("utf-8").count("<details>") == 2
 
 
-def test_a_page_without_explanations_does_not_mention_them(tmp_path: Path) -> None:
+def test_a_page_without_a_look_inside_mentions_neither_ngrams_nor_reasons(tmp_path: Path) -> None:
     page = written(tmp_path)
     assert "<details>" not in page
     assert "say why" not in page
+    assert "N-grams" not in page
 
 
-def test_the_ngrams_that_speak_for_a_class_are_shown_by_name(tmp_path: Path) -> None:
-    given = evaluation(60, ("bad", "good"))
-    for row in given.rows:
-        object.__setattr__(
-            row.content, "text", f"plainly {'awful' if row.content.label == 'bad' else 'lovely'}"
-        )
-    texts = [row.content.text for row in given.rows]
-    ngrams = Ngrams.learn(texts, np.array([text.endswith("lovely") for text in texts], np.int64))
-    write_evaluation(tmp_path, dataclasses.replace(task_of(("bad", "good")), ngrams=ngrams), given)
-    page = (tmp_path / "report.html").read_text("utf-8")
-    bad, good = re.findall(r"N-grams of these rows that speak for \w+</h2>(.*?)</section>", page)
-    assert "<span>plainly awful</span>" in bad
-    assert "<span>awful</span>" in bad
-    assert "lovely" not in bad
-    assert "<span>plainly lovely</span>" in good
+def test_the_strongest_ngrams_of_a_class_are_shown_with_their_weights(tmp_path: Path) -> None:
+    page = written(
+        tmp_path, strongest={"bad": [("plainly awful", 2.0), ("awful", 0.5)], "很好": [("<i>", 1.0)]}
+    )
+    (section,) = re.findall(r"<h2>N-grams with the largest weights</h2>.*?<h2>Mistakes", page, re.DOTALL)
+    rows = re.findall(r'<bdi>(.*?)</bdi><meter value="(.*?)"></meter><span>(.*?)</span>', section)
+    assert rows == [
+        ("plainly awful", "1.0000", "+2.00"),
+        ("awful", "0.2500", "+0.50"),
+        ("&lt;i&gt;", "0.5000", "+1.00"),
+    ]
+    assert re.findall("<h3>(.*?)</h3>", section) == ["bad", "很好"]
+
+
+def test_the_ngrams_of_many_classes_stay_small(tmp_path: Path) -> None:
+    strongest = {f"class {at}": [("<" * 10_000, 1.0)] * 10 for at in range(150)}
+    page = written(tmp_path, strongest=strongest)
+    assert page.count("<b>class ") == 100
+    assert "<summary>the first 100 of 150 classes</summary>" in page
+    assert len(page) < 500_000
+
+
+def test_hostile_ngrams_words_and_long_labels_are_text(tmp_path: Path) -> None:
+    names = ("good", HOSTILE + "x" * 10_000)
+    strongest = {name: [(HOSTILE, 1.0)] for name in names}
+    page = written(tmp_path, names=names, strongest=strongest, pieces=[(HOSTILE, 1.0), ("x" * 10_000, -1.0)])
+    assert "<details>" in page
+    assert "<img" not in page
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert not re.search("[\x1b\u202e]", page)
+    assert "x" * 10_000 in page
+    assert "x" * 501 not in page.replace("x" * 10_000, "")
 
 
 def test_the_curves_are_those_of_a_plain_count() -> None:
@@ -146,10 +175,41 @@ def test_the_curves_are_those_of_a_plain_count() -> None:
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
 def test_a_browser_runs_the_filter(tmp_path: Path) -> None:
     page = written(tmp_path)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    place = (tmp_path / "report.html").as_uri()
-    command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", place]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    shown = in_browser(tmp_path / "report.html")
     count = page.count("<article")
     assert f'<output id="count">{count} of {count}</output>' in shown
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
+def test_a_browser_finds_words_and_fits_an_explained_word_of_10_000_letters_into_its_window(
+    tmp_path: Path,
+) -> None:
+    pieces = [("w" * 10_000, 1.0), (" <b>", -0.5)]
+    page = written(tmp_path, names=("bad", HOSTILE), strongest={"bad": [("مرحبا" * 20, 1.0)]}, pieces=pieces)
+    typed = """<script>
+      document.querySelectorAll("details").forEach(one => one.open = true);
+      const typed = document.getElementById("words"), root = document.documentElement;
+      typed.value = "text 1";
+      typed.form.dispatchEvent(new Event("input"));
+      const why = document.querySelector("article:not([hidden]) details");
+      const colours = [...document.querySelectorAll("details span")].slice(0, 2);
+      document.title = [root.scrollWidth <= root.clientWidth, why.scrollHeight > 500,
+        ...colours.map(one => getComputedStyle(one).backgroundColor)].join("; ");
+    </script>"""
+    without_policy = re.sub("<meta http-equiv[^>]*>", "", page)
+    (tmp_path / "typed.html").write_text(without_policy.replace("</body>", f"{typed}</body>"), "utf-8")
+    shown = in_browser(tmp_path / "typed.html")
+    mistakes = (tmp_path / "mistakes.jsonl").read_text("utf-8").splitlines()
+    fitting = sum("text 1" in json.loads(line)["text"] for line in mistakes)
+    assert 0 < fitting < len(mistakes)
+    assert f'<output id="count">{fitting} of {len(mistakes)}</output>' in shown
+    assert "<title>true; true; rgba(37, 99, 235, 0.6); rgba(217, 119, 6, 0.3)</title>" in shown
+
+
+def in_browser(page: Path) -> str:
+    """The page after its script has run, in a window of 500 pixels."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags += [f"--user-data-dir={page.parent / 'profile'}", "--window-size=500,900", "--dump-dom"]
+    command = ["chromium", *flags, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
