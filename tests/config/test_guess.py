@@ -1,93 +1,19 @@
-"""Data without a config: what is guessed is right, is said, and can be typed again; in doubt an option is named."""
+"""Data without a config: what is guessed is right, is said, and can be typed again."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
 from lstm_cli.cli import app
-from lstm_cli.config.guess import Given, config_for, guess
+from lstm_cli.config.guess import Given, guess
 from lstm_cli.config.load import load_config
-from lstm_cli.config.source import is_data
-from lstm_cli.errors import ConfigError, DataError, LstmclsError
-from tests.conftest import small_rows
-
-ROWS = small_rows(80)
-
-
-def table(path: Path, columns: dict[str, Any], separator: str = ",") -> str:
-    """A table of 80 rows; a column is a function of (number, text, label)."""
-    lines = [separator.join(columns)]
-    for i, (text, label) in enumerate(ROWS):
-        lines.append(separator.join(str(column(i, text, label)) for column in columns.values()))
-    path.write_text("\n".join(lines) + "\n", "utf-8")
-    return str(path)
-
-
-def text(i: int, text: str, label: str) -> str:
-    return f'"{text}, said {i}"'
-
-
-def label(i: int, text: str, label: str) -> str:
-    return label
-
-
-def number(i: int, text: str, label: str) -> str:
-    return str(i)
-
-
-def measure(i: int, text: str, label: str) -> str:
-    return f"{i * 1.5}"
-
-
-def mode(i: int, text: str, label: str) -> str:
-    return ("web", "phone", "shop")[i % 3]
-
-
-@pytest.mark.parametrize(
-    ("columns", "separator", "found"),
-    [
-        ({"text": text, "label": label}, ",", ("text", "label")),
-        ({"id": number, "Review": text, " Sentiment ": label}, ",", ("Review", " Sentiment ")),
-        ({"Bewertung": text, "Kategorie": label, "id": number}, ";", ("Bewertung", "Kategorie")),
-        ({"评论": text, "情感": label}, "\t", ("评论", "情感")),
-        ({"id": number, "what they wrote": text, "kind": label}, ",", ("what they wrote", "kind")),
-        ({"text": text, "comment": mode, "label": label, "class": mode}, ",", ("text", "label")),
-        ({"amount": measure, "words": text, "verdict": label}, "|", ("words", "verdict")),
-    ],
-)
-def test_the_columns_are_found_by_their_names_or_by_what_they_hold(
-    tmp_path: Path, columns: dict[str, Any], separator: str, found: tuple[str, str]
-) -> None:
-    ending = "tsv" if separator == "\t" else "csv"
-    source = table(tmp_path / f"rows.{ending}", columns, separator)
-    guessed = guess(source, Given())
-    assert (guessed.content["data"]["text_column"], guessed.content["data"]["label_column"]) == found
-    assert len(guessed.said) <= 6
-    assert guessed.content["run"]["dir"] == "runs/rows"
-    load_config(guessed.content, trains=True)
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ({"review": text, "comment": text, "label": label}, "the text: review, comment; name it with --text"),
-        ({"text": text, "class": label, "topic": mode}, "the label: class, topic; name it with --label"),
-        ({"a": text, "b": label, "c": mode}, "the label: b, c; name it with --label"),
-        ({"text": text, "label": measure}, "look like numbers that were measured .*--label"),
-        ({"text": text, "label": text}, "too many for classes; name the column of the label with --label"),
-        ({"text": text, "id": number}, "no column looks like a label; name it with --label"),
-        ({"id": number, "label": label}, "no column looks like a text; name it with --text"),
-    ],
-)
-def test_in_doubt_the_error_names_the_option(tmp_path: Path, columns: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        guess(table(tmp_path / "rows.csv", columns), Given())
+from lstm_cli.errors import ConfigError, DataError
+from tests.config.tables import ROWS, label, mode, table, text
 
 
 def test_what_is_given_is_not_guessed(tmp_path: Path) -> None:
@@ -100,15 +26,6 @@ def test_what_is_given_is_not_guessed(tmp_path: Path) -> None:
         guess(source, Given(text="coment"))
     with pytest.raises(ConfigError, match=r'no such preset .* Did you mean "documents"'):
         guess(source, Given("comment", "topic", "document"))
-
-
-def test_a_file_without_a_header_is_noticed_and_its_columns_can_be_named(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text("".join(f'{label},"{text}"\n' for text, label in ROWS), "utf-8")
-    with pytest.raises(ConfigError, match=r"the first row looks like data .*--set data\.columns="):
-        guess(str(path), Given())
-    named = guess(str(path), Given(), ["data.columns=[label, text]"])
-    assert (named.content["data"]["text_column"], named.content["data"]["label_column"]) == ("text", "label")
 
 
 def test_formats_that_say_themselves_what_is_what_need_no_columns(tmp_path: Path) -> None:
@@ -172,42 +89,6 @@ def test_few_short_texts_are_read_in_small_batches(
     assert load_config(guessed.content).pretrain.epochs == kept
 
 
-def test_what_names_no_rows_is_a_config(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("data: {train: x.csv}", "utf-8")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("", "utf-8")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "half" / "checkpoints").mkdir(parents=True)
-    assert not any(
-        is_data(str(tmp_path / name)) for name in ("a.yaml", "run", "empty", "half", "nothing.csv")
-    )
-    (tmp_path / "empty.csv").write_text("text,label\n", "utf-8")
-    with pytest.raises(DataError, match="no rows"):
-        guess(str(tmp_path / "empty.csv"), Given())
-    (tmp_path / "texts.txt").write_text("one\ntwo\n", "utf-8")
-    with pytest.raises(LstmclsError, match="plain text has no labels"):
-        guess(str(tmp_path / "texts.txt"), Given())
-
-
-def test_what_cannot_be_rows_is_refused_with_what_to_give(tmp_path: Path) -> None:
-    (tmp_path / "runs" / "first" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "reviews.csv").write_text("text,label\n", "utf-8")
-    (tmp_path / "sheet.xlsx").write_bytes(b"PK\x03\x04\x00\x01")
-    (tmp_path / "posts.zip").write_bytes(b"PK\x03\x04\x00\x01")
-    for name, said in {
-        "": "holds runs, such as .*first.* give the file of labelled rows, such as .*reviews.csv",
-        "runs": "holds runs, such as .*first",
-        "empty": "an empty folder; give a file of labelled rows",
-        "sheet.xlsx": ".xlsx files are not read; save the sheet as CSV",
-        "posts.zip": ".zip files are not read; unpack it",
-        "reviws.csv": 'no such file. Did you mean "reviews.csv"',
-        "nowhere/a.csv": "no such file, and no folder",
-    }.items():
-        with pytest.raises(ConfigError, match=said):
-            config_for(str(tmp_path / name), Given(), print)
-
-
 def test_too_few_rows_and_another_encoding_are_named_as_the_cause(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text,label\ngood film,a\nbad film,b\n", "utf-8")
@@ -225,21 +106,6 @@ def invoke(*arguments: str, stdin: str = "") -> Result:
 
 
 SMALL = ["task.encoder.init_from=null", "task.encoder.embedding_size=8", "task.encoder.hidden_size=8"]
-
-
-def test_a_folder_that_is_hardly_text_is_refused(tmp_path: Path) -> None:
-    picture = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 4
-    for label in ("cats", "dogs"):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
-        for i in range(20):
-            (tmp_path / "pictures" / label / f"{i}.jpg").write_bytes(picture)
-    with pytest.raises(DataError, match=r"0\.jpg:1: not text: byte 0xFF .* A picture"):
-        guess(str(tmp_path / "pictures"), Given())
-    (tmp_path / "project" / "src").mkdir(parents=True)
-    for i in range(20):
-        (tmp_path / "project" / "src" / f"{i}.js").write_text("let a = 1;", "utf-8")
-    with pytest.raises(DataError, match="all 20 rows have the label 'src'; give rows of two classes or more"):
-        guess(str(tmp_path / "project"), Given())
 
 
 def test_two_commands_lead_from_a_file_to_a_prediction(
