@@ -5,6 +5,7 @@ In doubt it asks: an error names the option that decides. It looks at the first 
 
 from __future__ import annotations
 
+import glob
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from lstm_cli.config.folder import refuse_by_names, refuse_unreadable
 from lstm_cli.config.guess_columns import (
     MOST_LABELS,
     MOST_ROWS,
@@ -100,6 +102,7 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
     """
     data: dict[str, Any] = {"train": source}
     reading = load_config({"data": data}, overrides).data
+    refuse_by_names(source, reading)
     said = []
     if has_columns(source):
         found = find_columns(source, given.text, given.label, reading)
@@ -115,6 +118,7 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
         source, reading.model_copy(update=columns), "train", labelled=True, on_error="row", content=Text
     )
     read = list(islice(rows, MOST_ROWS))
+    refuse_unreadable(source, read)
     sample = [row for row in read if row.error is None]
     if not sample:
         raise DataError(first_error(source, read))
@@ -195,7 +199,9 @@ def _unknown(words: Sequence[Sequence[str]]) -> float:
 
 def _stem(source: str) -> str:
     """The name of the run for this data."""
-    name = (
-        Path(source.rstrip("/")).name if not source.startswith((HUB, BUILTIN)) else source.rpartition(":")[2]
-    )
+    if source.startswith((HUB, BUILTIN)):
+        name = source.rpartition(":")[2]
+    else:
+        parts = [part for part in Path(source).parts if Path(source).exists() or not glob.has_magic(part)]
+        name = parts[-1] if parts else ""
     return re.sub(r"[^\w-]+", "-", name.partition(".")[0] or "data").strip("-") or "data"

@@ -203,19 +203,37 @@ def _read(source: str | Mapping[str, Any]) -> tuple[str, str, str, str | None]:
     try:
         content = read_file(path, _MAX_BYTES)
     except FileNotFoundError:
-        folder = path.parent if path.parent.is_dir() else Path()
-        near = did_you_mean(path.name, sorted(file.name for file in folder.glob("*.yaml")))
-        raise ConfigError(f"{source}: no such config.{near} `lstmcls init -o my.yaml` writes one") from None
+        raise ConfigError(_no_config(source)) from None
     except OSError as fault:
         hint = "; to give it through a pipe, name -" if path.is_fifo() else ""
         raise ConfigError(f"{path}: cannot be read ({fault.strerror}){hint}") from None
     return _decoded(content, source), str(path), f"runs/{path.stem}", fixed
 
 
+def _no_config(source: str) -> str:
+    """The message for a config or run that does not exist: with the nearest name there is, and how to make one."""
+    path = Path(source)
+    folder = path.parent if path.parent.is_dir() else Path()
+    if path.suffix in (".yaml", ".yml"):
+        near = did_you_mean(path.name, sorted(file.name for file in folder.glob("*.yaml")))
+        return f"{source}: no such config.{near} `lstmcls init -o my.yaml` writes one"
+    runs = sorted(str(folder / one.name) for one in folder.iterdir() if (one / "config.yaml").is_file())
+    near = did_you_mean(source, [*runs, *presets()])
+    return (
+        f"{source}: no such run, config or preset.{near} `lstmcls train reviews.csv` makes a run of your rows, and "
+        f"`lstmcls init -o my.yaml` writes a config"
+    )
+
+
 def _decoded(content: bytes, source: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as fault:
+        if b"\0" in content:
+            raise ConfigError(
+                f"{source}: holds zero bytes, so it is no config but a picture or a program; give a YAML file, a run's "
+                f"folder, or rows such as reviews.csv"
+            ) from None
         raise ConfigError(f"{source}: not UTF-8 at byte {fault.start}; save it as UTF-8") from None
 
 

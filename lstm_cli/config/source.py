@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from lstm_cli.data.find import kind_of_name, names_rows
@@ -21,11 +22,12 @@ _UNREAD = (
     | dict.fromkeys((".feather", ".arrow", ".orc", ".avro", ".xml", ".html"), _DATABASE)
 )
 """Endings of files that are neither configs nor rows, and what to do with them."""
+_OF_CONFIGS = {".yaml", ".yml"}
 
 
 def is_data(source: str) -> bool:
-    """Whether `source` names rows and not a config: a data set, a file of a data format, or a folder of them."""
-    if names_rows(source):
+    """Whether `source` names rows and not a config: a data set, a file of a data format, a folder or a glob of them."""
+    if names_rows(source) or _is_glob(source):
         return True
     path = Path(source)
     if path.is_dir():
@@ -37,7 +39,7 @@ def is_data(source: str) -> bool:
 def refuse_unread(source: str) -> None:
     """Raise ConfigError for what is neither a config nor rows, with what to give instead."""
     path = Path(source)
-    if names_rows(source) or source == "-":
+    if names_rows(source) or _is_glob(source) or source == "-":
         return
     if path.is_dir():
         _refuse_folder(source, path)
@@ -51,6 +53,11 @@ def refuse_unread(source: str) -> None:
             raise ConfigError(f"{source}: no such file, and no folder {folder}")
         near = did_you_mean(path.name, sorted(one.name for one in folder.iterdir()))
         raise ConfigError(f"{source}: no such file.{near}")
+
+
+def _is_glob(source: str) -> bool:
+    path = Path(source)
+    return glob.has_magic(source) and not path.exists() and path.suffix.lower() not in _OF_CONFIGS
 
 
 def _refuse_folder(source: str, path: Path) -> None:

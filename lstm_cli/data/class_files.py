@@ -23,11 +23,18 @@ def text_files_in(folder: Path) -> list[str]:
     return sorted(
         str(path)
         for path in folder.iterdir()
-        if path.is_file()
-        and path.name[0] != "."
-        and _is_text(path)
-        and label_of(path).lower() not in _NO_CLASS
+        if path.is_file() and path.name[0] != "." and _is_text(path) and not describes_data(path)
     )
+
+
+def describes_data(path: Path) -> bool:
+    """Whether a file is named as one about a data set, such as README.txt, and not after a class."""
+    return label_of(path).lower() in _NO_CLASS
+
+
+def is_split(name: str) -> bool:
+    """Whether a file or folder without endings is named after a split, such as train, and not after a class."""
+    return _SPLITS.fullmatch(name) is not None
 
 
 def label_of(path: str | Path) -> str:
@@ -54,7 +61,7 @@ def check_class_files(paths: Sequence[str], where: str, encoding: str) -> None:
                 f"{where}: texts and labels in files of their own, line by line? Then name them, such as "
                 f"{{text: {path}, labels: {partners[0]}}}"
             )
-    if splits := [path for path, label in zip(paths, labels, strict=True) if _SPLITS.fullmatch(label)]:
+    if splits := [path for path, label in zip(paths, labels, strict=True) if is_split(label)]:
         raise DataError(
             f"{where}: {splits[0]} is named after a split, but a text file is named after the class of its texts. "
             f"Name the files of each class, such as {{positive: a.txt, negative: b.txt}}"

@@ -98,7 +98,10 @@ def text_fault(text: str, place: str, encoding: str | None, limit: int = MAX_TEX
         return f"half a character (the lone surrogate \\u{code:04x}) at {place}"
     begins_as_utf16 = text.startswith(("\udcff\udcfe", "\udcfe\udcff"))
     if "\0" in text and not begins_as_utf16:
-        return f"not text: byte 0x{code - _MARK:02X} at {place}, and a zero byte. A picture or a program? Take it out"
+        return (
+            f"not text: byte 0x{code - _MARK:02X} at {place}, and a zero byte. A picture, a PDF or a program? "
+            f"Give text files only"
+        )
     hint = "utf-16" if begins_as_utf16 else "latin-1" if _is_utf8(encoding) else "utf-8"
     name = "UTF-8" if _is_utf8(encoding) else encoding
     return f"not valid {name}: byte 0x{code - _MARK:02X} at {place}. Try data.encoding: {hint}"

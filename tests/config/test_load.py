@@ -205,6 +205,13 @@ def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
     write(tmp_path, MINIMAL)
     with pytest.raises(ConfigError, match=r'no such config\. Did you mean "my\.yaml"\?'):
         load_config(str(tmp_path / "mi.yaml"))
+    (tmp_path / "runs" / "reviews").mkdir(parents=True)
+    (tmp_path / "runs" / "reviews" / "config.yaml").write_text(MINIMAL, "utf-8")
+    with pytest.raises(ConfigError, match=r'no such run, config or preset\. Did you mean ".*reviews"\?'):
+        load_config(str(tmp_path / "runs" / "review"))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\0")
+    with pytest.raises(ConfigError, match=r"a\.png: holds zero bytes, so it is no config but a picture"):
+        load_config(str(tmp_path / "a.png"))
 
 
 def test_a_config_can_come_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

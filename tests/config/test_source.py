@@ -47,16 +47,17 @@ def test_what_cannot_be_rows_is_refused_with_what_to_give(tmp_path: Path) -> Non
             config_for(str(tmp_path / name), Given(), print)
 
 
-def test_a_folder_that_is_hardly_text_is_refused(tmp_path: Path) -> None:
-    picture = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 4
-    for label in ("cats", "dogs"):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
-        for i in range(20):
-            (tmp_path / "pictures" / label / f"{i}.jpg").write_bytes(picture)
-    with pytest.raises(DataError, match=r"0\.jpg:1: not text: byte 0xFF .* A picture"):
-        guess(str(tmp_path / "pictures"), Given())
-    (tmp_path / "project" / "src").mkdir(parents=True)
-    for i in range(20):
-        (tmp_path / "project" / "src" / f"{i}.js").write_text("let a = 1;", "utf-8")
-    with pytest.raises(DataError, match="all 20 rows have the label 'src'; give rows of two classes or more"):
-        guess(str(tmp_path / "project"), Given())
+def test_a_glob_names_data(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rows = "".join(f"a {word} film,{word}\n" for word in ("good", "bad") * 10)
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{rows}", "utf-8")
+    said: list[str] = []
+    config = config_for(str(tmp_path / "*.csv"), Given(), said.append, trains=True)
+    assert "labels: good (20), bad (20)" in said
+    assert config.run.dir == f"runs/{tmp_path.name}"
+    with pytest.raises(DataError, match="no file matches"):
+        config_for(str(tmp_path / "*.tsv"), Given(), print)
+    assert not is_data(str(tmp_path / "*.yaml"))
+    (tmp_path / "c[1].csv").write_text("text,label\n", "utf-8")
+    with pytest.raises(DataError, match="no rows"):  # brackets in the name of a file are no glob
+        config_for(str(tmp_path / "c[1].csv"), Given(), print)

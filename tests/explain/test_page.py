@@ -109,4 +109,4 @@ def test_what_cannot_be_explained_is_one_sentence(tmp_path: Path) -> None:
     assert "one writes a page, the other JSON Lines" in refused(RUN, "--text", "a", "--json", "-o", "x.html")
     assert "cannot be combined with new.txt" in refused(RUN, "new.txt", "--text", "a")
     assert "--target: the model has no label" in refused(RUN, "--text", "a", "--target", "nope")
-    assert "no such config" in refused(str(tmp_path / "none"), "--text", "a")
+    assert "no such run, config or preset" in refused(str(tmp_path / "none"), "--text", "a")

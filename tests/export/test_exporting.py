@@ -104,7 +104,7 @@ def test_a_folder_that_is_not_empty_is_refused(run: Path, tmp_path: Path) -> Non
 def test_what_cannot_be_exported_is_named(run: Path, exported: Path, tmp_path: Path) -> None:
     wrong: dict[str, tuple[list[Any], int]] = {
         "exported folder already": ([exported], 2),
-        "no such config": ([tmp_path / "nothing"], 2),
+        "no such run, config or preset": ([tmp_path / "nothing"], 2),
         "has no n-grams": ([GOLDEN / "lstm", "--max-ngrams", "3"], 2),
     }
     for said, (arguments, code) in wrong.items():
