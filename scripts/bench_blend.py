@@ -2,6 +2,7 @@
 """Network and n-grams together against each alone, on test rows that differ from train and dev, and with few dev rows.
 
     .venv/bin/python scripts/bench_blend.py DATA --group other --seeds 3
+    .venv/bin/python scripts/bench_blend.py DATA --group other --seeds 3 --dev-by-group --logits runs/blend-groups
     .venv/bin/python scripts/bench_blend.py DATA --group small --seeds 10
 
 DATA is a folder with the unpacked data sets. A set of the group `other` is tested on another airline, language, later
@@ -9,6 +10,8 @@ posts or other kind of text than it is trained on; one of `small` has 200, 500 o
 tested on rows like its own. Texts are cut to 64 tokens, and the language model reads a million tokens at most. The test
 rows of `alike` and `small` are the dev file, or held out of train. Each run keeps the logits of every epoch in
 --logits. What is there is not trained again, so a change of lstm_cli/metrics/calibration.py is measured in seconds.
+With --dev-by-group, dev has other languages or airlines than train (data.group_column) and 0.2 of the rows; sets
+without such groups are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-Pairs = list[tuple[str, str]]
+Pairs = list[tuple[str, ...]]
+"""Text and label of each row, and the group that it belongs to, if there are groups."""
 MOST_TRAIN, MOST_TEST = 3_000, 1_500
 AIRLINES = ("Virgin America", "United", "Delta")
 LANGUAGES = ("german", "english", "arabic", "hindi", "french", "italian", "spanish", "portuguese")
@@ -38,15 +42,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--dev-by-group", action="store_true")
     parser.add_argument("--logits", type=Path, default=Path("runs/blend"))
     options = parser.parse_args()
     options.logits.mkdir(parents=True, exist_ok=True)
     for seed in range(options.first_seed, options.seeds):
         for name, config, train, test in sets(options.data, options.group, seed):
             kept = options.logits / f"{name}.{seed}.npz"
-            if options.only in name and not kept.exists():
-                np.savez_compressed(kept, **logits_of(config, train, test, seed))
-                print(kept, file=sys.stderr, flush=True)
+            if options.only not in name or kept.exists() or (options.dev_by_group and len(train[0]) < 3):
+                continue
+            np.savez_compressed(kept, **logits_of(config, train, test, seed, by_group=options.dev_by_group))
+            print(kept, file=sys.stderr, flush=True)
     table(sorted(options.logits.glob(f"*{options.group}-*{options.only}*.npz")))
 
 
@@ -148,15 +154,15 @@ def other(data: Path, seed: int) -> Iterator[tuple[str, str, Pairs, Pairs]]:
 
 
 def read(path: Path, *keys: str, label: str = "label") -> Pairs:
-    """Text and label of each row; with a key, (text, label, value of the key)."""
+    """Text and label of each row; with a key, its value is the group."""
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return [(row["text"], row[label], *(row[key] for key in keys)) for row in csv.DictReader(file)]  # type: ignore[misc]
+        return [(row["text"], row[label], *(row[key] for key in keys)) for row in csv.DictReader(file)]
 
 
 def parts(rows: Pairs, left_out: str, seed: int) -> tuple[Pairs, Pairs]:
     """Training rows of all parts but one, and test rows of that one."""
-    inside = [(text, label) for text, label, part in rows if part != left_out]  # type: ignore[misc]
-    outside = [(text, label) for text, label, part in rows if part == left_out]  # type: ignore[misc]
+    inside = [row for row in rows if row[2] != left_out]
+    outside = [row for row in rows if row[2] == left_out]
     return cut(inside, MOST_TRAIN, 0, seed)[0], cut(outside, MOST_TEST, 0, 0)[0]
 
 
@@ -180,7 +186,9 @@ def cut(rows: Pairs, num_first: int, num_second: int, seed: int) -> tuple[Pairs,
     return mixed[:num_first], mixed[num_first : num_first + num_second]
 
 
-def logits_of(config_name: str, train: Pairs, test: Pairs, seed: int) -> dict[str, np.ndarray]:
+def logits_of(
+    config_name: str, train: Pairs, test: Pairs, seed: int, *, by_group: bool
+) -> dict[str, np.ndarray]:
     """Train as `lstmcls train` does, and keep what both components say of dev and test after every epoch (E, N, C)."""
     from lstm_cli.commands.pretrain import pretrain_run
     from lstm_cli.config.load import load_config
@@ -195,6 +203,8 @@ def logits_of(config_name: str, train: Pairs, test: Pairs, seed: int) -> dict[st
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         sets = [f"run.seed={seed}", "run.threads=1", "task.max_tokens=64", "pretrain.budget=1000000"]
+        if by_group:
+            sets += ["data.group_column=group", "data.dev=0.2"]
         for name, rows in (("train", train), ("test", test)):
             write(folder / f"{name}.csv", rows)
             sets.append(f"data.{name}={folder / name}.csv")
@@ -227,7 +237,7 @@ def logits_of(config_name: str, train: Pairs, test: Pairs, seed: int) -> dict[st
 def write(path: Path, rows: Pairs) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerows([("text", "label"), *rows])
+        table.writerows([("text", "label", "group")[: len(rows[0])], *rows])
 
 
 if __name__ == "__main__":

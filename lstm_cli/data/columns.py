@@ -69,7 +69,7 @@ def missing_columns(
     `values` are those of the first row, if its values can be nested.
     """
     missing = []
-    for key, name in reading.content.columns(reading):
+    for key, name in reading.columns():
         try:
             if find_column(names, name, nested=values is not None) is None:
                 missing.append((key, name))
@@ -212,12 +212,13 @@ class Columns:
         self._encoding = None if escapes else reading.config.encoding
         self._num_blank = 0
         self._read: list[tuple[str, Place]] = []
-        for key, name in reading.content.columns(reading):
+        for key, name in reading.columns():
             place = find_column(names, name, nested=nested)
             assert place is not None, "missing_columns has looked"
             self._read.append((name, place))
             if not place.steps and (found := names[place.at]) != name:
                 _LOG.info(f'{path}: column "{readable(found)}" is read as data.{key}: {name}')
+        self._group = self._read.pop() if reading.grouped else None
         left_out = set() if reading.keep_text else {place.at for _, place in self._read if not place.steps}
         kept = [(at, name) for at, name in enumerate(distinct(map(readable, names))) if at not in left_out]
         self._kept = kept if reading.keep_fields else None
@@ -238,9 +239,13 @@ class Columns:
                 self._reading,
                 self._encoding,
             )
+            group = None
+            if self._group is not None:
+                name, place = self._group
+                group = as_text(_inside(values[place.at], place.steps, name)).strip() or None
         except RowError as fault:
             return self._reading.broken(self._path, line, str(fault), fields)
-        return Row(content, self._path, line, fields)
+        return Row(content, self._path, line, fields, group=group)
 
 
 class BlankRows:

@@ -58,6 +58,12 @@ class DataConfig(Config):
         default="text", description="column that holds the text; a list of columns is joined into one text"
     )
     label_column: str = Field(default="label", description="column that holds the label")
+    group_column: str | None = Field(
+        default=None,
+        description="column that names the group of a row, such as its author, patient, product or source: rows of one "
+        "group are never on both sides of a split that is cut from train (dev, test, fold), so that the score is that "
+        "on new groups; null: only copies of a text stay together",
+    )
     join: str = Field(default=" ", description="separator between the texts of several text columns")
     format: Format = Field(
         default="auto",
@@ -123,6 +129,15 @@ class DataConfig(Config):
         texts = info.data.get("text_column", [])
         if value in ([texts] if isinstance(texts, str) else texts):
             raise ValueError("must not be a column of data.text_column: the model would read the label")
+        return value
+
+    @field_validator("group_column")
+    @classmethod
+    def _group_is_no_label(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value == "":
+            raise ValueError("must be the name of a column, or null")
+        if value is not None and value == info.data.get("label_column"):
+            raise ValueError("must not be data.label_column: dev would have other labels than train")
         return value
 
     @field_validator("encoding")

@@ -31,7 +31,7 @@ def delimiter_of(path: str, usual: str, reading: Reading, *, quoted: bool) -> st
         return config.delimiter
     with open_text(path, config.encoding, newline="") as stream:
         sample = stream.read(_PEEK_CHARS)
-    wanted = [name for _, name in reading.content.columns(reading)]
+    wanted = [name for _, name in reading.columns()]
     even = None
     for one in dict.fromkeys((usual, *DELIMITERS)):
         records = _records(sample, one, quoted=quoted)

@@ -52,7 +52,7 @@ def _parquet_rows(file: Any, path: str, reading: Reading) -> Iterator[Row[Any]]:
     Columns(names, reading, path, path, nested=True)  # before anything is read: are the columns there?
     wanted = None
     if not reading.keep_fields:
-        places = [find_column(names, name, nested=True) for _, name in reading.content.columns(reading)]
+        places = [find_column(names, name, nested=True) for _, name in reading.columns()]
         wanted = list(dict.fromkeys(names[place.at] for place in places if place is not None))
     blank = BlankRows(path, reading)
     reads_all = wanted is None or len(wanted) == len(names)  # else other cells of a row may hold something

@@ -72,7 +72,7 @@ class Row(Generic[C]):
 
     For Parquet and Hub rows `line` is the row number, counted from 1; for a document that is a whole file it is 1.
     `fields` holds the other columns if they are kept. `error` says why the row cannot be read; its content is then
-    empty.
+    empty. `group` is the row's value of data.group_column: all rows of a group go to the same split.
     """
 
     content: C
@@ -80,6 +80,7 @@ class Row(Generic[C]):
     line: int
     fields: dict[str, str] | None = None
     error: str | None = None
+    group: str | None = None
 
     def where(self) -> str:
         """`path:line`, as every error names a row."""
@@ -91,8 +92,8 @@ class Reading:
     """How rows are read: the `data:` section, and the class of their content.
 
     `labelled`: every row must have a label. `keep_fields`: the columns that are not read stay as fields. `keep_text`:
-    so do those that are read; in a format without columns the text is the field `text`. `hashes` gets the SHA-256 of
-    each file that is read to its end.
+    so do those that are read; in a format without columns the text is the field `text`. `grouped`: each row gets its
+    group. `hashes` gets the SHA-256 of each file that is read to its end.
     """
 
     config: DataConfig
@@ -100,7 +101,13 @@ class Reading:
     labelled: bool
     keep_fields: bool = False
     keep_text: bool = False
+    grouped: bool = False
     hashes: Hashes | None = field(default=None, compare=False)
+
+    def columns(self) -> list[tuple[str, str]]:
+        """(key, column) for each column that is read: those of the content, then that of the group, if there is one."""
+        name = self.config.group_column if self.grouped else None
+        return [*self.content.columns(self), *([] if name is None else [("group_column", name)])]
 
     def broken(self, path: str, line: int, error: str, fields: dict[str, str] | None = None) -> Row[Any]:
         """A row that cannot be used; `error` says why."""

@@ -49,6 +49,7 @@ __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_r
 _FEW_ROWS = 10
 
 _FOLDERS = ("class_folders", "documents")
+_WITHOUT_COLUMNS = (*_FOLDERS, "text", "fasttext", "aligned")
 
 
 class Rows(Generic[C]):
@@ -244,8 +245,9 @@ class Rows(Generic[C]):
         how = self._reading.config.model_dump(
             mode="json", exclude={"train", "dev", "test", "unlabelled", "format"}
         )
-        if how["delimiter"] == "auto":  # not there in version 0.2, whose digests stay
-            del how["delimiter"]
+        for key, default in (("delimiter", "auto"), ("group_column", None)):
+            if how[key] == default:  # not there in version 0.2, whose digests stay
+                del how[key]
         inputs: dict[str, Any] = {
             "sources": [self._inputs_of(source, files) for source in self._sources],
             "how": how,
@@ -330,10 +332,19 @@ def open_rows(
     `role` is train, dev, test, unlabelled or predict; it names the key in errors and selects the split of a data set.
     `labelled`: every row must have a label; otherwise labels are neither needed nor read. `keep_fields`: the columns
     that are not read as content stay as `Row.fields`; `keep_text`: so do those that are. `on_error` "row": a row that
-    cannot be read is returned with its `error`, so that there is one row out for each row in. Raises DataError.
+    cannot be read is returned with its `error`, so that there is one row out for each row in. The labelled rows of
+    train have their group if the config names a column for it. Raises DataError.
     """
-    reading = Reading(config, content, labelled, keep_fields, keep_text)
-    return Rows(find_sources(paths, role, reading), role, reading, on_error)
+    grouped = role == "train" and labelled and config.group_column is not None
+    reading = Reading(config, content, labelled, keep_fields, keep_text, grouped)
+    sources = find_sources(paths, role, reading)
+    for source in sources if grouped else ():
+        if source.kind in _WITHOUT_COLUMNS:
+            raise DataError(
+                f"data.group_column: names a column, {config.group_column}, and {source.path} has none; try null, or "
+                f"a table with a column for the text, the label and the group"
+            )
+    return Rows(sources, role, reading, on_error)
 
 
 def stream_rows(
@@ -396,6 +407,11 @@ def load_splits(
     }
     for rows in found.values():
         rows.refuse_empty()
+    if config.group_column is not None and "dev" in found and ("test" in found or config.test is None):
+        raise DataError(
+            f"data.group_column: nothing reads {config.group_column}, because no rows are cut from train; try null, or "
+            f"a fraction such as data.dev=0.1"
+        )
     train, test, dev = found["train"], found.get("test"), found.get("dev")
     if config.fold is not None:
         train, test = _cut(train, _in_fold(train, *config.fold))
@@ -426,6 +442,13 @@ def _fraction(rows: Rows[C], fraction: float, seed: int, split: str, leave: int)
                 f"{shown}, so these are no classes. Is data.label_column ({rows._reading.config.label_column}) the "
                 f"right column? If it holds numbers, replace ranges of them by names"
             )
+        if (column := rows._reading.config.group_column) is not None:
+            groups = {row.group for row in rows}
+            raise DataError(
+                f"data.{split}: no label of the {len(held_out)} training rows is in more than {leave} of the "
+                f"{len(groups)} groups (data.group_column: {column}), so no group can be held out. Add rows of other "
+                f"groups, set data.group_column=null, or give {split} a file of its own"
+            )
         raise DataError(
             f"data.{split}: no label of the {len(held_out)} training rows has more than {leave} different "
             f"text{'s' if leave > 1 else ''}, so none can be held out. Add rows, or give {split} a file of its own"
@@ -433,12 +456,18 @@ def _fraction(rows: Rows[C], fraction: float, seed: int, split: str, leave: int)
     return held_out
 
 
+def _together(rows: Rows[Any]) -> str:
+    """What is never divided between two sides of a cut."""
+    column = rows._reading.config.group_column
+    return "copies of a text" if column is None else f"rows of one {column}"
+
+
 def _in_fold(rows: Rows[C], number: int, count: int) -> Mask:
     fold_of = folds(rows, count)
     if empty := count - len(np.unique(fold_of[fold_of > 0])):
         raise DataError(
             f"data.test: {count} folds of {len(fold_of)} training rows leave {empty} folds without a row "
-            f"(all copies of a text are in one fold). Try fewer folds"
+            f"(all {_together(rows)} are in one fold). Try fewer folds"
         )
     in_fold: Mask = fold_of == number
     return in_fold

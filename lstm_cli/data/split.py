@@ -1,4 +1,8 @@
-"""Dev and test rows that are cut from train: stratified, repeatable, and all copies of a content on one side."""
+"""Dev and test rows that are cut from train: stratified, repeatable, and all copies of a content on one side.
+
+If rows have groups, all rows of a group are on one side too. A content that several groups share, such as "thank you",
+would connect them all. So where its groups are on different sides, all of its copies stay in train.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import heapq
 from array import array
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,11 +24,16 @@ def held_out_mask(
     """(N,) True for the rows to hold out: `fraction` of every stratum (for texts, of every label), rounded.
 
     At least `leave` contents of every stratum stay, or all if there are fewer; of a stratum with more, at least one is
-    held out. Without `stratified` it is `fraction` of all rows. All copies of a content are held out, or none. The
-    choice depends on the seed and on the rows, not on their order. It takes 12 bytes per row while reading and at most
-    50 afterwards.
+    held out. All copies of a content are held out, or none. If rows have groups, all of this is about whole groups; if
+    they are large, the fraction is met roughly. Without `stratified`, labels and groups are ignored, and it is
+    `fraction` of all rows. The choice depends on the seed and on the rows, not on their order. It takes 20 bytes per
+    row while reading and at most 60 afterwards.
     """
-    return _choose(*_read(rows, str(seed).encode(), stratified), fraction, leave)
+    read = _read(rows, str(seed).encode(), stratified)
+    held_out = _choose(read.together, read.labels, fraction, leave)
+    if read.has_groups:
+        held_out &= ~_divided(read.contents, held_out.astype(np.int32))
+    return held_out
 
 
 def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
@@ -31,10 +41,12 @@ def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
 
     All copies of a content are in one fold. The fold depends on the rows alone, not on their order. If all rows of a
     stratum were in one fold, the training that is scored on that fold would never see that stratum. So one content of
-    such a stratum is in no fold (0), and every training learns from it.
+    such a stratum is in no fold (0), and every training learns from it. If rows have groups, all of this is about whole
+    groups, and a content of groups in several folds is in no fold.
     """
-    hashes, labels = _read(rows, b"", True)
-    group_of, sizes, stratum = _strata(hashes, labels)
+    read = _read(rows, b"", True)
+    labels = read.labels
+    group_of, sizes, stratum = _strata(read.together, labels)
     fold_of = np.zeros(len(sizes), np.int32)
     count = min(count, len(sizes))  # with more folds than contents the last ones stay empty
     rows_in = [0] * (count + 1)
@@ -53,16 +65,35 @@ def folds(rows: Iterable[Row[Content]], count: int) -> Int32:
         groups = np.unique(group_of[labels == label])
         if (fold_of[groups] == fold_of[groups[0]]).all():
             fold_of[groups[0]] = 0
-    return fold_of[group_of]
+    of_rows: Int32 = fold_of[group_of]
+    if read.has_groups:
+        of_rows[_divided(read.contents, of_rows)] = 0
+    return of_rows
 
 
-def _read(rows: Iterable[Row[Content]], key: bytes, stratified: bool) -> tuple[UInt64, Int32]:
-    """(N,) a hash of each content, keyed with `key`, and (N,) the number of its stratum; all 0 if not `stratified`."""
-    hashes = bytearray()
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """(N,) a hash of each content, (N,) one of what must stay together, and (N,) the number of each row's stratum."""
+
+    contents: UInt64
+    together: UInt64
+    labels: Int32
+
+    @property
+    def has_groups(self) -> bool:
+        return self.together is not self.contents
+
+
+def _read(rows: Iterable[Row[Content]], key: bytes, stratified: bool) -> _Read:
+    """Read the rows and hash them with `key`. If not `stratified`, every stratum is 0, and there are no groups."""
+    hashes, groups = bytearray(), bytearray()
     codes = array("i")
     code_of: dict[str | None, int] = {}
     for row in rows:
-        hashes += _hash(row.content.key(), key)
+        content = _hash(row.content.key(), key)
+        hashes += content
+        has_group = stratified and row.group is not None
+        groups += _hash(f"group {row.group}".encode(), key) if has_group else content
         stratum = row.content.stratum() if stratified else None
         codes.append(code_of.setdefault(stratum, len(code_of)))
     # numbered by frequency, the rarest first, then by name, so that the order of the rows has no influence
@@ -70,7 +101,20 @@ def _read(rows: Iterable[Row[Content]], key: bytes, stratified: bool) -> tuple[U
     in_order = sorted(code_of, key=lambda label: (known[code_of[label]], str(label)))
     rank = np.zeros(len(code_of), np.int32)
     rank[[code_of[label] for label in in_order]] = np.arange(len(code_of))
-    return np.frombuffer(hashes, np.uint64), rank[np.frombuffer(codes, np.int32)]
+    contents = np.frombuffer(hashes, np.uint64)
+    together = contents if groups == hashes else np.frombuffer(groups, np.uint64)
+    return _Read(contents, together, rank[np.frombuffer(codes, np.int32)])
+
+
+def _divided(contents: UInt64, side_of: Int32) -> Mask:
+    """(N,) True for the rows whose content has copies on several sides."""
+    content_of, copies = _groups(contents)
+    lowest = np.full(len(copies), side_of.max(initial=0), np.int32)
+    highest = np.zeros(len(copies), np.int32)
+    np.minimum.at(lowest, content_of, side_of)
+    np.maximum.at(highest, content_of, side_of)
+    divided: Mask = (lowest != highest)[content_of]
+    return divided
 
 
 def content_hashes(rows: Iterable[Row[Content]]) -> UInt64:

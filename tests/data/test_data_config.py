@@ -50,6 +50,8 @@ from lstm_cli.data.sources import DataConfig
         ({"text_column": []}, "text_column", "name or path"),
         ({"text_column": "x", "label_column": "x"}, "label_column", "data.text_column"),
         ({"text_column": ["a", "x"], "label_column": "x"}, "label_column", "data.text_column"),
+        ({"group_column": "label"}, "group_column", "must not be data.label_column"),
+        ({"group_column": ""}, "group_column", "a column, or null"),
         ({"encoding": "utf9"}, "encoding", 'Did you mean "utf-8"?'),
         ({"encoding": "rot13"}, "encoding", "encoding of text"),
         ({"encoding": "undefined"}, "encoding", "encoding of text"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import os
 from collections.abc import Callable
@@ -187,6 +188,82 @@ def test_folds_without_a_row_are_refused(made: Made) -> None:
     for number in (1, 8):
         with pytest.raises(DataError, match=r"^data\.test: 8 folds of 6 training rows leave 2 folds without"):
             load_splits(DataConfig(train=name, dev=0.5, test=f"fold:{number}/8"), seed=0, content=Text)
+
+
+# --- groups ------------------------------------------------------------------------------------------------------
+
+GROUPED = [(f"text {i}", "ab"[i % 2], f"author {i // 10}" if i < 90 else "") for i in range(100)]
+
+
+def grouped_file(made: Made, kind: str) -> str:
+    """Texts of nine authors, ten each, and ten texts whose author is unknown, in a file of this kind."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    match kind:
+        case "csv":
+            return made("a.csv", "text,label, Author\n" + "".join(f"{t},{c},{a}\n" for t, c, a in GROUPED))
+        case "jsonl":
+            lines = [json.dumps({"text": t, "label": c, "by": {"author": a or None}}) for t, c, a in GROUPED]
+            return made("a.jsonl", "\n".join(lines))
+        case _:
+            name = made("a.parquet", "")
+            columns = zip(*GROUPED, strict=True)
+            pq.write_table(pa.table(dict(zip(("text", "label", "author"), columns, strict=True))), name)
+            return name
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rows_of_one_group_go_to_one_split(made: Made, kind: str) -> None:
+    name = grouped_file(made, kind)
+    column = "by.author" if kind == "jsonl" else "author"
+    config = DataConfig(train=name, dev=0.2, test=0.2, group_column=column)
+    author = {text: by for text, _, by in GROUPED}
+    for seed in range(2):
+        splits = load_splits(config, seed=seed, content=Text)
+        found = {
+            split: {author[row.content.text] for row in rows} - {""}
+            for split, rows in splits.by_name().items()
+        }
+        assert found["train"] | found["dev"] | found["test"] == {f"author {i}" for i in range(9)}
+        assert not found["dev"] & found["train"]
+        assert not found["test"] & (found["dev"] | found["train"])
+        assert found["dev"]
+        assert found["test"]
+    alone = config.model_copy(update={"group_column": None})
+    assert (
+        load_splits(alone, 0, content=Text).dev.digest() != load_splits(config, 0, content=Text).dev.digest()
+    )
+
+
+def test_a_group_column_that_does_nothing_or_too_much_is_refused(made: Made) -> None:
+    def refused(said: str, **keys: Any) -> None:
+        with pytest.raises(DataError, match=said):
+            load_splits(DataConfig(**{"dev": 0.2, "group_column": "author", **keys}), 0, content=Text)
+
+    name = grouped_file(made, "csv")
+    refused(
+        r'^a\.csv:1: no column "autor" .* Did you mean " Author"\? Set data.group_column',
+        train=name,
+        group_column="autor",
+    )
+    refused(
+        "^data.group_column: nothing reads author, because no rows are cut from train", train=name, dev=name
+    )
+    refused(
+        r"^data.group_column: names a column, author, and a.txt has none",
+        train={"a": made("a.txt", "one\ntwo\n")},
+    )
+    one = made("one.csv", "text,label,author\n" + "".join(f"text {i},{'ab'[i % 2]},me\n" for i in range(40)))
+    refused(r"^data\.dev: no label of the 40 training rows is in more than 1 of the 1 groups", train=one)
+    refused(r"^data\.test: 3 folds .* \(all rows of one author are in one fold\)", train=one, test="fold:1/3")
+
+
+def test_rows_to_score_or_predict_need_no_group(made: Made) -> None:
+    name = made("b.csv", "text,label\nhello,a\n")
+    config = DataConfig(train="a.csv", group_column="author")
+    assert [row.group for row in open_rows(name, config, "test", labelled=True, content=Text)] == [None]
+    assert len(list(open_rows(name, config, "predict", labelled=False, content=Text))) == 1
 
 
 # --- files that change while they are in use ---------------------------------------------------------------------

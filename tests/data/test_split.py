@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,3 +212,66 @@ def test_a_label_whose_texts_are_all_in_one_fold_keeps_one_of_them_out() -> None
     part = dict(zip((text for text, _ in pairs), folds(rows_of(pairs), 2).tolist(), strict=True))
     assert sorted((part["x"], part["y"])) == [0, 1]
     assert {part["only a"], part["only b"]} == {2}
+
+
+any_groups = st.lists(
+    st.tuples(few_texts, st.sampled_from("abc"), st.sampled_from([None, "x", "y", "z", "u"])), max_size=60
+)
+
+
+def grouped_rows(triples: list[tuple[str, str, str | None]]) -> list[Row[Text]]:
+    return [
+        replace(row, group=group)
+        for row, (*_, group) in zip(rows_of([(a, b) for a, b, _ in triples]), triples, strict=True)
+    ]
+
+
+def shared(rows: list[Row[Text]]) -> set[bytes]:
+    """The texts that stand in several groups, or without a group and in another."""
+    groups_of: dict[bytes, set[str | None]] = {}
+    for row in rows:
+        groups_of.setdefault(row.content.key(), set()).add(row.group)
+    return {text for text, groups in groups_of.items() if len(groups) > 1}
+
+
+@given(triples=any_groups, share=any_share, seed=st.integers(0, 5))
+def test_a_group_is_on_one_side_but_for_texts_that_it_shares_and_copies_always_are(
+    triples: list[tuple[str, str, str | None]], share: float, seed: int
+) -> None:
+    rows = grouped_rows(triples)
+    for sides in (held_out_mask(rows, share, seed), folds(rows, 3)):
+        sides_of: dict[object, set[int]] = {}
+        for row, side in zip(rows, sides.tolist(), strict=True):
+            sides_of.setdefault(row.content.key(), set()).add(side)
+            if row.group is not None and row.content.key() not in shared(rows):
+                sides_of.setdefault(row.group, set()).add(side)
+        assert all(len(found) == 1 for found in sides_of.values())
+
+
+def test_a_text_of_several_groups_stays_in_train_and_connects_them_not() -> None:
+    rows = grouped_rows(
+        [(f"{g} {i}" if i else "thank you", "ab"[i % 2], f"g{g}") for g in range(20) for i in range(10)]
+    )
+    mask = held_out_mask(rows, 0.2, seed=0)
+    held_out = {row.group for row, out in zip(rows, mask, strict=True) if out}
+    assert len(held_out) == 4
+    assert mask.sum() == 4 * 9
+    fold_of = folds(rows, 5)
+    assert {
+        fold for row, fold in zip(rows, fold_of.tolist(), strict=True) if row.content.text == "thank you"
+    } == {0}
+    assert np.bincount(fold_of).tolist() == [20, *[4 * 9] * 5]
+
+
+def test_rows_without_a_group_are_cut_as_ever_and_another_seed_holds_out_other_groups() -> None:
+    rows = grouped_rows([(f"text {i}", "ab"[i % 2], f"g{i // 10}" if i < 500 else None) for i in range(1000)])
+    masks = [held_out_mask(rows, 0.1, seed) for seed in range(2)]
+    assert all(90 <= mask.sum() <= 100 for mask in masks)
+    assert all(0 < mask[500:].sum() < mask.sum() for mask in masks)
+    assert (masks[0] != masks[1]).any()
+    assert not held_out_mask(rows, 0.1, 0, stratified=False).reshape(100, 10)[:50].all(axis=1).any()
+
+
+def test_one_large_group_cannot_be_held_out() -> None:
+    rows = grouped_rows([(f"text {i}", "ab"[i % 2], "only") for i in range(100)])
+    assert not held_out_mask(rows, 0.1, 0).any()
