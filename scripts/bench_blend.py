@@ -53,7 +53,8 @@ def main() -> None:
                 continue
             np.savez_compressed(kept, **logits_of(config, train, test, seed, by_group=options.dev_by_group))
             print(kept, file=sys.stderr, flush=True)
-    table(sorted(options.logits.glob(f"*{options.group}-*{options.only}*.npz")))
+    kept = sorted(options.logits.glob(f"{options.group}-*.npz"))
+    table([path for path in kept if options.only in path.name])
 
 
 def table(paths: list[Path]) -> None:
@@ -142,9 +143,9 @@ def other(data: Path, seed: int) -> Iterator[tuple[str, str, Pairs, Pairs]]:
     yield "other-newsgroups", "sentences", cut(early, 2_000, 0, seed)[0], cut(late, MOST_TEST, 0, 0)[0]
     lines = (data / "quirks" / "uci-imdb-sentences.tsv").read_text("utf-8").splitlines()
     cells = [line.split("\t") for line in lines if "\t" in line]
-    sentences = [(text, "positive" if label.strip() == "1" else "negative") for text, label in cells]
+    sentences: Pairs = [(text, "positive" if label.strip() == "1" else "negative") for text, label in cells]
     full = {"pos": "positive", "neg": "negative"}
-    reviews = [
+    reviews: Pairs = [
         (text, full[label]) for text, label in cut(read(data / "imdb" / "train.csv"), 2_000, 0, seed)[0]
     ]
     yield "other-imdb", "sentences", reviews, sentences
