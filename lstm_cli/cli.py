@@ -509,7 +509,7 @@ def predict(
         ),
     ] = None,
     format_: Annotated[
-        Literal["jsonl", "csv", "tsv", "parquet"] | None,
+        Literal["jsonl", "csv", "tsv", "parquet", "conll"] | None,
         typer.Option(
             "--format", help="Format of the output. Default: by the ending of OUT; jsonl for stdout."
         ),

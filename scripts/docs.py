@@ -55,11 +55,14 @@ def page(path: Path, generated: str) -> str:
 def config_reference() -> str:
     """Every section of the config as a heading and a table of its keys."""
     schema = json_schema()
-    return "\n".join(_sections(schema, schema["$defs"], ()))
+    return "\n".join(_sections(schema, schema["$defs"], (), set()))
 
 
-def _sections(schema: Schema, models: Schema, above: tuple[str, ...]) -> Iterator[str]:
-    """The tables of a section's own keys, then those of the sections in it, as lines."""
+def _sections(schema: Schema, models: Schema, above: tuple[str, ...], described: set[str]) -> Iterator[str]:
+    """The tables of a section's own keys, then those of the sections in it, as lines.
+
+    `described` has the sections that the page has shown: two kinds of task may share one.
+    """
     sections = {name: key for name, key in schema["properties"].items() if _models_of(key, models)}
     required = schema.get("required", [])
     leaves = {name: key for name, key in schema["properties"].items() if name not in sections}
@@ -82,13 +85,17 @@ def _sections(schema: Schema, models: Schema, above: tuple[str, ...]) -> Iterato
         yield from (f"{'#' * (len(path) + 1)} `{'.'.join(path)}`", "")
         yield from (_described(key, f"the section {'.'.join(path)}", "give its field a description"), "")
         if len(members) == 1:
-            yield from _sections(members[0], models, path)
+            if (again := "the keys of " + members[0]["title"]) in described:
+                yield from ("As above.", "")
+            else:
+                described.add(again)
+                yield from _sections(members[0], models, path, described)
             continue
         for member in members:
             kind = member["properties"]["kind"]["const"]
             yield from (f"{'#' * (len(path) + 2)} `{'.'.join(path)}` with `kind: {kind}`", "")
             yield from (_described(member, f"the class {member['title']}", "give it a docstring"), "")
-            yield from _sections(member, models, path)
+            yield from _sections(member, models, path, described)
 
 
 def _models_of(key: Schema, models: Schema) -> list[Schema]:

@@ -47,7 +47,7 @@ from tests.conftest import small_rows
 from tests.running_sum import RunningSumConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = ("takes minutes", "needs data", "needs the network", "needs a GPU")
 MOST_NOT_RUN = 6
 """A mark is for what no test can do; a seventh is a reason to think again."""

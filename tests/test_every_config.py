@@ -21,9 +21,9 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.data.text import Text
 from lstm_cli.data.tokenizer import BpeConfig, CharConfig, UnigramConfig, WordConfig
 from lstm_cli.errors import LstmclsError
-from lstm_cli.metrics.classification import METRICS
 from lstm_cli.runs.origin import named_origin
 from lstm_cli.runtime import start
+from lstm_cli.tasks import TASKS
 from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.tasks.pretrain import Pretrain
 from lstm_cli.training.fit import EncodedSplits, EpochReport, fit
@@ -35,15 +35,20 @@ CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_config_trains_a_step_on_tiny_rows(path: Path, small_yaml: str, tmp_path: Path) -> None:
+    ending = "conll" if path.stem == "tagger" else "csv"
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.conll").write_text(
+            "one NUM\ntwo NUM\nwords NOUN\n\n" * 3 + "a DET\nword NOUN\n", encoding="utf-8"
+        )
     small = [
-        f"data.train={tmp_path}/train.csv",
-        f"data.dev={tmp_path}/dev.csv",
+        f"data.train={tmp_path}/train.{ending}",
+        f"data.dev={tmp_path}/dev.{ending}",
         "data.test=null",
         "run.threads=1",
     ]
     config = load_config(str(path), small)
     runtime = start(config.run)
-    splits = load_splits(config.data, 0, content=Text)
+    splits = load_splits(config.data, 0, content=config.task.content)
     task = config.task.fit(splits.train)
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
     state = TrainState.start(task, config.train, runtime, 0)
@@ -84,7 +89,7 @@ def test_init_writes_a_schema_that_editors_can_use() -> None:
     assert schema["additionalProperties"] is False
     assert schema["properties"]["train"]
     select_by = schema["$defs"]["TrainConfig"]["properties"]["select_by"]
-    assert select_by["enum"] == [metric.name for metric in METRICS]
+    assert select_by["enum"] == list(dict.fromkeys(one.name for kind in TASKS for one in kind.metrics))
     assert "lstm, rnn" in str(schema) or "lstm" in str(schema["$defs"]["EncoderConfig"]["properties"]["cell"])
 
 
@@ -142,7 +147,10 @@ OTHER: dict[str, Any] = {
     "train.learning_rate": 0.02,
     "train.schedule": "constant",
     "train.warmup": 0.5,
-    "train.plateau_patience": [{"schedule": "plateau", "learning_rate": 1e-30, "epochs": 4, "patience": 0}, 0],
+    "train.plateau_patience": [
+        {"schedule": "plateau", "learning_rate": 1e-30, "epochs": 4, "patience": 0},
+        0,
+    ],
     "train.plateau_factor": [
         {"schedule": "plateau", "learning_rate": 1e-30, "epochs": 4, "patience": 0, "plateau_patience": 0},
         0.1,
@@ -188,8 +196,12 @@ FIXED = {"task.kind", *(f"task.tokenizer[{kind}].kind" for kind in ("word", "bpe
 """Keys that choose between sections; each tokenizer's `kind` is what its other keys are tried under."""
 
 
+READ_BY_TAGGERS = {"data.words_column", "data.tag_column"}
+"""tests/data/test_conll.py reads rows with other values of them."""
+
+
 def test_every_key_of_the_schema_is_tried() -> None:
-    assert set(leaves()) == set(OTHER) | FIXED
+    assert set(leaves()) == set(OTHER) | FIXED | READ_BY_TAGGERS
 
 
 @pytest.mark.parametrize("key", OTHER)

@@ -62,6 +62,36 @@ def write_sums(path: Path, count: int, seed: int) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_tags(path: Path, count: int, seed: int) -> None:
+    """Sentences in which "the" comes before every noun and "to" before every verb; the other words are both."""
+    rng = random.Random(seed)
+    blocks = []
+    for _ in range(count):
+        pairs = [("the", "DET", "NOUN"), ("to", "PART", "VERB")]
+        found = [rng.choice(pairs) for _ in range(rng.randrange(1, 6))]
+        lines = [
+            f"{word}\t{tag}"
+            for first, tag, next_tag in found
+            for word, tag in ((first, tag), (f"x{rng.randrange(99_999)}", next_tag))
+        ]
+        blocks.append("\n".join(lines) + "\n")
+    path.write_text("\n".join(blocks), encoding="utf-8")
+
+
+def write_names(path: Path, count: int, seed: int) -> None:
+    """Sentences with names of people after "mr", and of places after "in"."""
+    rng = random.Random(seed)
+    blocks = []
+    for _ in range(count):
+        lines = []
+        for _ in range(rng.randrange(1, 6)):
+            first, kind = rng.choice([("mr", "PER"), ("in", "LOC")])
+            lines += [f"{first} O", f"n{rng.randrange(99_999)} I-{kind}"]
+            lines += [f"n{rng.randrange(99_999)} I-{kind}"] * rng.randrange(2)
+        blocks.append("\n".join(lines) + "\n")
+    path.write_text("\n".join(blocks), encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of task: its section of the config, the ending of its files, what writes rows into one, and the best value
@@ -89,6 +119,10 @@ KINDS = {
         },
         "csv",
         write_texts,
+    ),
+    "tag": Kind({"kind": "tag", "encoder": ENCODER, "crf": False}, "conll", write_tags),
+    "tag with a CRF and features": Kind(
+        {"kind": "tag", "encoder": {**ENCODER, "cell": "rnn"}, "features": "words"}, "conll", write_names
     ),
     "running-sum": Kind({"kind": "running-sum"}, "jsonl", write_sums),
 }
@@ -312,7 +346,7 @@ def answers(path: Path) -> Iterator[dict[str, Any]]:
 def test_rows_that_are_none_are_named_by_every_command(setting: Setting, tmp_path: Path) -> None:
     ending = next(tmp_path.glob("test.*")).suffix
     none = tmp_path / f"none{ending}"
-    none.write_text("" if ending == ".jsonl" else "text,label\n", encoding="utf-8")
+    none.write_text("text,label\n" if ending == ".csv" else "", encoding="utf-8")
     for split in ("train", "dev", "test"):
         for command in ("train", "check"):
             said = run(command, setting.config_path, "--set", f"data.{split}={none}", exit_code=3).stderr
@@ -339,7 +373,7 @@ def test_plain_text_is_refused_by_a_task_that_reads_columns(setting: Setting, tm
             assert result.exit_code == 2
             assert f"{words[0]}: plain text, and this task reads columns" in result.stderr
         else:
-            assert json.loads(result.stdout)["label"]
+            assert json.loads(result.stdout)[setting.task.prediction_keys[-1]]
 
 
 def test_the_commands_train_score_predict_and_check(setting: Setting, tmp_path: Path) -> None:
@@ -462,7 +496,8 @@ def test_an_input_column_replaces_no_key_of_a_prediction(
     run("train", setting.config_path, "--set", "train.epochs=1", "--no-baselines")
     given, out, keys = tmp_path / "given.jsonl", tmp_path / f"out.{format}", setting.task.prediction_keys
     texts = [row.content.as_json() for row in setting.rows[:5]]
-    lines = [{"text": next(iter(one.values())), **dict.fromkeys(keys, "mine")} for one in texts]
+    column = "words" if setting.task.files().get("lexicon.json") else "text"
+    lines = [{column: next(iter(one.values())), **dict.fromkeys(keys, "mine")} for one in texts]
     given.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     run("predict", str(tmp_path / "run"), str(given), "-o", str(out))
     with out.open(encoding="utf-8", newline="") as file:

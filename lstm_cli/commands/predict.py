@@ -25,13 +25,13 @@ from lstm_cli.data.rows import Content, Row
 from lstm_cli.data.sources import DataConfig, Rows, open_rows, stream_rows, typed_rows
 from lstm_cli.errors import ConfigError, DataError, Interrupted
 from lstm_cli.reports.parquet import Draft, prediction_schema, write_parquet, write_parquet_beside
-from lstm_cli.reports.predictions import Table, flat, write_json_lines
+from lstm_cli.reports.predictions import Table, flat, write_conll, write_json_lines
 from lstm_cli.runs.output import Done, PartialOutput, partial_output
 from lstm_cli.runs.shards import Shard, ShardRecord
 from lstm_cli.scoring.windows import RowOutput, predict_windows
 
-Format = Literal["jsonl", "csv", "tsv", "parquet"]
-_NO_TABLES = {"jsonl": "JSON Lines", "parquet": "Parquet"}
+Format = Literal["jsonl", "csv", "tsv", "parquet", "conll"]
+_NO_TABLES = {"jsonl": "JSON Lines", "parquet": "Parquet", "conll": "CoNLL"}
 _OUTPUTS_SINCE = "0.2.0"
 """The first version whose outputs have the same bytes as this one's: what it has begun can be resumed. A change to the
 outputs must set it to the new version."""
@@ -68,6 +68,8 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         request = replace(request, overrides=worker_overrides(request.source, request.overrides))
     model = open_model(request.source, request.overrides, request.run_dir, request.checkpoint, options)
     task = model.predictor.task
+    if format == "conll" and "tags" not in task.prediction_keys:
+        raise ConfigError("--format conll: writes the tags of a tagger, and this model gives none; try jsonl")
     format_is_set = any(override.startswith("data.format=") for override in request.overrides)
     rows = _rows(request, model.data, model.content, format_is_set)
     if format == "parquet":
@@ -113,13 +115,15 @@ def predict(request: PredictRequest, screen: Screen) -> None:
         )
         if format == "parquet":
             table = Draft(target.stream, done.columns)
-        elif format != "jsonl":
+        elif format in ("csv", "tsv"):
             table = Table(target.stream, format, done.columns, request.bom, request.quote_formulas)
         for window in windows(rows, skip=done.rows):
             lines = [
                 prediction(first + done.rows + i, result, task, options) for i, result in enumerate(window)
             ]
-            if table is None:
+            if format == "conll":
+                write_conll(lines, target.stream, model.data.tag_column)
+            elif table is None:
                 write_json_lines(lines, target.stream)
             else:
                 if not table.columns:
@@ -286,9 +290,11 @@ def _format_of(output: Path | None) -> Format:
             return "tsv"
         case ".parquet":
             return "parquet"
+        case ".conllu" | ".conll":
+            return "conll"
         case suffix:
             raise ConfigError(
-                f"-o {output}: unknown ending {suffix!r}; try .jsonl, .csv, .tsv, .parquet, or --format"
+                f"-o {output}: unknown ending {suffix!r}; try .jsonl, .csv, .tsv, .parquet, .conllu, or --format"
             )
 
 

@@ -44,6 +44,12 @@ def _idle(config: RunConfig) -> Iterator[tuple[KeyPath, KeyPath, str]]:
             "pretrain, or to the folder of lstmcls pretrain",
         ),
         (
+            config.task.kind == "tag",
+            (("data", "words_column"), ("data", "tag_column")),
+            ("task", "kind"),
+            "tag",
+        ),
+        (
             len(config.data.text_columns) > 1,
             (("data", "join"),),
             ("data", "text_column"),

@@ -29,11 +29,14 @@ from lstm_cli.config.guess_columns import (
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.config.presets import preset_path
 from lstm_cli.config.source import is_data, refuse_unread
+from lstm_cli.data.find import kind_of_name
 from lstm_cli.data.hub import BUILTIN, HUB
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import open_rows
+from lstm_cli.data.tagged import Words
 from lstm_cli.data.text import Text
 from lstm_cli.errors import ConfigError, DataError
+from lstm_cli.metrics.spans import scheme_of
 
 _ROWS_WITH_TEST = 1_000
 _SHOWN_LABELS = 5
@@ -100,6 +103,8 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
 
     Raises DataError if the rows cannot be read, ConfigError if it is in doubt.
     """
+    if kind_of_name(source) in ("conllu", "conll"):
+        return _guess_tagger(source, given, overrides)
     data: dict[str, Any] = {"train": source}
     reading = load_config({"data": data}, overrides).data
     refuse_by_names(source, reading)
@@ -141,6 +146,36 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
             f"{num_rows:,} rows are too few to hold some out for a final score; --folds 10 scores every row"
         )
     content["data"] = {**data, "dev": 0.1, "test": fraction}
+    content.setdefault("run", {})["dir"] = f"runs/{_stem(source)}"
+    return Guess(content, tuple(said))
+
+
+def _guess_tagger(source: str, given: Given, overrides: Sequence[str]) -> Guess:
+    """The config of a tagger for sentences with a tag for each word. Raises as `guess`."""
+    if given.text or given.label:
+        raise ConfigError(
+            f"--text, --label: {source} has words and tags; leave them out, or name the tags with --set "
+            f"data.tag_column=…"
+        )
+    name = given.preset or "tagger"
+    content = yaml.safe_load(preset_path(name).read_text("utf-8"))
+    if content["task"].get("kind") != "tag":
+        raise ConfigError(f"--preset {name}: does not tag words, and {source} has words and tags; try tagger")
+    reading = load_config({"data": {"train": source}, "task": {"kind": "tag"}}, overrides).data
+    rows = open_rows(source, reading, "train", labelled=True, content=Words)
+    sample = [row.content.tags or () for row in islice(rows, MOST_ROWS)]
+    if len(sample) < _FEWEST_ROWS:
+        raise DataError(
+            f"{source}: {len(sample)} sentences are too few to learn from; give {_FEWEST_ROWS} or more"
+        )
+    scheme = scheme_of(sample)
+    counts = Counter(tag for tags in sample for tag in tags)
+    shown = ", ".join(f"{tag} ({count:,})" for tag, count in counts.most_common(_SHOWN_LABELS))
+    said = [f"{source}: sentences with {len(counts)} tags: {shown}", f"preset {name}: each word has a tag"]
+    if scheme is not None:
+        content["train"]["select_by"] = "span_f1"
+        said.append(f"the tags mark spans in the scheme {scheme}, so span F1 decides which epoch is kept")
+    content["data"] = {"train": source, "dev": 0.1, "test": 0.1}
     content.setdefault("run", {})["dir"] = f"runs/{_stem(source)}"
     return Guess(content, tuple(said))
 

@@ -12,7 +12,7 @@ from lstm_cli.schema import Config
 
 FOLD = "fold:"
 
-Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext"]
+Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext", "conllu", "conll"]
 
 
 Paths = str | list[str] | dict[str, str | list[str]]
@@ -58,6 +58,14 @@ class DataConfig(Config):
         default="text", description="column that holds the text; a list of columns is joined into one text"
     )
     label_column: str = Field(default="label", description="column that holds the label")
+    words_column: str = Field(
+        default="words", description="tag: column that holds the list of words, of JSON Lines or Parquet"
+    )
+    tag_column: str | None = Field(
+        default=None,
+        description="tag: column that holds the tags: of CoNLL-U upos, xpos or another; of columns its number, from 1; "
+        "of JSON Lines and Parquet a list; null: upos, the last column, or tags",
+    )
     group_column: str | None = Field(
         default=None,
         description="column that names the group of a row, such as its author, patient, product or source: rows of one "
@@ -68,7 +76,8 @@ class DataConfig(Config):
     format: Format = Field(
         default="auto",
         description="csv, tsv, jsonl (also for one JSON array), parquet, text (one document per line), folder (one "
-        "sub-folder per class, one document per file) or fasttext; auto: by the file's name",
+        "sub-folder per class, one document per file), fasttext, conllu or conll (columns with a word and its tag on "
+        "each line, as in CoNLL-2003); auto: by the file's name",
     )
     delimiter: str = Field(
         default="auto",

@@ -26,6 +26,8 @@ Kind = Literal[
     "text",
     "fasttext",
     "aligned",
+    "conllu",
+    "conll",
     "class_folders",
     "documents",
     "hub",
@@ -40,6 +42,10 @@ _KIND_OF_SUFFIX: dict[str, Kind] = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".txt": "text",
+    ".conllu": "conllu",
+    ".conll": "conll",
+    ".iob": "conll",
+    ".bio": "conll",
 }
 _SHOWN_FILES = 5
 _LOG = logging.getLogger(__name__)
@@ -229,7 +235,7 @@ def _kind_of_file(path: str, key: str, reading: Reading) -> Kind:
             raise DataError(
                 f"{key}{path}: a file, but data.format is folder. Name the folder, or set data.format: auto"
             )
-        case "csv" | "tsv" | "jsonl" | "parquet" | "text" | "fasttext" as kind:
+        case "csv" | "tsv" | "jsonl" | "parquet" | "text" | "fasttext" | "conllu" | "conll" as kind:
             return kind
         case never:
             assert_never(never)
@@ -249,7 +255,7 @@ def _kind_by_name(path: str, key: str, reading: Reading) -> Kind:
         known = f"{' '.join(_KIND_OF_SUFFIX)}, each also with {' '.join(PACKED)}"
         raise DataError(
             f"{key}{path}: the file name does not show the format (known: {known}). "
-            f"Set data.format: csv, tsv, jsonl, parquet, text or fasttext"
+            f"Set data.format: csv, tsv, jsonl, parquet, text, fasttext, conllu or conll"
         )
     if kind == "text" and starts_with_label(path, reading.config.encoding):
         return "fasttext"

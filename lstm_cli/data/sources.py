@@ -21,6 +21,7 @@ from lstm_cli.arrays import Mask
 from lstm_cli.data.aligned import read_aligned
 from lstm_cli.data.columns import BlankRows
 from lstm_cli.data.config import DataConfig, Paths
+from lstm_cli.data.conll import read_conll
 from lstm_cli.data.documents import (
     as_they_come,
     read_class_folders,
@@ -49,7 +50,7 @@ __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_r
 _FEW_ROWS = 10
 
 _FOLDERS = ("class_folders", "documents")
-_WITHOUT_COLUMNS = (*_FOLDERS, "text", "fasttext", "aligned")
+_WITHOUT_COLUMNS = (*_FOLDERS, "text", "fasttext", "aligned", "conllu", "conll")
 
 
 class Rows(Generic[C]):
@@ -245,8 +246,14 @@ class Rows(Generic[C]):
         how = self._reading.config.model_dump(
             mode="json", exclude={"train", "dev", "test", "unlabelled", "format"}
         )
-        for key, default in (("delimiter", "auto"), ("group_column", None)):
-            if how[key] == default:  # not there in version 0.2, whose digests stay
+        # not there in version 0.2, whose digests stay
+        for key, default in (
+            ("delimiter", "auto"),
+            ("group_column", None),
+            ("words_column", "words"),
+            ("tag_column", None),
+        ):
+            if how[key] == default:
                 del how[key]
         inputs: dict[str, Any] = {
             "sources": [self._inputs_of(source, files) for source in self._sources],
@@ -301,6 +308,8 @@ def _rows_of(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
             return read_lines(source.path, reading)
         case "fasttext":
             return read_fasttext(source.path, reading)
+        case "conllu" | "conll" as form:
+            return read_conll(source.path, reading, form)
         case "aligned":
             assert source.labels is not None
             return read_aligned(source.path, source.labels, source.names, reading)

@@ -177,3 +177,62 @@ def _weights(parameters: Mapping[str, Array], suffix: str) -> Weights:
 def _below(parameters: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     """The entries whose names begin with `prefix`, named by what follows it."""
     return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
+
+
+def tag(
+    cell: Cell | None,
+    parameters: Mapping[str, Array],
+    legal: NDArray[np.bool_] | None,
+    row: NDArray[np.int64],
+    num_features: int,
+) -> Array:
+    """Probabilities of the tags of one sentence, without padding and without dropout: (T, 1 + A + W) int -> (T, K).
+
+    `parameters` is the state dict of an `lstm_cli.nn.tagger.Tagger` as NumPy arrays, `cell` that of its layers, and
+    `legal` (K + 1, K + 1) what its CRF allows, if it has one.
+    """
+    words, features, spelled = row[:, 0], row[:, 1 : 1 + num_features], row[:, 1 + num_features :]
+    scores: Array | None = None
+    if cell is not None:
+        embedded = parameters["encoder.embedding.weight"][words]  # (T, E)
+        if spelling := _below(parameters, "encoder.characters."):
+            vectors = [_spelled(spelling, word[word != 0]) for word in spelled]
+            embedded = np.concatenate([embedded, np.stack(vectors)], axis=1)
+        states, *_ = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))
+        scores = states @ parameters["head.weight"].T + parameters["head.bias"]
+    if weights := _below(parameters, "features."):
+        own = weights["own.weight"][features].sum(axis=1)
+        scores = own if scores is None else scores + own
+        for at, distance in enumerate((-2, -1, 1, 2)):
+            beside = weights[f"beside.{at}.weight"]
+            for step in range(len(words)):
+                if 0 <= step + distance < len(words):
+                    of_neighbour = features[step + distance, :2]
+                    scores[step] += beside[of_neighbour[of_neighbour < len(beside)]].sum(axis=0)
+    assert scores is not None, "a tagger has an encoder or features"
+    return softmax(scores) if legal is None else _marginals(_below(parameters, "crf."), legal, scores)
+
+
+def _spelled(parameters: Mapping[str, Array], characters: NDArray[np.int64]) -> Array:
+    """The vector of one word: (W,) int ids without padding -> (C,)."""
+    kernel, bias = parameters["convolution.weight"], parameters["convolution.bias"]  # (C, E, 3), (C,)
+    if not len(characters):
+        return np.zeros(len(bias))
+    embedded = np.pad(parameters["embedding.weight"][characters], ((1, 1), (0, 0)))
+    windows = np.stack([embedded[at : at + 3].T for at in range(len(characters))])  # (W, E, 3)
+    vector: Array = (np.tensordot(windows, kernel, axes=([1, 2], [1, 2])) + bias).max(axis=0)
+    return vector
+
+
+def _marginals(parameters: Mapping[str, Array], legal: NDArray[np.bool_], scores: Array) -> Array:
+    """The probability of each tag at each step under a CRF, by the products of forward and backward sums: -> (T, K)."""
+    forbidden = np.where(legal, 0.0, -np.inf)
+    start = parameters["start"] + forbidden[-1, :-1]
+    between = parameters["transitions"] + forbidden[:-1, :-1]
+    forward = [start + scores[0]]
+    for emitted in scores[1:]:
+        forward.append(np.logaddexp.reduce(forward[-1][:, None] + between, axis=0) + emitted)
+    backward = [parameters["end"] + forbidden[:-1, -1]]
+    for emitted in scores[:0:-1]:
+        backward.append(np.logaddexp.reduce(between + emitted + backward[-1], axis=1))
+    return softmax(np.stack(forward) + np.stack(backward[::-1]))

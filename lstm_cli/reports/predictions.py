@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal, TextIO
 
+from lstm_cli.data.conll import FIELD, with_tags
 from lstm_cli.data.escaping import unlike_formula, visible
 from lstm_cli.errors import LstmclsError
 
@@ -21,6 +22,20 @@ def write_json_lines(lines: Iterable[Mapping[str, Any]], stream: TextIO) -> None
     """Write each line as a JSON object, without a character that some readers take for the end of a line."""
     for line in lines:
         print(json.dumps(line, ensure_ascii=False).translate(_ESCAPED), file=stream)
+
+
+def write_conll(lines: Iterable[Mapping[str, Any]], stream: TextIO, tag_column: str | None) -> None:
+    """Write each sentence as it was read, with the tags of its prediction, or a word and a tag on each line.
+
+    A sentence that could not be read stays as it was.
+    """
+    for line in lines:
+        block, tags = line.get(FIELD), line.get("tags")
+        if block is None:
+            block = "\n".join(map("\t".join, zip(line.get("tokens", ()), tags or (), strict=True)))
+        elif tags is not None:
+            block = with_tags(block, tags, tag_column)
+        print(block, end="\n\n", file=stream)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from lstm_cli.runs.group import RunGroup
 
 _VERDICTS = ("beats", "ties", "loses to")
 
+_POOLED = {"accuracy": "accuracy", "macro_f1": "macro F1", "span_f1": "span F1", "log_loss": "log loss"}
+"""The scores of the rows of all folds together that are printed, if a task has them."""
+
 
 def summarize(
     group: RunGroup,
@@ -103,9 +106,9 @@ def conclusions(summary: Mapping[str, Any]) -> list[str]:
             f"{verdicts['loses to']} lose"
         )
     if pooled := summary.get("out_of_fold"):
+        scores = [f"{label} {pooled[name]:.4f}" for name, label in _POOLED.items() if name in pooled]
         sentences.append(
-            f"{pooled['n']:,} rows, each predicted by the run that did not train on it: accuracy "
-            f"{pooled['accuracy']:.4f}, macro F1 {pooled['macro_f1']:.4f}, log loss {pooled['log_loss']:.4f}"
+            f"{pooled['n']:,} rows, each predicted by the run that did not train on it: {', '.join(scores)}"
         )
     if left_out := summary.get("rows_in_no_fold"):
         sentences.append(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lstm_cli.arrays import Float64, Int64, Ragged
+from lstm_cli.arrays import Int64, Ragged
 from lstm_cli.batch import Batch
 from lstm_cli.data.batching import collate
 from lstm_cli.data.rows import Row
@@ -163,6 +163,6 @@ def _reference(model: nn.Module, store: Store, ability: Verifiable, run: Run) ->
     chosen = np.unique(np.linspace(0, len(by_length) - 1, _REFERENCE_ROWS).astype(int))
     few = store.select(by_length[chosen])
     few = replace(few, inputs=Ragged.pack([row[:_REFERENCE_STEPS] for row in few.inputs]))
-    expected: Float64 = ability.reference(model, few)
+    expected = ability.reference(model, few)
     compared = f"{len(few)} rows of up to {_REFERENCE_STEPS} steps"
     return compare("NumPy reference", compared, [expected], [run(few, len(few))])

@@ -382,8 +382,8 @@ class Verifiable(Protocol):
         """The model's recurrent layers. The caller may set their `path`."""
         ...
 
-    def reference(self, model: nn.Module, store: Store) -> Float64:
-        """The outputs (N, …), computed by an independent implementation in NumPy, one step at a time."""
+    def reference(self, model: nn.Module, store: Store) -> Outputs:
+        """The outputs, computed by an independent implementation in NumPy, one step at a time."""
         ...
 
     def stored_outputs(self, lines: Sequence[Mapping[str, Any]]) -> Outputs:

@@ -13,6 +13,7 @@ from lstm_cli.config.completion import configs_from, gates_from, presets_from, s
 from lstm_cli.config.load import load_config
 from lstm_cli.config.presets import presets
 from lstm_cli.errors import ConfigError
+from lstm_cli.tasks import TASKS, kind_of
 
 
 def completed(*typed: str) -> list[str]:
@@ -56,13 +57,18 @@ def test_every_offered_key_is_known_and_every_offered_value_is_allowed() -> None
     assert len(offered) == len(set(offered)) > 50
     for key in offered:
         for setting in settings_from(key):
-            fault = ""
-            try:
-                load_config({"data": {"train": "rows.csv"}}, [setting])
-            except ConfigError as found:  # it needs another key beside it
-                fault = str(found)
-            assert "unknown key" not in fault
-            assert "must be one of" not in fault
+            faults = [_fault(setting, kind_of(kind)) for kind in TASKS]
+            for wrong in ("unknown key", "must be one of"):
+                assert not all(wrong in fault for fault in faults)
+
+
+def _fault(setting: str, kind: str) -> str:
+    """What is wrong with a setting for this kind of task: it can need another key beside it."""
+    try:
+        load_config({"data": {"train": "rows.csv"}, "task": {"kind": kind}}, [setting])
+    except ConfigError as found:
+        return str(found)
+    return ""
 
 
 def test_values_are_offered_after_the_sign() -> None:
