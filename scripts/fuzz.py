@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 SHARES = {
     "config": 0.1,
     "set": 0.15,
-    "rows": 0.25,
+    "rows": 0.2,
+    "tagged": 0.05,
     "tokenizer": 0.1,
     "checkpoint": 0.1,
     "run": 0.1,

@@ -3,7 +3,8 @@
 
     .venv/bin/python scripts/torture.py                  200 kills
     .venv/bin/python scripts/torture.py --control        the same with the noise of a step no longer its own: must fail
-    .venv/bin/python scripts/torture.py --of seeds       two trainings of --seeds; or `pretraining`, inside a training
+    .venv/bin/python scripts/torture.py --of seeds       two trainings of --seeds; or `pretraining`, inside a training;
+                                                         or `tag`, a tagger
     .venv/bin/python scripts/torture.py --power-cut      and lose what was not flushed to the disk (Linux; powercut.py)
     .venv/bin/python scripts/torture.py --signals        how long SIGTERM takes, at moments all over a training
     sudo .venv/bin/python scripts/torture.py --disk-full trainings on disks too small (Linux, mounts a tmpfs)
@@ -42,16 +43,28 @@ CONTROL = (
 KINDS = ("any", "vocabulary", "saving", "scoring")
 
 
-def config(folder: Path, save_every: str = "7", *, pretrains: bool = False) -> str:
+def config(folder: Path, save_every: str = "7", *, pretrains: bool = False, tags: bool = False) -> str:
     """A few seconds of training with all there is to save: averaged weights, accumulation, a plateau, dropout."""
     first = ", init_from: pretrain" if pretrains else ""
     path = folder / "torture.yaml"
+    task = "tokenizer: {kind: bpe, vocab_size: 600}\n  max_tokens: 40"
+    if tags:
+        task = "kind: tag\n  features: words"
+        draw = random.Random(0)
+        pairs = [("the", "DET", "NOUN"), ("to", "PART", "VERB"), ("mr", "TITLE", "NAME")]
+        sentences = [[draw.choice(pairs) for _ in range(draw.randrange(1, 9))] for _ in range(900)]
+        lines = [
+            "".join(
+                f"{word} {tag}\nx{draw.randrange(500)} {following}\n" for word, tag, following in sentence
+            )
+            for sentence in sentences
+        ]
+        (folder / "tags.conll").write_text("\n".join(lines), encoding="utf-8")
     path.write_text(
         f"""
-data: {{train: "builtin:reviews", dev: 0.3}}
+data: {{train: "{folder / "tags.conll" if tags else "builtin:reviews"}", dev: 0.3}}
 task:
-  tokenizer: {{kind: bpe, vocab_size: 600}}
-  max_tokens: 40
+  {task}
   dropout: 0.3
   encoder: {{embedding_size: 24, hidden_size: 24, embedding_dropout: 0.2, word_dropout: 0.1{first}}}
 {"pretrain: {epochs: 2, batch_size: 16}" if pretrains else ""}
@@ -192,7 +205,7 @@ def kill_many(options: argparse.Namespace) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        yaml = config(folder, pretrains=options.of == "pretraining")
+        yaml = config(folder, pretrains=options.of == "pretraining", tags=options.of == "tag")
         more = ["--seeds", "2"] if options.of == "seeds" else []
         straight = folder / "straight"
         subprocess.run(command(yaml, straight, *more, control=options.control), check=True)
@@ -321,7 +334,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--control", action="store_true")
-    parser.add_argument("--of", choices=["train", "seeds", "pretraining"], default="train")
+    parser.add_argument("--of", choices=["train", "seeds", "pretraining", "tag"], default="train")
     parser.add_argument("--power-cut", action="store_true")
     parser.add_argument("--disk-full", action="store_true")
     parser.add_argument("--sizes", type=int, default=60, help="of disks, 40 kB apart")

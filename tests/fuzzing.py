@@ -27,6 +27,7 @@ from lstm_cli.config.load import load_config
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.sources import open_rows
+from lstm_cli.data.tagged import Words
 from lstm_cli.data.text import Text, text_row
 from lstm_cli.data.tokenizer import (
     BpeConfig,
@@ -37,11 +38,14 @@ from lstm_cli.data.tokenizer import (
     WordConfig,
 )
 from lstm_cli.errors import LstmclsError
+from lstm_cli.metrics.spans import spans_of
+from lstm_cli.reports.predictions import write_conll
 from lstm_cli.runs import checkpoint
 from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
+from lstm_cli.tasks.tag import TagConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.state import TrainState
 from tests.fuzzing_runs import Caches, Runs
@@ -128,6 +132,52 @@ def _packed_tables() -> list[bytes]:
         samples.append(f"{kind}.gz 0\n".encode() + gzip.compress(content, mtime=0))
         samples.append(f"{kind}.xz 0\n".encode() + lzma.compress(content))
     return samples
+
+
+TAGGED = {
+    "conllu": b"# text = It's\n1-2\tIt's\t_\t_\t_\t_\t_\t_\t_\t_\n1\tIt\tit\tPRON\tPRP\t_\t2\tx\t_\t_\n"
+    b"2\t's\tbe\tAUX\tVBZ\t_\t0\troot\t_\t_\n2.1\te\te\tX\tX\t_\t_\t_\t_\t_\n\n"
+    b"1\tNo\tno\tINTJ\tUH\t_\t0\troot\t_\t_\n",
+    "conll": "-DOCSTART- -X- O\n\nEU NNP B-ORG\nlehnt VB O\n\nPeter\tNNP\tI-PER\n你好\tX\tE-LOC\r\n".encode(),
+    "jsonl": b'{"words": ["EU", "no"], "tags": ["B-ORG", "O"]}\n{"words": ["a"], "tags": ["S-X"], "x": 1}\n',
+}
+TAG_READINGS: list[Mapping[str, Any]] = [
+    {},
+    {"tag_column": "xpos"},
+    {"tag_column": "2"},
+    {"encoding": "utf-16"},
+]
+
+
+def _tagged() -> list[bytes]:
+    return [
+        f"{kind} {number}\n".encode() + content
+        for kind, content in TAGGED.items()
+        for number in range(len(TAG_READINGS))
+    ]
+
+
+def read_tagged(case: bytes, folder: Path) -> None:
+    """Learn a tagger from the sentences, encode them, and write their tags back."""
+    head, _, content = case.partition(b"\n")
+    kind, _, number = head.decode("latin-1").partition(" ")
+    path = folder / "case"
+    path.write_bytes(content)
+    reading = TAG_READINGS[sum(number.encode()) % len(TAG_READINGS)]
+    kind = kind if kind in TAGGED else "conll"
+    config = DataConfig.model_validate({"train": str(path), "format": kind, **reading})
+    asked = open_rows(str(path), config, "predict", False, True, "row", content=Words, keep_text=True)
+    for row in asked:
+        line = {"tokens": row.content.words, **(row.fields or {})}
+        if row.error is None:
+            write_conll([{**line, "tags": ["X"] * len(row.content.words)}], io.StringIO(), config.tag_column)
+    rows = open_rows(str(path), config, "train", True, content=Words)
+    task = TagConfig(features="words").fit(rows)
+    targets = task.encode_window(list(rows))
+    assert len(targets) == len(rows)
+    for row in rows:
+        spans = spans_of(row.content.tags or ())
+        assert all(0 <= begin < end <= len(row.content.words) for begin, end, _ in spans)
 
 
 def read_rows(case: bytes, folder: Path) -> None:
@@ -284,6 +334,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "config": lambda: Target(CONFIGS, read_config),
     "set": lambda: Target(OVERRIDES, read_overrides),
     "rows": lambda: Target(_packed_tables(), read_rows, headed=True),
+    "tagged": lambda: Target(_tagged(), read_tagged, headed=True),
     "tokenizer": lambda: Target(_tokenizers(), read_tokenizer),
     "checkpoint": Checkpoints.target,
     "run": lambda: _headed(Runs()),
