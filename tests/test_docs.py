@@ -180,9 +180,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_index_names_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
-    assert [
-        page.name for page in PAGES[1:] if page.name != "README.md" and f"({page.name})" not in index
-    ] == []
+    paths = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert [path for path in paths if path != "README.md" and f"({path})" not in index] == []
 
 
 # --- blocks that are read ----------------------------------------------------------------------------------------

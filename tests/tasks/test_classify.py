@@ -259,7 +259,9 @@ def test_a_fresh_process_predicts_the_same_from_a_saved_model(small_yaml: str, t
     splits = load_splits(
         DataConfig(train=f"{tmp_path}/train.csv", dev=f"{tmp_path}/dev.csv"), 0, content=Text
     )
-    config = run_config().model_validate({"data": {"train": "x"}, "task": {**SMALL}, "train": {"epochs": 1}})
+    config = run_config().model_validate(
+        {"data": {"train": "x"}, "task": {"kind": "classify", **SMALL}, "train": {"epochs": 1}}
+    )
     task = config.task.fit(splits.train)
     data = EncodedSplits(task.encode(splits.train), task.encode(splits.dev))
     state = TrainState.start(task, TrainConfig(epochs=1), CPU, 0)
