@@ -41,8 +41,13 @@ class Predictor:
     def __init__(self, ensemble: Ensemble, runtime: RuntimeConfig, name: str) -> None:
         """Use `load` instead. Raises ConfigError if the model `name` is not a classifier."""
         ability = averaged(ensemble.task)
-        if ability is None:
-            raise ConfigError(f"{name}: not a classifier; only classifiers can be loaded in Python yet")
+        if (
+            ability is None or explainable(ensemble.task) is None
+        ):  # other tasks average too, but read no texts
+            raise ConfigError(
+                f"{name}: not a classifier of texts; only those can be loaded in Python and served yet; try "
+                f"lstmcls predict"
+            )
         self.classes_ = np.array(ability.output_names(), dtype=np.object_)
         self._ensemble, self._runtime, self._name = ensemble, runtime, name
 

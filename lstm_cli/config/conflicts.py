@@ -24,6 +24,11 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
                     f"applies to pretrained weights, but task.encoder.init_from is not set, got {value}; "
                     f"try {neutral}, or set task.encoder.init_from to a run of lstmcls pretrain",
                 )
+    if config.data.series is not None and config.task.kind != "forecast":
+        yield (
+            ("data", "series"),
+            f"is read by task.kind: forecast, got task.kind: {config.task.kind}; leave it out",
+        )
     if config.run.precision == "fp16" and config.run.device == "cpu":
         yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
 
@@ -31,6 +36,12 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
 def _idle(config: RunConfig) -> Iterator[tuple[KeyPath, KeyPath, str]]:
     """Each key that is changed and idle, with the key that would have it read, and what to set that to."""
     groups: list[tuple[bool, tuple[KeyPath, ...], KeyPath, str]] = [
+        (
+            config.task.kind != "forecast",
+            (("data", "text_column"), ("data", "label_column")),
+            ("task", "kind"),
+            "classify",
+        ),
         (
             config.train.schedule == "plateau",
             (("train", "plateau_patience"), ("train", "plateau_factor")),

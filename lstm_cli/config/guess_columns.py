@@ -11,7 +11,7 @@ from typing import Any
 
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.find import find_sources
-from lstm_cli.data.rows import Reading, Row
+from lstm_cli.data.rows import Content, Reading, Row
 from lstm_cli.data.sources import open_rows
 from lstm_cli.errors import ConfigError, DataError, did_you_mean
 
@@ -55,7 +55,7 @@ _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\
 
 
 @dataclass(frozen=True, slots=True)
-class _Cells:
+class _Cells(Content):
     """The content of a row of which every column stays a field."""
 
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_cli.config.faults import KeyPath
-from lstm_cli.data.config import FOLD
+from lstm_cli.data.config import FOLD, FROM
 from lstm_cli.data.find import names_rows
 
 PATH_KEYS: tuple[KeyPath, ...] = (
@@ -24,7 +24,7 @@ def names_files(value: object) -> bool:
     """Whether the value of one of `PATH_KEYS` names files or data sets, and not a fraction, a fold or a keyword."""
     match value:
         case str():
-            return value != _PRETRAIN and not value.startswith(FOLD)
+            return value != _PRETRAIN and not value.startswith((FOLD, FROM))
         case list() | dict():
             return True
     return False

@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from lstm_cli.data.files import encoding_fault
+from lstm_cli.data.series_config import SeriesConfig
 from lstm_cli.schema import Config
 
 FOLD = "fold:"
+FROM = "from:"
 
 Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext", "conllu", "conll"]
 
@@ -97,6 +99,11 @@ class DataConfig(Config):
         "auto: standard in CSV, none in TSV",
     )
 
+    series: SeriesConfig | None = Field(
+        default=None,
+        description="how a table of points in time becomes windows, for task.kind: forecast; null: the defaults",
+    )
+
     @field_validator("unlabelled", "text_column", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
@@ -181,7 +188,11 @@ class DataConfig(Config):
     def sources(self) -> dict[str, Paths]:
         """The sources of train, dev and test. A split that is cut from train is left out."""
         named = {"train": self.train, "dev": self.dev, "test": None if self.fold else self.test}
-        return {split: paths for split, paths in named.items() if isinstance(paths, str | list | dict)}
+        return {
+            split: paths
+            for split, paths in named.items()
+            if isinstance(paths, str | list | dict) and not str(paths).startswith(FROM)
+        }
 
     @property
     def text_columns(self) -> tuple[str, ...]:

@@ -94,9 +94,15 @@ def _naming(what: str) -> Iterator[None]:
 
 
 def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]:
-    """Rows of the built-in corpus; `line` is the row's number."""
+    """Rows of a built-in corpus; `line` is the row's number. The demand is one series for every role."""
     from lstm_cli.data import builtin
 
+    if source == f"{BUILTIN}demand":
+        from lstm_cli.data.builtin_demand import demand
+
+        columns = Columns(["ds", "y"], reading, source, source)
+        yield from (columns.row(point, line) for line, point in enumerate(demand(), 1))
+        return
     role = "train" if role == "unlabelled" else role
     split = cast(Literal["train", "dev", "test"], role if role in _SPLIT_OF_ROLE else "test")
     for line, (text, label) in enumerate(builtin.reviews(split), 1):
@@ -105,7 +111,8 @@ def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]
 
 def check_builtin(source: str) -> None:
     """Raise DataError if `source` is not the name of a built-in corpus."""
-    if source != f"{BUILTIN}reviews":
+    known = [f"{BUILTIN}{name}" for name in ("reviews", "demand")]
+    if source not in known:
         raise DataError(
-            f"{source}: no such built-in corpus (have: {BUILTIN}reviews).{did_you_mean(source, [f'{BUILTIN}reviews'])}"
+            f"{source}: no such built-in corpus (have: {', '.join(known)}).{did_you_mean(source, known)}"
         )

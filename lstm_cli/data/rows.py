@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -19,6 +19,8 @@ class Content(Protocol):
 
     The methods with a body are defaults for subclasses.
     """
+
+    __slots__ = ()
 
     @classmethod
     def columns(cls, reading: Reading) -> list[tuple[str, str]]:
@@ -42,6 +44,15 @@ class Content(Protocol):
     def empty(cls) -> Self:
         """A placeholder: the content of a row that cannot be read."""
         ...
+
+    @classmethod
+    def gathered(cls, rows: Iterator[Row[Any]], reading: Reading) -> Iterator[Row[Any]]:  # noqa: ARG003
+        """The rows of a file, made of the rows of its lines: these themselves, unless a content spans several lines."""
+        return rows
+
+    def span(self) -> tuple[int, int] | None:
+        """The first and last time of the target, if the rows are in time: they are then split by time only."""
+        return None
 
     def key(self) -> bytes:
         """A key that is equal for copies. All copies of a content go to the same split."""

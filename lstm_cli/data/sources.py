@@ -20,7 +20,7 @@ import numpy as np
 from lstm_cli.arrays import Mask
 from lstm_cli.data.aligned import read_aligned
 from lstm_cli.data.columns import BlankRows
-from lstm_cli.data.config import DataConfig, Paths
+from lstm_cli.data.config import FROM, DataConfig, Paths
 from lstm_cli.data.conll import read_conll
 from lstm_cli.data.documents import (
     as_they_come,
@@ -39,6 +39,7 @@ from lstm_cli.data.json_rows import read_json
 from lstm_cli.data.parquet import kept_columns as kept_parquet_columns
 from lstm_cli.data.parquet import parquet_batches, read_parquet
 from lstm_cli.data.rows import C, Reading, Row
+from lstm_cli.data.series import time_split
 from lstm_cli.data.split import folds, held_out_mask
 from lstm_cli.data.tables import kept_columns, read_delimited
 from lstm_cli.data.text import Text
@@ -252,6 +253,7 @@ class Rows(Generic[C]):
             ("group_column", None),
             ("words_column", "words"),
             ("tag_column", None),
+            ("series", None),
         ):
             if how[key] == default:
                 del how[key]
@@ -275,7 +277,7 @@ def _changed(source: str) -> DataError:
 
 def _read(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
     if source.label is None:
-        return _rows_of(source, role, reading)
+        return reading.content.gathered(_rows_of(source, role, reading), reading)
     return _with_label(source, source.label, role, reading)
 
 
@@ -422,6 +424,8 @@ def load_splits(
             f"a fraction such as data.dev=0.1"
         )
     train, test, dev = found["train"], found.get("test"), found.get("dev")
+    if next(iter(train)).content.span() is not None:
+        return _in_time(train, dev, test, config)
     if config.fold is not None:
         train, test = _cut(train, _in_fold(train, *config.fold))
     elif isinstance(config.test, float):
@@ -432,6 +436,30 @@ def load_splits(
         train, dev = _cut(train, _fraction(train, config.dev, seed, "dev", 1))
     assert dev is not None
     return Splits(train, dev, test)
+
+
+def _in_time(train: Rows[C], dev: Rows[C] | None, test: Rows[C] | None, config: DataConfig) -> Splits[C]:
+    """The splits of rows in time: test is cut from the end of train, then dev from the end of the rest."""
+    if config.fold is not None:
+        raise DataError(
+            f"data.test: {config.test}: folds would mix past and future; try test: 0.1, the last tenth of the time"
+        )
+    if test is None and config.test is not None:
+        train, test = _cut_at(train, config.test, "test")
+    if dev is None:
+        train, dev = _cut_at(train, config.dev, "dev")
+    return Splits(train, dev, test)
+
+
+def _cut_at(rows: Rows[C], begin: Any, split: str) -> tuple[Rows[C], Rows[C]]:
+    before, after = time_split(rows, begin.removeprefix(FROM) if isinstance(begin, str) else begin)
+    for mask, what in ((before, "train"), (after, split)):
+        if not mask.any():
+            raise DataError(
+                f"data.{split}: {begin} leaves no row for {what}: a row needs a whole horizon on its side of the cut"
+            )
+    rows._count = len(before)
+    return rows.select(before), rows.select(after)
 
 
 def _cut(rows: Rows[C], held_out: Mask) -> tuple[Rows[C], Rows[C]]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from lstm_cli.data.columns import as_text
 from lstm_cli.data.files import text_fault
-from lstm_cli.data.rows import Reading, Row, RowError
+from lstm_cli.data.rows import Content, Reading, Row, RowError
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Content):
     """A text and its label, which is None if it is unknown."""
 
     text: str

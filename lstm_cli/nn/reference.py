@@ -169,6 +169,20 @@ def classify(
     return logits
 
 
+def forecast(cell: Cell, parameters: Mapping[str, Array], inputs: Array, known: Array) -> Array:
+    """The output of an `lstm_cli.nn.forecaster.Forecaster` without dropout: (T, F), (H, K) -> (H, Q).
+
+    `parameters` is its state dict as NumPy arrays.
+    """
+    embedded = inputs @ parameters["encoder.embedding.weight"].T + parameters["encoder.embedding.bias"]
+    _, final, _ = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))
+    state = parameters["state.weight"] @ final[-1] + parameters["state.bias"]
+    hidden = np.maximum(state + known @ parameters["known.weight"].T + parameters["step"], 0.0)
+    hidden = np.maximum(hidden @ parameters["mixed.weight"].T + parameters["mixed.bias"], 0.0)
+    quantiles: Array = hidden @ parameters["head.weight"].T + parameters["head.bias"]
+    return quantiles
+
+
 def _weights(parameters: Mapping[str, Array], suffix: str) -> Weights:
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return Weights(*(np.asarray(parameters[f"{kind}_{suffix}"], dtype=np.float64) for kind in kinds))

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from lstm_cli.data.durable import atomic_writer, storage_errors
-from lstm_cli.tasks.report import ConfusionPlot, Plot, ReliabilityPlot
+from lstm_cli.tasks.report import ConfusionPlot, ForecastPlot, Plot, ReliabilityPlot, StepsPlot
 
 _BLUE, _ORANGE, _GREY = "#2a6fb0", "#d9772b", "#9a9a9a"
 _LONGEST_LABEL = 18
@@ -57,6 +57,10 @@ def draw(plot: Plot, split: str, path: Path) -> None:
             _confusion(plot, split, path)
         case ReliabilityPlot():
             _reliability(plot, path)
+        case ForecastPlot():
+            _forecasts(plot, path)
+        case StepsPlot():
+            _steps(plot, path)
         case _:
             assert_never(plot)
 
@@ -153,3 +157,31 @@ def _reliability(plot: ReliabilityPlot, path: Path) -> None:
         ax.set_ylabel("accuracy")
         ax.set_title(f"reliability (calibration error {plot.error:.1%})", loc="left")
         ax.grid(alpha=0.3)
+
+
+def _forecasts(plot: ForecastPlot, path: Path) -> None:
+    """Draw forecasts one beside the other: the past, what came, the forecast and its interval."""
+    with _figure(path, 4.2 * len(plot.titles), 3.2, columns=len(plot.titles)) as axes:
+        for at, ax in enumerate(np.atleast_1d(axes)):
+            past, future, quantiles = plot.past[at], plot.future[at], plot.quantiles[at]
+            steps = np.arange(1, len(future) + 1)
+            ax.plot(np.arange(1 - len(past), 1), past, color=_GREY, linewidth=1)
+            ax.plot(steps, future, color=_GREY, linewidth=1, label="observed")
+            ax.fill_between(steps, quantiles[:, 0], quantiles[:, -1], color=_BLUE, alpha=0.2, linewidth=0)
+            ax.plot(steps, quantiles[:, plot.middle], color=_BLUE, label="forecast")
+            ax.set_title(plot.titles[at], loc="left", fontsize=9, parse_math=False)
+            ax.set_xlabel("step")
+        np.atleast_1d(axes)[0].legend(frameon=False)
+
+
+def _steps(plot: StepsPlot, path: Path) -> None:
+    """Draw an error by step."""
+    with _figure(path, 5.6, 3.6) as ax:
+        for at, (name, values) in enumerate(plot.lines.items()):
+            style = {"color": _BLUE, "linewidth": 2} if at == 0 else {"linewidth": 1}
+            ax.plot(np.arange(1, len(values) + 1), values, ".-", label=name, **style)
+        ax.set_xlabel("step")
+        ax.set_ylabel(plot.error)
+        ax.set_ylim(bottom=0)
+        ax.grid(axis="y", alpha=0.3)
+        ax.legend(frameon=False)

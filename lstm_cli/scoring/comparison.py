@@ -47,4 +47,6 @@ def compare(
 
 
 def _difference(one: Outputs, other: Outputs) -> float:
-    return float(np.max([np.abs(a - b).max() for a, b in zip(one, other, strict=True)]))
+    """The largest difference; of outputs beyond 1, such as forecasts, as a fraction of the largest output."""
+    largest = max(1.0, *(float(np.abs(a).max(initial=0.0)) for a in one)) if len(one) else 1.0
+    return float(np.max([np.abs(a - b).max() for a, b in zip(one, other, strict=True)])) / largest

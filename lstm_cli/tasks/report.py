@@ -44,7 +44,27 @@ class ReliabilityPlot:
     num_classes: int
 
 
-Plot = ConfusionPlot | ReliabilityPlot
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastPlot:
+    """A few forecasts: for each its title, `past` (T,), `future` (H,), NaN where a value is not known, and `quantiles`
+    (H, Q), of which the one at `middle` is the forecast."""
+
+    titles: Sequence[str]
+    past: Sequence[Float64]
+    future: Sequence[Float64]
+    quantiles: Sequence[Float64]
+    middle: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepsPlot:
+    """An error by step: its name, and values (H,) by the name of the method, the model first."""
+
+    error: str
+    lines: Mapping[str, Float64]
+
+
+Plot = ConfusionPlot | ReliabilityPlot | ForecastPlot | StepsPlot
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,8 +348,8 @@ def test_where_the_kind_of_task_is_unknown_a_metric_of_any_kind_will_do(tmp_path
     text = MINIMAL + "task:\n  kind: clasify\ntrain:\n  select_by: "
     (kind,) = faults(tmp_path, text + "accuracy\n")
     assert kind.startswith("my.yaml:4: task.kind: must be one of classify, ")
-    assert faults(tmp_path, text + "rmse\n")[0] == kind
-    assert faults(tmp_path, text + "rmse\n")[1].startswith(
+    assert faults(tmp_path, text + "nonsense\n")[0] == kind
+    assert faults(tmp_path, text + "nonsense\n")[1].startswith(
         "my.yaml:6: train.select_by: must be one of accuracy, "
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_cli.data.rows import Reading, Row
+from lstm_cli.data.rows import Content, Reading, Row
 from lstm_cli.data.sources import DataConfig
 from lstm_cli.errors import ConfigError
 from lstm_cli.lint.copies import copies
@@ -28,7 +28,7 @@ CONFIG = DataConfig(train="train.csv", dev="dev.csv")
 
 
 @dataclass(frozen=True, slots=True)
-class Vector:
+class Vector(Content):
     """Numbers and, where it is known, their label."""
 
     values: tuple[float, ...]

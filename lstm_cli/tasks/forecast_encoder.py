@@ -1,0 +1,40 @@
+"""The encoder of a forecaster in the config."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lstm_cli.nn import DenseEncoder
+from lstm_cli.schema import Config
+
+
+class PastEncoderConfig(Config):
+    """The `task.encoder:` section of a forecaster: the layers that read the past."""
+
+    embedding_size: int = Field(64, ge=1, le=2**16, description="size of the vector of a step")
+    cell: Literal["rnn", "gru", "lstm"] = Field(
+        "lstm", description="type of the recurrent layers: rnn, gru or lstm"
+    )
+    hidden_size: int = Field(64, ge=1, le=2**16, description="units per layer and direction")
+    num_layers: int = Field(1, ge=1, le=100, description="number of stacked recurrent layers")
+    bidirectional: bool = Field(False, description="read the past in both directions")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate between recurrent layers")
+    path: Literal["auto", "packed", "split"] = Field(
+        "auto",
+        description="implementation of the layers, packed or split; both give the same results, auto takes the faster",
+    )
+
+    def build(self, num_inputs: int) -> DenseEncoder:
+        """A new encoder of steps with `num_inputs` numbers."""
+        return DenseEncoder(
+            num_inputs,
+            self.embedding_size,
+            self.cell,
+            self.hidden_size,
+            self.num_layers,
+            self.bidirectional,
+            self.dropout,
+            path=self.path,
+        )
