@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_cli.arrays import Float64, Int64, Mask, Ragged
 from lstm_cli.metrics.metric import Metric
-from lstm_cli.metrics.spans import SpanScore, scheme_of, span_scores, spans_of
+from lstm_cli.metrics.spans import OUTSIDE, SpanScore, scheme_of, span_scores, spans_of
 
 ACCURACY = Metric("accuracy", "accuracy", higher_is_better=True, format=".2%")
 UNSEEN_ACCURACY = Metric("unseen_accuracy", "accuracy on unseen words", higher_is_better=True, format=".2%")
@@ -22,6 +22,8 @@ LOSS = Metric("log_loss", "log loss", higher_is_better=False)
 METRICS = (ACCURACY, UNSEEN_ACCURACY, SENTENCE_ACCURACY, SPAN_F1, SPAN_PRECISION, SPAN_RECALL, LOSS)
 
 _ROUNDS, _AT_ONCE = 10_000, 500
+_FEWEST_SPANS = 50
+_OUTSIDE_WEIGHTS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +139,34 @@ def best_path(probs: Float64, legal: Mask) -> Int64:
     for step in range(len(probs) - 1, 0, -1):
         path[step - 1] = back[step, path[step]]
     return path
+
+
+def outside_weight(probs: Ragged, targets: Ragged, legal: Mask, names: Sequence[str]) -> float:
+    """The factor on the probability of O that gives the best span F1 on these sentences, between 1 and 0.03.
+
+    The most probable tag of a word that may belong to a span is often O, also where all tags of spans together are more
+    probable: on new names in tweets, F1 was 0.24 without a factor and 0.38 with 0.08. With fewer than 50 true spans it
+    is 1: they say too little.
+    """
+    true = [spans_of([names[tag] if tag < len(names) else OUTSIDE for tag in row]) for row in targets]
+    if sum(map(len, true)) < _FEWEST_SPANS:
+        return 1.0
+    best, best_f1 = 1.0, -1.0
+    for weight in _OUTSIDE_WEIGHTS:
+        found = (
+            spans_of([names[tag] for tag in best_path(row, legal)]) for row in weighted(probs, names, weight)
+        )
+        if (f1 := span_scores(found, true)[""].f1) > best_f1:
+            best, best_f1 = weight, f1
+    return best
+
+
+def weighted(probs: Ragged, names: Sequence[str], weight: float) -> Ragged:
+    """The probabilities (sum T, K) with that of O multiplied by `weight`; the others stay as they are."""
+    values = np.array(probs.values)
+    if OUTSIDE in names:
+        values[:, list(names).index(OUTSIDE)] *= weight
+    return Ragged(values, probs.offsets)
 
 
 def permutation_test(ours: Float64, theirs: Float64, score: Callable[[Float64], Float64]) -> float:

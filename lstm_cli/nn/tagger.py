@@ -146,8 +146,11 @@ def _shifted(ids: Tensor, distance: int) -> Tensor:
 class Tagger(Model):
     """Encoder -> dropout -> linear for each step, plus sparse features, plus a CRF over the tags of a row.
 
-    Without an encoder it is a linear CRF; without `features` and `crf` a plain recurrent tagger.
+    Without an encoder it is a linear CRF; without `features` and `crf` a plain recurrent tagger. `outside_weight` () is
+    the factor on the probability of O with which spans are found; it is fitted on dev rows, not trained.
     """
+
+    outside_weight: Tensor
 
     def __init__(
         self,
@@ -166,6 +169,7 @@ class Tagger(Model):
         self.num_tags = num_tags
         self.dropout_rate = dropout_rate
         self.head = nn.Linear(encoder.output_size, num_tags) if encoder else None
+        self.register_buffer("outside_weight", torch.ones(()))
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """A score for each tag at each step: (B, T, 1 + A + W) int64, (B,) int64 on the CPU -> (B, T, K) float32."""

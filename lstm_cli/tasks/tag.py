@@ -252,17 +252,64 @@ class Tag:
         return Loss(total, int((targets != IGNORED).sum()))
 
     def outputs(self, model: nn.Module, batch: Batch) -> list[Tensor]:
+        """(T, K) probabilities of each row, that of O multiplied by the weight with which spans are found."""
+        assert isinstance(model, Tagger)
+        probs = self.uncalibrated(model, batch)
+        if self.scheme is not None:
+            for row in probs:
+                row[:, self.names.index(OUTSIDE)] *= model.outside_weight.item()
+        return probs
+
+    @property
+    def whole_model(self) -> str:
+        return "spans weighted" if self.scheme else "whole model"
+
+    def uncalibrated(self, model: nn.Module, batch: Batch) -> list[Tensor]:
         """(T, K) probabilities of each row."""
         assert isinstance(model, Tagger)
         probs = model.marginals(batch.inputs, batch.lengths).cpu().double()
         return [row[:length] for row, length in zip(probs, batch.lengths.tolist(), strict=True)]
 
+    def calibrate(self, model: nn.Module, outputs: Outputs, dev: Store) -> Ragged:
+        assert isinstance(model, Tagger)
+        weight = 1.0
+        if self.scheme is not None:
+            weight = tagging.outside_weight(_ragged(outputs), _targets(dev), self.legal, self.names)
+        model.outside_weight.fill_(weight)
+        return self.calibrated(model, outputs, dev)
+
+    def calibrated(self, model: nn.Module, outputs: Outputs, store: Store) -> Ragged:  # noqa: ARG002
+        assert isinstance(model, Tagger)
+        return tagging.weighted(_ragged(outputs), self.names, model.outside_weight.item())
+
+    def components(self, outputs: Outputs, store: Store) -> dict[str, Scores]:
+        return {"without the weight of O": self.score(outputs, store)} if self.scheme else {}
+
     def score(self, outputs: Outputs, store: Store) -> Tagging:
         unseen = self.lexicon.unseen(store.inputs.values)
         probs = _ragged(outputs)
         return tagging.tagging(
-            _targets(store), self.paths(probs), probs, unseen, self.names, has_spans=self.scheme is not None
+            _targets(store),
+            self.paths(probs),
+            Ragged(self._unweighted(probs.values), probs.offsets),
+            unseen,
+            self.names,
+            has_spans=self.scheme is not None,
         )
+
+    def _unweighted(self, probs: Float64) -> Float64:
+        """(M, K) the probabilities before that of O was weighted: it is what the others leave."""
+        if self.scheme is None:
+            return probs
+        whole, outside = np.array(probs), self.names.index(OUTSIDE)
+        whole[:, outside] = 0.0
+        whole[:, outside] = np.maximum(1.0 - whole.sum(axis=1), 0.0)
+        return whole
+
+    def _confidence(self, output: Float64, path: Int64) -> Float64:
+        """(T,) the probability of each tag of the path."""
+        found: Float64 = self._unweighted(output)[np.arange(len(path)), path]
+        return found
 
     def paths(self, probs: Ragged) -> Ragged:
         """The best tags of each row: (sum T, K) -> (sum T,) int64."""
@@ -291,7 +338,7 @@ class Tag:
                 [begin, end - 1, kind, " ".join(words[begin:end])] for begin, end, kind in spans_of(tags)
             ]
         if options.probs:
-            keys["scores"] = [float(output[at, tag]) for at, tag in enumerate(path.tolist())]
+            keys["scores"] = self._confidence(output, path).tolist()
         return keys
 
     def written(self, path: Int64) -> list[str]:
@@ -302,11 +349,11 @@ class Tag:
 
     def answer(self, output: Float64, target: Any) -> Answer:
         path = best_path(output, self.legal)
-        scores = output[np.arange(len(path)), path]
+        scores = self._confidence(output, path)
         line = {
             "tags": self.written(path),
             "target": self.written(target),
-            "scores": [float(score) for score in scores],
+            "scores": scores.tolist(),
             "probs": output.round(_DIGITS).tolist(),
         }
         wrong = scores[path != target]
@@ -370,7 +417,8 @@ class Tag:
         legal = self.legal if self.config.crf else None
         cell, num_features = self.config.encoder.cell, self.lexicon.features_per_word
         rows = (row.astype(np.int64) for row in store.inputs)
-        return Ragged.pack([reference.tag(cell, weights, legal, row, num_features) for row in rows])
+        probs = Ragged.pack([reference.tag(cell, weights, legal, row, num_features) for row in rows])
+        return tagging.weighted(probs, self.names, float(weights["outside_weight"]))
 
     def stored_outputs(self, lines: Sequence[Mapping[str, Any]]) -> Ragged:
         stored = [np.array(line["probs"], np.float64) for line in lines]

@@ -18,10 +18,11 @@ from lstm_cli.config.load import load_config
 from lstm_cli.data.config import DataConfig
 from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import Rows, open_rows
+from lstm_cli.data.store import Store
 from lstm_cli.data.tagged import Words
 from lstm_cli.errors import ConfigError, DataError
 from lstm_cli.features.spelling import MAX_CHARACTERS, Lexicon, features_of, shape_of
-from lstm_cli.metrics.tagging import Tagging
+from lstm_cli.metrics.tagging import Tagging, outside_weight, weighted
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.tasks.base import Baseline
 from lstm_cli.tasks.tag import Tag, TagConfig
@@ -246,3 +247,29 @@ def test_a_command_of_another_task_says_so(fitted: Fit, tmp_path: Path) -> None:
         assert "cannot be explained" in result.stderr or "only runs with task.kind: classify" in result.stderr
     said = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), "--text", "a1, b2!"]).stdout
     assert json.loads(said)["tokens"] == ["a1", ",", "b2", "!"]
+
+
+def test_spans_are_found_where_all_their_tags_together_are_more_probable_than_none(fitted: Fit) -> None:
+    task, _ = fitted("Ann B-PER\nsees O\n\nRome B-LOC\nis O\n\nLee B-ORG\nleft O\n")
+    assert task.names == ("B-LOC", "B-ORG", "B-PER", "O")
+    name, other = [0.15, 0.15, 0.3, 0.4], [0.02, 0.02, 0.02, 0.94]
+    raw = Ragged.pack([np.array([name, other])] * 60)
+    targets = Ragged.pack([np.array([2, 3], np.int32)] * 60)
+    weight = outside_weight(raw, targets, task.legal, task.names)
+    assert 0.4 * weight < 0.3
+    assert 0.94 * weight > 0.02
+    assert task.paths(raw).values.tolist() == [3, 3] * 60
+    assert task.paths(weighted(raw, task.names, weight)).values.tolist() == [2, 3] * 60
+    assert (
+        outside_weight(raw.select(np.arange(49)), targets.select(np.arange(49)), task.legal, task.names)
+        == 1.0
+    )
+    assert outside_weight(raw, Ragged.pack([np.array([3, 3], np.int32)] * 60), task.legal, task.names) == 1.0
+    # what is written and scored is the probability itself
+    output = weighted(raw, task.names, weight)[0]
+    assert task.prediction(row("Ann", "sees"), output, PredictOptions(probs=True))["scores"] == pytest.approx(
+        [0.3, 0.94]
+    )
+    store = Store(Ragged.pack([task.lexicon.encode(["Ann", "sees"])] * 60), np.zeros(60, np.bool_), targets)
+    losses = [task.score(one, store).log_loss for one in (raw, weighted(raw, task.names, weight))]
+    assert losses == pytest.approx([-(np.log(0.3) + np.log(0.94)) / 2] * 2)
