@@ -16,7 +16,7 @@ import numpy as np
 from lstm_cli.arrays import AnyArray, Int32
 from lstm_cli.batch import PAD_ID, UNK_ID
 
-FORMAT = 1
+FORMAT = 2
 """Increased whenever the same words would be numbered in another way, so that no old cache is read."""
 MAX_CHARACTERS = 24
 """Of a longer word, the first and the last half of them are read."""
