@@ -29,6 +29,11 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
             ("data", "series"),
             f"is read by task.kind: forecast, got task.kind: {config.task.kind}; leave it out",
         )
+    if config.data.group_column is not None and config.task.kind == "forecast":
+        yield (
+            ("data", "group_column"),
+            f"task.kind: forecast cuts train by time alone, got {config.data.group_column}; try null",
+        )
     if config.run.precision == "fp16" and config.run.device == "cpu":
         yield ("run", "precision"), "fp16 needs a GPU and run.device is cpu; try bf16 or auto"
 
@@ -37,7 +42,7 @@ def _idle(config: RunConfig) -> Iterator[tuple[KeyPath, KeyPath, str]]:
     """Each key that is changed and idle, with the key that would have it read, and what to set that to."""
     groups: list[tuple[bool, tuple[KeyPath, ...], KeyPath, str]] = [
         (
-            config.task.kind != "forecast",
+            config.task.kind not in ("forecast", "tag"),
             (("data", "text_column"), ("data", "label_column")),
             ("task", "kind"),
             "classify",

@@ -126,6 +126,15 @@ class DataConfig(Config):
             raise ValueError("must be a path, or a fraction of train between 0 and 1 such as 0.1")
         return value
 
+    @field_validator("train")
+    @classmethod
+    def _train_is_no_cut(cls, value: Paths) -> Paths:
+        if isinstance(value, str) and value.startswith(FROM):
+            raise ValueError(
+                "must name rows: only data.dev and data.test can be cut by a time, as in dev: from:2024-01-01"
+            )
+        return value
+
     @field_validator("train", "dev", "test")
     @classmethod
     def _check_fold(cls, value: Paths | float | None, info: ValidationInfo) -> Paths | float | None:

@@ -8,7 +8,7 @@ stand apart by tabs, or by spaces if a line has no tab; lines that begin with -D
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from lstm_cli.data.files import open_lines, text_fault
@@ -34,19 +34,37 @@ def read_conll(path: str, reading: Reading, form: Form) -> Iterator[Row[Any]]:
             f"{path}: sentences with a tag for each word, and this task does not read words; try task.kind: tag"
         )
     place = tag_place(reading.config.tag_column, form, path)
-    lines: list[str] = []
-    first = 1
     with open_lines(path, reading.config.encoding, reading.hashes) as found:
-        line = 0
-        for line, text in enumerate(found, 1):
-            if text.strip():
-                first = first if lines else line
-                lines.append(text)
-            elif lines:
-                yield from _sentence(lines, first, path, reading, form, place)
-                lines = []
-        if lines:
-            yield from _sentence(lines, first, path, reading, form, place)
+        for block in _sentences(found, form):
+            yield from _sentence(block, path, reading, form, place)
+
+
+def _sentences(found: Iterable[str], form: Form) -> Iterator[list[tuple[int, str]]]:
+    """The numbered lines of each sentence.
+
+    Lines without a word that stand alone, such as -DOCSTART-, belong to the next sentence, those at the end of the file
+    to the last one, so that `predict` writes them back.
+    """
+    before: list[tuple[int, str]] = []  # a whole sentence, until it is known that it is not the last one
+    block: list[tuple[int, str]] = []
+    has_word = False
+    for line, text in enumerate(found, 1):
+        blank = not text.strip()
+        if not blank and not has_word and word_cells(text, form) is not None:
+            has_word = True
+            if before:
+                yield before
+                before = []
+        if not (blank and has_word):
+            if not blank or block:
+                block.append((line, text))
+        else:
+            before, block, has_word = block, [], False
+    rest = [*before, *([(0, "")] if before and block else []), *block]
+    while rest and not rest[-1][1].strip():
+        rest.pop()
+    if rest:
+        yield rest
 
 
 def tag_place(column: str | None, form: Form, where: str) -> int:
@@ -67,13 +85,21 @@ def tag_place(column: str | None, form: Form, where: str) -> int:
 
 
 def _sentence(
-    lines: list[str], first: int, path: str, reading: Reading, form: Form, place: int
+    block: list[tuple[int, str]], path: str, reading: Reading, form: Form, place: int
 ) -> Iterator[Row[Any]]:
     """The row of a sentence; none if its lines are all comments."""
-    words, tags = [], []
+    words: list[str] = []
+    tags: list[str] = []
     fault = None
-    fields = {FIELD: "\n".join(lines)} if reading.keep_fields and reading.keep_text else None
-    for line, text in enumerate(lines, first):
+    first = 0
+    fields = (
+        {FIELD: "\n".join(text for _, text in block)} if reading.keep_fields and reading.keep_text else None
+    )
+    for line, text in block:
+        if not text.strip():
+            first = 0 if not words else first  # the comments above stood alone
+            continue
+        first = first or line
         if (fault := text_fault(text, "the line", reading.config.encoding)) is None:
             if (cells := word_cells(text, form)) is None:
                 continue
@@ -90,7 +116,9 @@ def _sentence(
 
 
 def word_cells(text: str, form: Form) -> list[str] | None:
-    """The cells of a line with a word; None for a comment, a range, an empty node or the start of a document."""
+    """The cells of a line with a word; None for a blank line, a comment, a range, an empty node or -DOCSTART-."""
+    if not text.strip():
+        return None
     if form == "conllu":
         if text.startswith("#"):
             return None

@@ -120,6 +120,11 @@ class Reading:
         name = self.config.group_column if self.grouped else None
         return [*self.content.columns(self), *([] if name is None else [("group_column", name)])]
 
+    @property
+    def a_row_a_line(self) -> bool:
+        """Whether each line of a table is one row, and not a point of which `gathered` makes other rows."""
+        return getattr(self.content.gathered, "__func__", None) is Content.gathered.__func__  # type: ignore[attr-defined]
+
     def broken(self, path: str, line: int, error: str, fields: dict[str, str] | None = None) -> Row[Any]:
         """A row that cannot be used; `error` says why."""
         return Row(self.content.empty(), path, line, fields, error)

@@ -121,8 +121,8 @@ class Rows(Generic[C]):
                 return []
 
     def is_parquet(self) -> bool:
-        """Whether all sources are Parquet files."""
-        return all(source.kind == "parquet" for source in self._sources)
+        """Whether all sources are Parquet files with one row per line, as `parquet_batches` needs."""
+        return self._reading.a_row_a_line and all(source.kind == "parquet" for source in self._sources)
 
     def without_fields(self) -> Rows[C]:
         """The same rows without their fields."""
@@ -424,8 +424,14 @@ def load_splits(
             f"a fraction such as data.dev=0.1"
         )
     train, test, dev = found["train"], found.get("test"), found.get("dev")
-    if next(iter(train)).content.span() is not None:
+    if content.empty().span() is not None:
         return _in_time(train, dev, test, config)
+    for split, begin in (("dev", config.dev), ("test", config.test)):
+        if isinstance(begin, str) and begin.startswith(FROM):
+            raise DataError(
+                f"data.{split}: {begin} cuts rows by their time, and only those of task.kind: forecast have one; try a "
+                f"fraction such as data.{split}=0.1, or a file"
+            )
     if config.fold is not None:
         train, test = _cut(train, _in_fold(train, *config.fold))
     elif isinstance(config.test, float):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lstm_cli.data.columns import as_text
 from lstm_cli.data.files import text_fault
 from lstm_cli.data.rows import Content, Reading, RowError
 
@@ -66,7 +67,7 @@ class Words(Content):
 def _strings(value: object, name: str, encoding: str | None) -> tuple[str, ...]:
     """A list of texts; a cell of a table may hold it as JSON. Raises RowError for something else."""
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
+        value = as_text(value)
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -76,6 +77,8 @@ def _strings(value: object, name: str, encoding: str | None) -> tuple[str, ...]:
             ) from None
     if not isinstance(value, list | tuple):
         raise RowError(f'column "{name}" holds a {type(value).__name__} where a list of texts is needed')
+    if not value:
+        raise RowError(f'column "{name}" is an empty list; remove the row')
     if len(value) > _MAX_WORDS:
         raise RowError(f'column "{name}" holds a list of {len(value):,}; at most {_MAX_WORDS:,} are read')
     for at, one in enumerate(value):

@@ -63,10 +63,13 @@ def write_evaluation(
     for name, plot in report.plots.items():
         draw(plot, evaluation.split, folder / "plots" / name)
     mistakes, num_mistakes = _write_rows(folder, task, evaluation)
-    page += (
-        f"Every row is in predictions.jsonl; the {min(num_mistakes, _MOST_MISTAKES):,} of {num_mistakes:,} mistakes "
-        f"with the highest confidence are in mistakes.jsonl.\n"
-    )
+    page += "Every row is in predictions.jsonl"
+    if num_mistakes:
+        page += (
+            f"; the {min(num_mistakes, _MOST_MISTAKES):,} of {num_mistakes:,} mistakes with the highest "
+            f"confidence are in mistakes.jsonl"
+        )
+    page += ".\n"
     files = {name: _csv(table, quote_formulas) for name, table in report.tables.items()}
     files["report.md"] = page
     files["report.html"] = html_page(

@@ -32,6 +32,7 @@ from lstm_cli.features.lags import FORMAT as LAGS_FORMAT
 from lstm_cli.features.lags import Lags
 from lstm_cli.metrics.metric import Metric
 from lstm_cli.metrics.regression import (
+    FIRST_MAE,
     MAE,
     MASE,
     METRICS,
@@ -169,7 +170,7 @@ class Forecast(Task):
 
     metrics: ClassVar[tuple[Metric, ...]] = METRICS
     loss_metric: ClassVar[Metric] = PINBALL
-    compared_by: ClassVar[tuple[Metric, ...]] = (MAE, RMSE, MASE, SMAPE)
+    compared_by: ClassVar[tuple[Metric, ...]] = (MAE, FIRST_MAE, RMSE, MASE, SMAPE)
 
     @property
     def prediction_keys(self) -> tuple[str, ...]:

@@ -166,3 +166,26 @@ def test_comments_ranges_and_other_columns_are_written_back_as_they_were() -> No
     assert [line for line in changed if line[:1] == "#" or line[:2] in ("1-", "2.")] == [
         line for line in first.split("\n") if line[:1] == "#" or line[:2] in ("1-", "2.")
     ]
+
+
+def test_lines_without_a_word_that_stand_alone_are_written_back(made: Made) -> None:
+    for name, text in (
+        ("a.conllu", "# newdoc\n\n" + CONLLU + "\n# the end\n"),
+        ("a.conll", COLUMNS + "\n-DOCSTART- O\n\nlast\tO\n\n-DOCSTART- O\n"),
+    ):
+        path = made(name, text)
+        rows = list(
+            open_rows(
+                path, DataConfig(train=path), "predict", True, keep_fields=True, keep_text=True, content=Words
+            )
+        )
+        blocks = [with_tags(row.fields["conll"], row.content.tags or (), None) for row in rows if row.fields]
+        assert "\n\n".join(blocks) + "\n" == text
+        assert [text.splitlines()[row.line - 1].startswith("-DOC") for row in rows] == [False] * len(rows)
+    lines = made("b.conll", "-DOCSTART- O\n\n-DOCSTART- O\n")
+    assert read(lines) == []
+
+
+def test_an_empty_list_is_refused_with_its_line(made: Made) -> None:
+    path = made("a.jsonl", '{"words": ["a"], "tags": ["X"]}\n{"words": [], "tags": []}\n')
+    assert fault(path) == f'{path}:2: column "words" is an empty list; remove the row'

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from lstm_cli.data.sources import DataConfig, Rows, load_splits, open_rows
 from lstm_cli.data.text import Text
@@ -257,6 +258,18 @@ def test_a_group_column_that_does_nothing_or_too_much_is_refused(made: Made) -> 
     one = made("one.csv", "text,label,author\n" + "".join(f"text {i},{'ab'[i % 2]},me\n" for i in range(40)))
     refused(r"^data\.dev: no label of the 40 training rows is in more than 1 of the 1 groups", train=one)
     refused(r"^data\.test: 3 folds .* \(all rows of one author are in one fold\)", train=one, test="fold:1/3")
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_rows_without_a_time_cannot_be_cut_by_one(made: Made, split: str) -> None:
+    name = grouped_file(made, "csv")
+    config = DataConfig(**{"train": name, "dev": 0.2, split: "from:2024-01-01"})
+    with pytest.raises(
+        DataError, match=rf"^data\.{split}: from:2024-01-01 cuts rows by their time, and only"
+    ):
+        load_splits(config, 0, content=Text)
+    with pytest.raises(ValidationError, match="must name rows"):
+        DataConfig(train="from:2024-01-01")
 
 
 def test_rows_to_score_or_predict_need_no_group(made: Made) -> None:

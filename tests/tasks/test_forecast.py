@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -235,6 +237,16 @@ def test_the_quickstart_is_near_the_noise_and_reports_by_step(quickstart: Path) 
     assert "Diebold-Mariano" in (folder / "report.md").read_text("utf-8")
 
 
+def test_a_parquet_history_becomes_a_parquet_file_of_the_next_steps(quickstart: Path, tmp_path: Path) -> None:
+    history, out = tmp_path / "history.parquet", tmp_path / "out.parquet"
+    times = np.datetime64("2024-01-01T00") + np.arange(60)
+    pq.write_table(pa.table({"ds": times.astype("datetime64[s]"), "y": np.arange(60.0)}), history)
+    run("predict", str(quickstart), str(history), "-o", str(out))
+    assert pq.read_table(out).num_rows == len(
+        run("predict", str(quickstart), str(history)).stdout.splitlines()
+    )
+
+
 def test_predict_writes_the_next_steps_with_their_times(quickstart: Path, tmp_path: Path) -> None:
     history = tmp_path / "history.csv"
     history.write_text(
@@ -293,6 +305,11 @@ def test_back_testing_scores_other_rows(quickstart: Path, tmp_path: Path) -> Non
             "task.residual: is read without lags only",
         ),
         (["train", "forecast", "--set", "task.calendar=[year]"], 2, "task.calendar"),
+        (
+            ["train", "forecast", "--set", "data.group_column=unique_id"],
+            2,
+            "data.group_column: task.kind: forecast cuts train by time alone, got unique_id",
+        ),
         (["train", "forecast", "--set", "data.train=builtin:reviews"], 3, "builtin:reviews"),
         (["train", "quickstart", "--set", "data.train=builtin:demand"], 3, 'no column "text"'),
     ],

@@ -136,6 +136,9 @@ def test_keys_that_mean_nothing_are_refused() -> None:
     assert faults(init_from="pretrain") == [("encoder", "init_from")]
     with pytest.raises(ConfigError, match=r"nothing in this training reads it; .* set task\.kind to tag"):
         load_config({"data": {"train": "a.csv", "tag_column": "upos"}}, trains=True)
+    texts = {"data": {"train": "a.conllu", "text_column": "body"}, "task": {"kind": "tag"}}
+    with pytest.raises(ConfigError, match=r"text_column: nothing in this training reads it"):
+        load_config(texts, trains=True)
 
 
 KEYS: dict[str, Any] = {
