@@ -110,7 +110,12 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
     refuse_by_names(source, reading)
     said = []
     if has_columns(source):
-        found = find_columns(source, given.text, given.label, reading)
+        try:
+            found = find_columns(source, given.text, given.label, reading)
+        except ConfigError:
+            if given.text or given.label or not _has_tags(source, overrides):
+                raise
+            return _guess_tagger(source, given, overrides)
         data |= {"text_column": found.text, "label_column": found.label}
         said.append(
             f"{source}: the text is column {found.text} ({found.text_why}), the label column {found.label} "
@@ -148,6 +153,16 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
     content["data"] = {**data, "dev": 0.1, "test": fraction}
     content.setdefault("run", {})["dir"] = f"runs/{_stem(source)}"
     return Guess(content, tuple(said))
+
+
+def _has_tags(source: str, overrides: Sequence[str]) -> bool:
+    """Whether one of the first rows holds a list of words and a list of tags."""
+    reading = load_config({"data": {"train": source}, "task": {"kind": "tag"}}, overrides).data
+    rows = open_rows(source, reading, "train", labelled=True, on_error="row", content=Words)
+    try:
+        return any(row.error is None for row in islice(rows, _FEWEST_ROWS))
+    except DataError:  # a table without these columns
+        return False
 
 
 def _guess_tagger(source: str, given: Given, overrides: Sequence[str]) -> Guess:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
@@ -150,3 +152,18 @@ def test_a_dry_run_prints_the_config_that_does_the_same(
     preset = invoke("train", "sentences", "--set", "data.train=reviews.csv", "--dry-run")
     assert yaml.safe_load(preset.stdout)["task"]["pooling"] == "attention"
     assert invoke("check", "reviews.csv").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_lists_of_words_and_tags_make_a_tagger(tmp_path: Path, kind: str) -> None:
+    rows = [{"words": ["the", f"dog{i}"], "tags": ["O", "B-PET"]} for i in range(20)]
+    source = tmp_path / f"rows.{kind}"
+    if kind == "jsonl":
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), source)
+    content = guess(str(source), Given()).content
+    assert content["task"]["kind"] == "tag"
+    assert content["train"]["select_by"] == "span_f1"
+    with pytest.raises(ConfigError, match="name it with --label"):
+        guess(str(source), Given(text="words"))
