@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""The trainings behind the tables of docs/tasks/: taggers and forecasts, each beside its built-in rivals.
+"""The trainings behind the tables of docs/tasks/: taggers, sequences and forecasts, each beside its built-in rivals.
 
     .venv/bin/python scripts/bench_tasks.py DATA --only bikes --seeds 3
     .venv/bin/python scripts/bench_tasks.py DATA --only ewt wnut --seeds 2 --runs runs/tasks
 
 DATA is a folder with the unpacked data sets. Each name is one `lstmcls train --seeds N`; its runs stay under --runs,
 and a name whose runs are finished is not trained again. Scores are those of the dev rows, which also chose the epoch;
-those of `demand` are of its test rows.
+those of `demand` and `sessions` are of their test rows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SHOWN = ("accuracy", "unseen_accuracy", "span_f1", "mae_h1", "mae", "coverage")
+SHOWN = ("accuracy", "unseen_accuracy", "span_f1", "roc_auc", "macro_f1", "mae_h1", "mae", "coverage")
 
 
 def trainings(data: Path) -> dict[str, list[str]]:
-    """The arguments of `lstmcls train` by name: a preset, then values for --set."""
+    """The arguments of `lstmcls train` by name: a preset or a file, then values for --set."""
     ewt, wnut, bikes = data / "ud-english-ewt", data / "wnut17", data / "bike-sharing" / "train.csv"
     english = ["tagger", f"data.train={ewt}/train.conllu", f"data.dev={ewt}/dev.conllu", "data.test=null"]
     tweets = ["tagger", f"data.train={wnut}/train.conll", f"data.dev={wnut}/dev.conll", "data.test=null"]
@@ -38,7 +38,7 @@ def trainings(data: Path) -> dict[str, list[str]]:
         "bikes": [
             *hourly,
             f"data.train={bikes}",
-            "data.dev=from:2012-04-09",
+            "data.dev=from:2012-04-09 12:00",
             "data.series.time_column=[dteday,hr]",
             "data.series.target_column=cnt",
             "data.series.known_columns=[holiday,workingday]",
@@ -54,6 +54,8 @@ def trainings(data: Path) -> dict[str, list[str]]:
             "task.season=24",
         ],
         "demand": ["forecast"],
+        "sessions": ["sessions"],
+        "plaid": [f"{data / 'plaid' / 'train.ts'}", "data.dev=0.2", "data.test=null"],
     }
 
 

@@ -34,7 +34,8 @@ SHARES = {
     "tokenizer": 0.1,
     "checkpoint": 0.1,
     "run": 0.1,
-    "cache": 0.2,
+    "cache": 0.15,
+    "sequences": 0.05,
 }
 """Of the cases."""
 MOST_SECONDS, MOST_BYTES = 5.0, 2 * 2**30

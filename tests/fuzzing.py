@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -25,6 +26,7 @@ import torch
 from lstm_cli.answers import PredictOptions
 from lstm_cli.config.load import load_config
 from lstm_cli.data.config import DataConfig
+from lstm_cli.data.dense import Dense
 from lstm_cli.data.labels import Labels
 from lstm_cli.data.sources import open_rows
 from lstm_cli.data.tagged import Words
@@ -45,6 +47,7 @@ from lstm_cli.runs.checkpoint import MANIFEST, load_checkpoint, save
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
 from lstm_cli.tasks.classify import Classify, ClassifyConfig
+from lstm_cli.tasks.sequence import SequenceConfig
 from lstm_cli.tasks.tag import TagConfig
 from lstm_cli.training.config import TrainConfig
 from lstm_cli.training.state import TrainState
@@ -178,6 +181,43 @@ def read_tagged(case: bytes, folder: Path) -> None:
     for row in rows:
         spans = spans_of(row.content.tags or ())
         assert all(0 <= begin < end <= len(row.content.words) for begin, end, _ in spans)
+
+
+SEQUENCES = {
+    "ts": b"# c\n@timeStamps false\n@classLabel true a b\n@data\n1,2,?:4,5,6:a\n7:8:b\n-1e3,2:0.5,NaN:b\n",
+    "csv": b"id,t,x,y,label\nu1,2,3,,a\nu2,2024-01-01,5,6,b\nu1,1,1,2,a\n",
+    "jsonl": b'{"values": [[1, null], [3, 4]], "label": "a"}\n{"values": [[5, 6]], "label": 1}\n',
+}
+SEQUENCE_READINGS: list[Mapping[str, Any]] = [
+    {},
+    {"sequences": {"id_column": "id", "value_columns": ["x", "y"], "time_column": "t"}},
+    {"sequences": {"id_column": "id", "value_columns": ["x"]}},
+]
+
+
+def _sequences() -> list[bytes]:
+    return [
+        f"{kind} {number}\n".encode() + content
+        for kind, content in SEQUENCES.items()
+        for number in range(len(SEQUENCE_READINGS))
+    ]
+
+
+def read_sequences(case: bytes, folder: Path) -> None:
+    """Learn a classifier from the sequences and encode them; each row to predict gets an answer or an error."""
+    head, _, content = case.partition(b"\n")
+    kind, _, number = head.decode("latin-1").partition(" ")
+    path = folder / "case"
+    path.write_bytes(content)
+    reading = SEQUENCE_READINGS[sum(number.encode()) % len(SEQUENCE_READINGS)]
+    kind = kind if kind in SEQUENCES else "ts"
+    config = DataConfig.model_validate({"train": str(path), "format": kind, **reading})
+    for row in open_rows(str(path), config, "predict", False, True, "row", content=Dense):
+        assert row.error is not None or len(row.content.values)
+        json.dumps(row.content.as_json(), allow_nan=False)
+    rows = open_rows(str(path), config, "train", True, content=Dense)
+    task = SequenceConfig(frame_size=2, scaling="sequence").fit(rows)
+    assert np.isfinite(task.encode_window(list(rows)).inputs.values).all()
 
 
 def read_rows(case: bytes, folder: Path) -> None:
@@ -335,6 +375,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "set": lambda: Target(OVERRIDES, read_overrides),
     "rows": lambda: Target(_packed_tables(), read_rows, headed=True),
     "tagged": lambda: Target(_tagged(), read_tagged, headed=True),
+    "sequences": lambda: Target(_sequences(), read_sequences, headed=True),
     "tokenizer": lambda: Target(_tokenizers(), read_tokenizer),
     "checkpoint": Checkpoints.target,
     "run": lambda: _headed(Runs()),

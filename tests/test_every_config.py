@@ -199,12 +199,15 @@ FIXED = {"task.kind", *(f"task.tokenizer[{kind}].kind" for kind in ("word", "bpe
 """Keys that choose between sections; each tokenizer's `kind` is what its other keys are tried under."""
 
 
+READ_BY_SEQUENCES = {"data.sequences"}
+"""tests/data/test_dense.py reads rows with other values of it."""
+
 READ_BY_TAGGERS = {"data.words_column", "data.tag_column"}
 """tests/data/test_conll.py reads rows with other values of them."""
 
 
 def test_every_key_of_the_schema_is_tried() -> None:
-    assert set(leaves()) == set(OTHER) | FIXED | READ_BY_TAGGERS
+    assert set(leaves()) == set(OTHER) | FIXED | READ_BY_TAGGERS | READ_BY_SEQUENCES
 
 
 @pytest.mark.parametrize("key", OTHER)

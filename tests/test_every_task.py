@@ -108,6 +108,20 @@ def write_series(path: Path, count: int, seed: int) -> None:
             table.writerows((f"{seed}-{number}", *row) for row in rows)
 
 
+def write_sequences(path: Path, count: int, seed: int) -> None:
+    """Sequences of two numbers a step, of which the first rises or falls; some are missing."""
+    rng = np.random.default_rng([seed, 8])
+    lines = []
+    for _ in range(count):
+        label = int(rng.integers(2))
+        values = rng.normal(0, 1, (int(rng.integers(2, 12)), 2)).round(4)
+        values[:, 0] = (3 * (2 * label - 1) + values[:, 0]).round(4)
+        steps: list[list[float | None]] = values.tolist()
+        steps[-1][1] = None
+        lines.append(json.dumps({"values": steps, "label": ["down", "up"][label]}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of task: its section of the config, the ending of its files, what writes rows into one, and the best value
@@ -145,6 +159,19 @@ KINDS = {
         {"kind": "tag", "encoder": {**ENCODER, "cell": "rnn"}, "features": "words"}, "conll", write_names
     ),
     "running-sum": Kind({"kind": "running-sum"}, "jsonl", write_sums),
+    "sequence": Kind({"kind": "sequence", "encoder": ENCODER, "pooling": "final"}, "jsonl", write_sequences),
+    "sequence of frames": Kind(
+        {
+            "kind": "sequence",
+            "encoder": {**ENCODER, "cell": "gru", "kernel_size": 2},
+            "frame_size": 4,
+            "frame_step": 2,
+            "scaling": "sequence",
+            "noise": 0.1,
+        },
+        "jsonl",
+        write_sequences,
+    ),
     "forecast": Kind(
         {
             "kind": "forecast",
@@ -547,7 +574,8 @@ def test_an_input_column_replaces_no_key_of_a_prediction(
     run("train", setting.config_path, "--set", "train.epochs=1", "--no-baselines")
     given, out, keys = tmp_path / "given.jsonl", tmp_path / f"out.{format}", setting.task.prediction_keys
     texts = [row.content.as_json() for row in setting.rows[:5]]
-    column = "words" if setting.task.files().get("lexicon.json") else "text"
+    first = next(iter(texts[0]))
+    column = first if first in ("words", "values") else "text"
     lines = [{column: next(iter(one.values())), **dict.fromkeys(keys, "mine")} for one in texts]
     given.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     run("predict", str(tmp_path / "run"), str(given), "-o", str(out))

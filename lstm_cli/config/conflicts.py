@@ -29,6 +29,18 @@ def conflicts(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
             ("data", "series"),
             f"is read by task.kind: forecast, got task.kind: {config.task.kind}; leave it out",
         )
+    sequences = config.data.sequences
+    if sequences is not None and config.task.kind != "sequence":
+        yield (
+            ("data", "sequences"),
+            f"is read by task.kind: sequence, got task.kind: {config.task.kind}; leave it out",
+        )
+    elif sequences is not None and bool(sequences.value_columns) != (sequences.id_column is not None):
+        missing = "id_column" if sequences.value_columns else "value_columns"
+        yield (
+            ("data", "sequences", missing),
+            "a long table needs both value_columns, the numbers of a step, and id_column, its sequence; set it",
+        )
     if config.data.group_column is not None and config.task.kind == "forecast":
         yield (
             ("data", "group_column"),
@@ -42,8 +54,14 @@ def _idle(config: RunConfig) -> Iterator[tuple[KeyPath, KeyPath, str]]:
     """Each key that is changed and idle, with the key that would have it read, and what to set that to."""
     groups: list[tuple[bool, tuple[KeyPath, ...], KeyPath, str]] = [
         (
+            config.task.kind == "classify",
+            (("data", "text_column"),),
+            ("task", "kind"),
+            "classify",
+        ),
+        (
             config.task.kind not in ("forecast", "tag"),
-            (("data", "text_column"), ("data", "label_column")),
+            (("data", "label_column"),),
             ("task", "kind"),
             "classify",
         ),

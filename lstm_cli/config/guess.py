@@ -29,6 +29,7 @@ from lstm_cli.config.guess_columns import (
 from lstm_cli.config.load import RunConfig, load_config
 from lstm_cli.config.presets import preset_path
 from lstm_cli.config.source import is_data, refuse_unread
+from lstm_cli.data.dense import Dense
 from lstm_cli.data.find import kind_of_name
 from lstm_cli.data.hub import BUILTIN, HUB
 from lstm_cli.data.rows import Row
@@ -48,6 +49,17 @@ _LONG_TEXT = 100
 _FEW_ROWS = 1_500
 _FOR_FEW_ROWS = {"train": {"batch_size": 8, "epochs": 15}, "pretrain": {"batch_size": 8}}
 """Below so many rows of short texts the presets make too few steps: docs/presets.md has what more steps gain."""
+
+
+_LONG_SEQUENCE = 100
+_FOR_SEQUENCES: dict[str, Any] = {
+    "noise": 0.0,
+    "pooling": "mean+max",
+    "dropout": 0.4,
+    "encoder": {"embedding_size": 64, "hidden_size": 64},
+}
+_FOR_LONG_SEQUENCES = {"scaling": "sequence", "frame_size": 128, "frame_step": 32}
+"""What differs from preset sessions, whose 16 numbers a step are nearly all noise (docs/tasks/sequence.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,8 @@ def guess(source: str, given: Given, overrides: Sequence[str] = ()) -> Guess:
     """
     if kind_of_name(source) in ("conllu", "conll"):
         return _guess_tagger(source, given, overrides)
+    if kind_of_name(source) == "ts":
+        return _guess_sequences(source, given, overrides)
     data: dict[str, Any] = {"train": source}
     reading = load_config({"data": data}, overrides).data
     refuse_by_names(source, reading)
@@ -191,6 +205,42 @@ def _guess_tagger(source: str, given: Given, overrides: Sequence[str]) -> Guess:
         content["train"]["select_by"] = "span_f1"
         said.append(f"the tags mark spans in the scheme {scheme}, so span F1 decides which epoch is kept")
     content["data"] = {"train": source, "dev": 0.1, "test": 0.1}
+    content.setdefault("run", {})["dir"] = f"runs/{_stem(source)}"
+    return Guess(content, tuple(said))
+
+
+def _guess_sequences(source: str, given: Given, overrides: Sequence[str]) -> Guess:
+    """The config of a classifier of sequences of numbers. Raises as `guess`."""
+    if given.text or given.label:
+        raise ConfigError(f"--text, --label: {source} has no columns; leave them out")
+    name = given.preset or "sessions"
+    content = yaml.safe_load(preset_path(name).read_text("utf-8"))
+    if content["task"].get("kind") != "sequence":
+        raise ConfigError(
+            f"--preset {name}: does not classify sequences of numbers, as {source} has; try sessions"
+        )
+    reading = load_config({"data": {"train": source}, "task": {"kind": "sequence"}}, overrides).data
+    rows = open_rows(source, reading, "train", labelled=True, content=Dense)
+    sample = list(islice(rows, MOST_ROWS))
+    if len(sample) < _FEWEST_ROWS:
+        raise DataError(
+            f"{source}: {len(sample)} sequences are too few to learn from; give {_FEWEST_ROWS} or more"
+        )
+    lengths = sorted(len(row.content.values) for row in sample)
+    counts = Counter(row.content.label for row in sample)
+    shown = ", ".join(f"{label} ({count:,})" for label, count in counts.most_common(_SHOWN_LABELS))
+    said = [
+        f"{source}: sequences of {lengths[0]:,} to {lengths[-1]:,} steps, {len(counts)} labels: {shown}",
+        f"preset {name}: each sequence has a label",
+    ]
+    content["task"] |= _FOR_SEQUENCES
+    content["train"] |= {"select_by": "macro_f1", "batch_size": 16, "epochs": 60, "patience": 20}
+    content["train"] |= {"weight_decay": 0.01, "learning_rate": 3e-3}
+    if lengths[len(lengths) // 2] > _LONG_SEQUENCE:
+        content["task"] |= _FOR_LONG_SEQUENCES
+        content["task"]["encoder"] = content["task"]["encoder"] | {"kernel_size": 32}
+        said.append("the sequences are long, so the network reads frames of 128 steps, one every 32 steps")
+    content["data"] = {"train": source, "dev": 0.15, "test": 0.15 if len(sample) >= _ROWS_WITH_TEST else None}
     content.setdefault("run", {})["dir"] = f"runs/{_stem(source)}"
     return Guess(content, tuple(said))
 

@@ -8,13 +8,16 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from lstm_cli.data.files import encoding_fault
+from lstm_cli.data.sequences_config import SequencesConfig
 from lstm_cli.data.series_config import SeriesConfig
 from lstm_cli.schema import Config
 
 FOLD = "fold:"
 FROM = "from:"
 
-Format = Literal["auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext", "conllu", "conll"]
+Format = Literal[
+    "auto", "csv", "tsv", "jsonl", "parquet", "text", "folder", "fasttext", "conllu", "conll", "ts"
+]
 
 
 Paths = str | list[str] | dict[str, str | list[str]]
@@ -78,8 +81,8 @@ class DataConfig(Config):
     format: Format = Field(
         default="auto",
         description="csv, tsv, jsonl (also for one JSON array), parquet, text (one document per line), folder (one "
-        "sub-folder per class, one document per file), fasttext, conllu or conll (columns with a word and its tag on "
-        "each line, as in CoNLL-2003); auto: by the file's name",
+        "sub-folder per class, one document per file), fasttext, conllu, conll (columns with a word and its tag on "
+        "each line, as in CoNLL-2003) or ts (sequences of numbers); auto: by the file's name",
     )
     delimiter: str = Field(
         default="auto",
@@ -102,6 +105,11 @@ class DataConfig(Config):
     series: SeriesConfig | None = Field(
         default=None,
         description="how a table of points in time becomes windows, for task.kind: forecast; null: the defaults",
+    )
+
+    sequences: SequencesConfig | None = Field(
+        default=None,
+        description="which columns hold the numbers of a sequence, for task.kind: sequence; null: the defaults",
     )
 
     @field_validator("unlabelled", "text_column", mode="before")

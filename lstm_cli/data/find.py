@@ -28,6 +28,7 @@ Kind = Literal[
     "aligned",
     "conllu",
     "conll",
+    "ts",
     "class_folders",
     "documents",
     "hub",
@@ -46,6 +47,7 @@ _KIND_OF_SUFFIX: dict[str, Kind] = {
     ".conll": "conll",
     ".iob": "conll",
     ".bio": "conll",
+    ".ts": "ts",
 }
 _SHOWN_FILES = 5
 _LOG = logging.getLogger(__name__)
@@ -235,7 +237,7 @@ def _kind_of_file(path: str, key: str, reading: Reading) -> Kind:
             raise DataError(
                 f"{key}{path}: a file, but data.format is folder. Name the folder, or set data.format: auto"
             )
-        case "csv" | "tsv" | "jsonl" | "parquet" | "text" | "fasttext" | "conllu" | "conll" as kind:
+        case "csv" | "tsv" | "jsonl" | "parquet" | "text" | "fasttext" | "conllu" | "conll" | "ts" as kind:
             return kind
         case never:
             assert_never(never)
@@ -255,7 +257,7 @@ def _kind_by_name(path: str, key: str, reading: Reading) -> Kind:
         known = f"{' '.join(_KIND_OF_SUFFIX)}, each also with {' '.join(PACKED)}"
         raise DataError(
             f"{key}{path}: the file name does not show the format (known: {known}). "
-            f"Set data.format: csv, tsv, jsonl, parquet, text, fasttext, conllu or conll"
+            f"Set data.format: csv, tsv, jsonl, parquet, text, fasttext, conllu, conll or ts"
         )
     if kind == "text" and starts_with_label(path, reading.config.encoding):
         return "fasttext"

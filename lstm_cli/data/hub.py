@@ -105,13 +105,24 @@ def read_builtin(source: str, role: str, reading: Reading) -> Iterator[Row[Any]]
         return
     role = "train" if role == "unlabelled" else role
     split = cast(Literal["train", "dev", "test"], role if role in _SPLIT_OF_ROLE else "test")
+    if source == f"{BUILTIN}sessions":
+        from lstm_cli.data.builtin_sessions import sessions
+        from lstm_cli.data.dense import Dense
+
+        if reading.content is not Dense:
+            raise DataError(
+                f"{source}: sequences of numbers, which this task does not read; try task.kind: sequence"
+            )
+        for line, (values, label) in enumerate(sessions(split), 1):
+            yield Row(Dense(values, label if reading.labelled else None), f"{source}@{split}", line)
+        return
     for line, (text, label) in enumerate(builtin.reviews(split), 1):
         yield reading.row_of_text(text, label, f"{source}@{split}", line)
 
 
 def check_builtin(source: str) -> None:
     """Raise DataError if `source` is not the name of a built-in corpus."""
-    known = [f"{BUILTIN}{name}" for name in ("reviews", "demand")]
+    known = [f"{BUILTIN}{name}" for name in ("reviews", "demand", "sessions")]
     if source not in known:
         raise DataError(
             f"{source}: no such built-in corpus (have: {', '.join(known)}).{did_you_mean(source, known)}"

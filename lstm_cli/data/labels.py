@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lstm_cli.data.rows import Row
-from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError, did_you_mean
 
 _SHOWN_LABELS = 20
@@ -31,7 +31,7 @@ class Labels:
         object.__setattr__(self, "_numbers", {name: number for number, name in enumerate(self.names)})
 
     @classmethod
-    def learn(cls, rows: Iterable[Row[Text]]) -> Labels:
+    def learn(cls, rows: Iterable[Row[Any]]) -> Labels:
         """The labels of `rows`. Raises DataError for a row without a label, and for fewer than two labels."""
         counter: Counter[str] = Counter()
         path = "the training data"
@@ -51,7 +51,7 @@ class Labels:
             names.sort(key=int)  # stable: 01 before 1, as sorted alphabetically
         return cls(tuple(names), tuple(counter[name] for name in names))
 
-    def index(self, row: Row[Text]) -> int:
+    def index(self, row: Row[Any]) -> int:
         """The class number of the row.
 
         Raises DataError, with the nearest name, for a label that train does not have.

@@ -43,6 +43,7 @@ from lstm_cli.data.series import time_split
 from lstm_cli.data.split import folds, held_out_mask
 from lstm_cli.data.tables import kept_columns, read_delimited
 from lstm_cli.data.text import Text
+from lstm_cli.data.ts import read_ts
 from lstm_cli.errors import DataError
 
 __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_rows", "typed_rows"]
@@ -51,7 +52,7 @@ __all__ = ["DataConfig", "Rows", "Splits", "load_splits", "open_rows", "stream_r
 _FEW_ROWS = 10
 
 _FOLDERS = ("class_folders", "documents")
-_WITHOUT_COLUMNS = (*_FOLDERS, "text", "fasttext", "aligned", "conllu", "conll")
+_WITHOUT_COLUMNS = (*_FOLDERS, "text", "fasttext", "aligned", "conllu", "conll", "ts")
 
 
 class Rows(Generic[C]):
@@ -254,6 +255,7 @@ class Rows(Generic[C]):
             ("words_column", "words"),
             ("tag_column", None),
             ("series", None),
+            ("sequences", None),
         ):
             if how[key] == default:
                 del how[key]
@@ -312,6 +314,8 @@ def _rows_of(source: Source, role: str, reading: Reading) -> Iterator[Row[Any]]:
             return read_fasttext(source.path, reading)
         case "conllu" | "conll" as form:
             return read_conll(source.path, reading, form)
+        case "ts":
+            return read_ts(source.path, reading)
         case "aligned":
             assert source.labels is not None
             return read_aligned(source.path, source.labels, source.names, reading)

@@ -28,7 +28,7 @@ class Text(Content):
     def from_values(cls, values: Sequence[object], reading: Reading, encoding: str | None) -> Text:
         names = reading.config.text_columns
         texts = [_string(value, name, encoding) for value, name in zip(values, names, strict=False)]
-        label = _label(values[-1], reading.config.label_column, encoding) if reading.labelled else None
+        label = label_of(values[-1], reading.config.label_column, encoding) if reading.labelled else None
         return cls(texts[0] if len(texts) == 1 else reading.config.join.join(texts), label)
 
     @classmethod
@@ -84,7 +84,8 @@ def rows_of_texts(texts: Iterable[str]) -> list[Row[Text]]:
     return rows
 
 
-def _label(value: object, name: str, encoding: str | None) -> str:
+def label_of(value: object, name: str, encoding: str | None) -> str:
+    """The label in a cell of the column `name`. Raises RowError if there is none."""
     while isinstance(value, list) and len(value) == 1:  # as annotation tools export one label
         value = value[0]
     if isinstance(value, list) and value:

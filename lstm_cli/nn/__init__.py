@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lstm_cli.nn.classifier import TextClassifier
-from lstm_cli.nn.encoders import DenseEncoder, Encoder, TokenEncoder
+from lstm_cli.nn.encoders import DenseEncoder, Encoder, FrameEncoder, TokenEncoder
 from lstm_cli.nn.model import Model, Stage
 from lstm_cli.nn.pooling import Pooling, PoolingKind, build_pooling
 from lstm_cli.nn.recurrent import Cell, Encoded, LayerPath, Recurrent, State
@@ -13,6 +13,7 @@ __all__ = [
     "DenseEncoder",
     "Encoded",
     "Encoder",
+    "FrameEncoder",
     "LayerPath",
     "Model",
     "Pooling",

@@ -21,10 +21,13 @@ class Encoder(nn.Module):
     A subclass creates the embedding for its kind of inputs and applies it in `embed`. Dropout acts in train mode only.
     """
 
-    embedding: nn.Embedding | nn.Linear
+    embedding: nn.Embedding | nn.Linear | nn.Conv1d
 
     def __init__(
-        self, embedding: nn.Embedding | nn.Linear, recurrent: Recurrent, embedding_dropout: float = 0.0
+        self,
+        embedding: nn.Embedding | nn.Linear | nn.Conv1d,
+        recurrent: Recurrent,
+        embedding_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = embedding
@@ -160,3 +163,46 @@ class DenseEncoder(Encoder):
         with torch.autocast(inputs.device.type, enabled=False):
             embedded: Tensor = self.embedding(inputs.to(self.embedding.weight.dtype))
         return embedded.masked_fill(~finite, torch.nan)
+
+
+class FrameEncoder(Encoder):
+    """An encoder of frames (B, T, S * F) float32, S steps of F numbers each, one after the other.
+
+    A convolution over the steps of a frame takes the place of the embedding: its kernel has K steps, then comes a relu,
+    and of the S - K + 1 places in the frame the maximum. So a frame tells what occurs in it, not at which step.
+    """
+
+    embedding: nn.Conv1d
+
+    def __init__(
+        self,
+        num_features: int,
+        kernel_size: int,
+        embedding_size: int,
+        cell: Cell,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        path: LayerPath = "auto",
+    ) -> None:
+        super().__init__(
+            nn.Conv1d(num_features, embedding_size, kernel_size),
+            Recurrent(cell, embedding_size, hidden_size, num_layers, bidirectional, dropout, path),
+            embedding_dropout,
+        )
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """The vector of each frame: (B, T, S * F) float32 -> (B, T, E).
+
+        A frame with a value that is not finite becomes NaN and gives the weights no gradient, as in `DenseEncoder`.
+        """
+        finite = inputs.isfinite().all(dim=-1, keepdim=True)
+        with torch.autocast(inputs.device.type, enabled=False):
+            clean = inputs.where(finite, 0.0).to(self.embedding.weight.dtype)
+            steps = clean.reshape(
+                -1, inputs.shape[2] // self.embedding.in_channels, self.embedding.in_channels
+            )
+            found: Tensor = self.embedding(steps.transpose(1, 2)).relu().amax(dim=2)
+        return found.view(*inputs.shape[:2], -1).masked_fill(~finite, torch.nan)

@@ -156,17 +156,37 @@ def pool(kind: PoolingKind, states: Array, final: Array, query: Array | None = N
 
 
 def classify(
-    cell: Cell, kind: PoolingKind, parameters: Mapping[str, Array], tokens: NDArray[np.int64]
+    cell: Cell, kind: PoolingKind, parameters: Mapping[str, Array], inputs: NDArray[np.int64] | Array
 ) -> Array:
-    """Logits of one text without padding and without dropout: token ids (T,) -> (C,).
+    """Logits of one row without padding and without dropout: token ids (T,) or numbers (T, F) -> (C,).
 
     `parameters` is the state dict of an `lstm_cli.nn.TextClassifier` as NumPy arrays.
     """
-    embedded = parameters["encoder.embedding.weight"][tokens]  # (T, E)
+    weight = parameters["encoder.embedding.weight"]
+    embedded = (
+        weight[inputs]
+        if inputs.ndim == 1
+        else _of_numbers(weight, parameters["encoder.embedding.bias"], np.asarray(inputs, np.float64))
+    )
     states, final, _ = run_layers(cell, embedded, _below(parameters, "encoder.recurrent."))
     pooled = pool(kind, states, final, parameters.get("pooling.query"))
     logits: Array = parameters["head.weight"] @ pooled + parameters["head.bias"]
     return logits
+
+
+def _of_numbers(weight: Array, bias: Array, inputs: Array) -> Array:
+    """The vectors of steps or frames (T, S * F): by a linear layer (E, S * F), or by a convolution (E, F, K)."""
+    if weight.ndim == 2:
+        linear: Array = inputs @ weight.T + bias
+        return linear
+    num_features, kernel_size = weight.shape[1:]
+    frames = inputs.reshape(len(inputs), -1, num_features)
+    places = [
+        np.tensordot(frames[:, at : at + kernel_size], weight, axes=([1, 2], [2, 1])) + bias
+        for at in range(frames.shape[1] - kernel_size + 1)
+    ]
+    found: Array = np.maximum(np.max(places, axis=0), 0.0)
+    return found
 
 
 def forecast(cell: Cell, parameters: Mapping[str, Array], inputs: Array, known: Array) -> Array:

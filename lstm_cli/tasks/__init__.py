@@ -10,9 +10,10 @@ from lstm_cli.errors import CheckpointError
 from lstm_cli.tasks.base import Task, TaskConfig
 from lstm_cli.tasks.classify import ClassifyConfig
 from lstm_cli.tasks.forecast import ForecastConfig
+from lstm_cli.tasks.sequence import SequenceConfig
 from lstm_cli.tasks.tag import TagConfig
 
-TASKS: list[type[TaskConfig]] = [ClassifyConfig, TagConfig, ForecastConfig]
+TASKS: list[type[TaskConfig]] = [ClassifyConfig, TagConfig, ForecastConfig, SequenceConfig]
 """The configs of all kinds of task. The first one is the default of `task.kind`."""
 
 

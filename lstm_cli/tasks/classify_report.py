@@ -23,8 +23,19 @@ _SHOWN_CLASSES = 20
 _LENGTH_BINS, _POINTS = 5, 101
 
 
-def classification_report(evaluation: Evaluation, targets: Int64, names: Sequence[str]) -> Report:
-    """The report of (N, C) probabilities against (N,) class numbers."""
+def classification_report(
+    evaluation: Evaluation,
+    targets: Int64,
+    names: Sequence[str],
+    *,
+    limit: str = "task.max_tokens",
+    row: str = "text",
+    step: str = "token",
+) -> Report:
+    """The report of (N, C) probabilities against (N,) class numbers.
+
+    `row` and `step` are the words for a row and its steps, `limit` is the key that cuts long ones.
+    """
     scores, probs = evaluation.scores, evaluation.outputs
     assert isinstance(scores, Classification)
     assert not isinstance(probs, Ragged)
@@ -40,7 +51,7 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
     return Report(
         lead=_lead(scores, ci95 if is_fair else {}),
         metrics=to_json(scores),
-        cut=f"{int(evaluation.store.truncated.sum()):,} rows were longer than task.max_tokens and were cut.",
+        cut=f"{int(evaluation.store.truncated.sum()):,} rows were longer than {limit} and were cut.",
         notes=_notes(scores),
         withheld=() if is_fair else (ECE.name,),
         ci95=ci95,
@@ -62,15 +73,15 @@ def classification_report(evaluation: Evaluation, targets: Int64, names: Sequenc
                 "F1 of each class",
                 [(name, one.f1, f"{one.f1:.3f}") for name, one in scores.per_class.items()],
             ),
-            _by_length(evaluation.store.lengths, targets, probs),
+            _by_length(evaluation.store.lengths, targets, probs, row, step),
             *([_by_threshold(targets, probs, names)] if len(names) == 2 else []),
             _by_coverage(targets, probs),
         ],
     )
 
 
-def _by_length(lengths: Int64, targets: Int64, probs: Float64) -> Bars:
-    """The accuracy of the shortest fifth of the texts, the next fifth, and so on."""
+def _by_length(lengths: Int64, targets: Int64, probs: Float64, row: str, step: str) -> Bars:
+    """The accuracy of the shortest fifth of the rows, the next fifth, and so on."""
     right = probs.argmax(axis=1) == targets
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, _LENGTH_BINS + 1)).astype(int))
     lows, highs = edges[:-1] if len(edges) > 1 else edges, edges[1:] if len(edges) > 1 else edges
@@ -84,9 +95,9 @@ def _by_length(lengths: Int64, targets: Int64, probs: Float64) -> Bars:
         if count := int(inside.sum()):
             accuracy = float(right[inside].mean())
             upper = high if at == len(lows) - 1 else high - 1
-            tokens = f"{low:,} tokens" if low == upper else f"{low:,} to {upper:,} tokens"
-            rows.append((tokens, accuracy, f"{accuracy:.3f} of {count:,}"))
-    return Bars("Accuracy by the length of the text", rows)
+            steps = f"{low:,} {step}s" if low == upper else f"{low:,} to {upper:,} {step}s"
+            rows.append((steps, accuracy, f"{accuracy:.3f} of {count:,}"))
+    return Bars(f"Accuracy by the length of the {row}", rows)
 
 
 def _by_threshold(targets: Int64, probs: Float64, names: Sequence[str]) -> Curves:

@@ -48,7 +48,7 @@ from lstm_cli.nn import reference
 from lstm_cli.nn.forecaster import Forecaster
 from lstm_cli.nn.recurrent import Recurrent
 from lstm_cli.tasks.base import Answer, Baseline, Comparison, Evaluation, Loss, Outputs, Task, TaskConfig
-from lstm_cli.tasks.forecast_encoder import PastEncoderConfig
+from lstm_cli.tasks.dense_encoder import PastEncoderConfig
 from lstm_cli.tasks.forecast_report import forecast_report
 from lstm_cli.tasks.forecast_scales import Scaling, SeriesScales
 from lstm_cli.tasks.forecast_windows import (

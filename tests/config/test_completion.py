@@ -78,7 +78,7 @@ def test_values_are_offered_after_the_sign() -> None:
 
 
 def test_presets_and_metrics_are_offered_by_their_beginning() -> None:
-    assert presets_from("s") == ["sentences"]
+    assert presets_from("sen") == ["sentences"]
     assert gates_from("macro") == ["macro_f1="]
 
 

@@ -26,8 +26,8 @@ from lstm_cli.data.sources import load_splits
 from lstm_cli.errors import LstmclsError
 from lstm_cli.runtime import RuntimeConfig, start
 from lstm_cli.scoring.prediction import predict_rows
+from lstm_cli.tasks.dense_encoder import PastEncoderConfig
 from lstm_cli.tasks.forecast import Forecast, ForecastConfig
-from lstm_cli.tasks.forecast_encoder import PastEncoderConfig
 from lstm_cli.tasks.forecast_scales import find_season
 from lstm_cli.training.fit import EncodedSplits, fit
 from lstm_cli.training.state import TrainState

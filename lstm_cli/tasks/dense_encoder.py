@@ -1,4 +1,4 @@
-"""The encoder of a forecaster in the config."""
+"""The encoders of the tasks that read numbers, in the config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lstm_cli.nn import DenseEncoder
+from lstm_cli.nn import DenseEncoder, FrameEncoder
 from lstm_cli.schema import Config
 
 
@@ -30,6 +30,35 @@ class PastEncoderConfig(Config):
         """A new encoder of steps with `num_inputs` numbers."""
         return DenseEncoder(
             num_inputs,
+            self.embedding_size,
+            self.cell,
+            self.hidden_size,
+            self.num_layers,
+            self.bidirectional,
+            self.dropout,
+            path=self.path,
+        )
+
+
+class SequenceEncoderConfig(PastEncoderConfig):
+    """The `task.encoder:` section of a classifier of sequences."""
+
+    bidirectional: bool = Field(True, description="read each sequence in both directions")
+    kernel_size: int | None = Field(
+        None,
+        ge=1,
+        le=1_000,
+        description="steps of the kernel of a convolution over each frame, followed by a relu and the maximum over the "
+        "frame; null: a linear layer over the frame",
+    )
+
+    def build_frames(self, num_features: int, frame_size: int) -> DenseEncoder | FrameEncoder:
+        """A new encoder of frames of `frame_size` steps with `num_features` numbers each."""
+        if self.kernel_size is None:
+            return self.build(num_features * frame_size)
+        return FrameEncoder(
+            num_features,
+            self.kernel_size,
             self.embedding_size,
             self.cell,
             self.hidden_size,
