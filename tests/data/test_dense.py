@@ -21,7 +21,7 @@ Made = Callable[[str, str | bytes], str]
 HEAD = "# a comment\n@problemName Two\n@timeStamps false\n@classLabel true a b\n@data\n"
 TS = HEAD + "1,2,?:4,5,6:a\n\n7:8:b\n"
 LONG = "user,t,x,y,label,note\nu1,2,3,,a,n1\nu2,1,5,6,b,n2\nu1,1,1,2,a,n3\n"
-OF_LONG = {"sequences": {"id_column": "user", "value_columns": ["x", "y"]}}
+OF_LONG: dict[str, Any] = {"sequences": {"id_column": "user", "value_columns": ["x", "y"]}}
 
 
 def read(path: str, *, labelled: bool = True, **keys: Any) -> list[Row[Dense]]:
