@@ -2,7 +2,7 @@
 
 Of the sessions 30 % end with a purchase, and two of their 16 numbers are higher by 0.4 at each step; the rest is noise.
 So what can be known is in the mean of these two over the session, and how long it is: the ROC AUC of the best method is
-about 0.91.
+0.905 on test.
 
 The values depend only on the sequence of `random.Random(seed).random()`, which is the same in all versions of Python.
 """

@@ -15,6 +15,7 @@ from lstm_cli.data.rows import Row
 from lstm_cli.data.sources import load_splits, open_rows
 from lstm_cli.data.text import Text
 from lstm_cli.errors import DataError
+from lstm_cli.metrics.classification import _roc_auc
 
 Made = Callable[[str, str | bytes], str]
 
@@ -50,14 +51,14 @@ def test_the_lines_of_a_long_table_are_gathered_by_their_id_and_ordered_by_their
     np.testing.assert_array_equal(first.content.values, [[3, np.nan], [1, 2]])
     assert (first.content.name, first.content.label, first.line) == ("u1", "a", 2)
     assert (second.content.name, second.content.label, second.line) == ("u2", "b", 3)
-    timed = {"sequences": {**OF_LONG["sequences"], "time_column": "t"}}
+    timed: dict[str, Any] = {"sequences": {**OF_LONG["sequences"], "time_column": "t"}}
     np.testing.assert_array_equal(read(name, **timed)[0].content.values, [[1, 2], [3, np.nan]])
 
 
 def test_rows_of_one_group_stay_on_one_side(made: Made) -> None:
     lines = [f"s{i},{i % 7},{i},{'ab'[i % 2]}" for i in range(70) for _ in range(2)]
     name = made("a.csv", "\n".join(["id,user,x,label", *lines]) + "\n")
-    keys = {"sequences": {"id_column": "id", "value_columns": ["x"]}, "group_column": "user"}
+    keys: dict[str, Any] = {"sequences": {"id_column": "id", "value_columns": ["x"]}, "group_column": "user"}
     splits = load_splits(DataConfig(train=name, dev=0.3, **keys), 0, content=Dense)
     train, dev = ({row.group for row in rows} for rows in (splits.train, splits.dev))
     assert train
@@ -145,3 +146,10 @@ def test_the_built_in_sessions_are_the_same_in_every_call() -> None:
     left = np.concatenate([values for values, label in rows if label == "left"])
     assert 0.27 < np.mean([label == "bought" for _, label in rows]) < 0.33
     np.testing.assert_allclose(bought.mean(axis=0) - left.mean(axis=0), [0.4] * 2 + [0.0] * 14, atol=0.06)
+
+
+def test_no_method_can_separate_the_sessions_better_than_the_documentation_says() -> None:
+    rows = list(sessions("test"))
+    bought = np.array([label == "bought" for _, label in rows])
+    likelihood = np.array([(0.4 * values[:, :2] - 0.08).sum() for values, _ in rows])
+    assert _roc_auc(bought, likelihood) == pytest.approx(0.905, abs=0.0005)
