@@ -574,8 +574,7 @@ def test_an_input_column_replaces_no_key_of_a_prediction(
     run("train", setting.config_path, "--set", "train.epochs=1", "--no-baselines")
     given, out, keys = tmp_path / "given.jsonl", tmp_path / f"out.{format}", setting.task.prediction_keys
     texts = [row.content.as_json() for row in setting.rows[:5]]
-    first = next(iter(texts[0]))
-    column = first if first in ("words", "values") else "text"
+    column = {"tag": "words", "sequence": "values"}.get(setting.kind.section["kind"], "text")
     lines = [{column: next(iter(one.values())), **dict.fromkeys(keys, "mine")} for one in texts]
     given.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     run("predict", str(tmp_path / "run"), str(given), "-o", str(out))
