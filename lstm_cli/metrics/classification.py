@@ -23,6 +23,7 @@ METRICS = (
     Metric("micro_f1", "micro F1", higher_is_better=True, in_summary=False),
     Metric("weighted_f1", "weighted F1", higher_is_better=True, in_summary=False),
     Metric("roc_auc", "ROC AUC", higher_is_better=True),
+    Metric("average_precision", "average precision", higher_is_better=True, in_summary=False),
     LOG_LOSS,
     ECE,
 )
@@ -59,6 +60,7 @@ class Classification:
     log_loss: float
     ece: float
     roc_auc: float | None
+    average_precision: float | None
     per_class: dict[str, ClassScores]
     confusion: Int64
 
@@ -72,7 +74,7 @@ class Classification:
         ]
 
     def scalars(self) -> dict[str, float]:
-        """Scores that are single numbers, by name. `roc_auc` is left out if it is undefined."""
+        """Scores that are single numbers, by name. Those of two classes are left out if undefined."""
         values = {name: getattr(self, name) for name in (metric.name for metric in METRICS)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -96,6 +98,7 @@ def classification(targets: Int64, probs: Float64, label_names: Sequence[str]) -
         log_loss=_log_loss(targets, probs),
         ece=_ece(targets, probs),
         roc_auc=_roc_auc(targets == 1, probs[:, 1]) if num_classes == 2 else None,
+        average_precision=_average_precision(targets == 1, probs[:, 1]) if num_classes == 2 else None,
         per_class={
             name: ClassScores(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
             for i, name in enumerate(label_names)
@@ -180,6 +183,23 @@ def _roc_auc(positive: npt.NDArray[np.bool_], score: Float64) -> float | None:
     ranks = np.cumsum(count) - (count - 1) / 2  # equal scores get the mean of their ranks
     rank_sum = float(ranks[inverse][positive].sum())
     return (rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative)
+
+
+def _average_precision(positive: npt.NDArray[np.bool_], score: Float64) -> float | None:
+    """The precision at each threshold, weighted by the recall that it adds, from the highest score down.
+
+    None if there is no positive row. (Area under the curve of precision and recall as a sum, not interpolated.)
+    """
+    num_positive = int(positive.sum())
+    if not num_positive:
+        return None
+    order = np.argsort(-score, kind="stable")
+    in_order = score[order]
+    ends = np.append(
+        np.flatnonzero(in_order[1:] != in_order[:-1]), len(score) - 1
+    )  # equal scores come together
+    right = np.cumsum(positive[order])[ends]
+    return float((np.diff(right, prepend=0) * right / (ends + 1)).sum() / num_positive)
 
 
 def intervals(confusion: Int64) -> dict[str, tuple[float, float]]:

@@ -323,8 +323,8 @@ def test_a_metric_that_the_task_has_not_is_a_fault_among_the_others(tmp_path: Pa
         "runs",
     ]
     assert found[2].startswith(
-        "my.yaml:6: train.select_by: must be one of accuracy, macro_f1, micro_f1, weighted_f1, roc_auc, log_loss, ece, "
-        "got 'acuracy'"
+        "my.yaml:6: train.select_by: must be one of accuracy, macro_f1, micro_f1, weighted_f1, roc_auc, "
+        "average_precision, log_loss, ece, got 'acuracy'"
     )
     assert 'Did you mean "accuracy"?' in found[2]
 
