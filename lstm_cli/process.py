@@ -18,8 +18,16 @@ HANGUP: int | None = getattr(signal, "SIGHUP", None)
 """The signal of a terminal that closes; None on systems without it, such as Windows."""
 SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([] if HANGUP is None else [HANGUP]))
 _LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
-_OUT_OF_MEMORY = ("can't start new thread", "DefaultCPUAllocator", "bad_alloc", "Cannot allocate memory")
-"""How a RuntimeError says that there is no memory left."""
+_OUT_OF_MEMORY = (
+    "can't start new thread",
+    "DefaultCPUAllocator",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "without exception set",
+    "without setting an exception",
+)
+"""How a RuntimeError says that there is no memory left, and how the SystemError of an interpreter that has none for the
+exception itself."""
 _MAX_CHARS = 500
 _OBJECTS = 10_000
 """So many new objects, not 700, let Python look for garbage. The imports of a command make many objects and no garbage:

@@ -70,6 +70,7 @@ def test_a_closed_or_full_stream_is_no_traceback(folder: Path, line: str, code: 
 def test_no_file_of_ours_takes_the_number_of_a_closed_stream(folder: Path) -> None:
     program = """
 import os
+from lstm_cli.process import of_the_system
 from lstm_cli.process import guarded
 guarded(lambda: open("taken", "w").write(str(os.open("small.yaml", os.O_RDONLY))))
 """
@@ -160,3 +161,10 @@ assert before == after
 """
     (folder / "program.py").write_text(program, encoding="utf-8")
     assert ended(f"{sys.executable} program.py", folder).returncode == 0
+
+
+def test_an_interpreter_without_memory_for_its_exception_is_out_of_memory() -> None:
+    said = of_the_system(SystemError("error return without exception set"))
+    assert said is not None
+    assert said.startswith("out of memory")
+    assert of_the_system(SystemError("bad argument to internal function")) is None
