@@ -23,7 +23,7 @@ METRICS = (
     Metric("micro_f1", "micro F1", higher_is_better=True, in_summary=False),
     Metric("weighted_f1", "weighted F1", higher_is_better=True, in_summary=False),
     Metric("roc_auc", "ROC AUC", higher_is_better=True),
-    Metric("average_precision", "average precision", higher_is_better=True, in_summary=False),
+    Metric("pr_auc", "average precision", higher_is_better=True, in_summary=False),
     LOG_LOSS,
     ECE,
 )
@@ -60,7 +60,7 @@ class Classification:
     log_loss: float
     ece: float
     roc_auc: float | None
-    average_precision: float | None
+    pr_auc: float | None
     per_class: dict[str, ClassScores]
     confusion: Int64
 
@@ -98,7 +98,7 @@ def classification(targets: Int64, probs: Float64, label_names: Sequence[str]) -
         log_loss=_log_loss(targets, probs),
         ece=_ece(targets, probs),
         roc_auc=_roc_auc(targets == 1, probs[:, 1]) if num_classes == 2 else None,
-        average_precision=_average_precision(targets == 1, probs[:, 1]) if num_classes == 2 else None,
+        pr_auc=_average_precision(targets == 1, probs[:, 1]) if num_classes == 2 else None,
         per_class={
             name: ClassScores(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
             for i, name in enumerate(label_names)

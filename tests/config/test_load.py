@@ -324,7 +324,7 @@ def test_a_metric_that_the_task_has_not_is_a_fault_among_the_others(tmp_path: Pa
     ]
     assert found[2].startswith(
         "my.yaml:6: train.select_by: must be one of accuracy, macro_f1, micro_f1, weighted_f1, roc_auc, "
-        "average_precision, log_loss, ece, got 'acuracy'"
+        "pr_auc, log_loss, ece, got 'acuracy'"
     )
     assert 'Did you mean "accuracy"?' in found[2]
 

@@ -64,7 +64,7 @@ def test_every_score_is_scikit_learns(rows: tuple[Int64, Float64]) -> None:
         assert [ours.precision, ours.recall, ours.f1, ours.support] == same(theirs)
     if num_classes == 2 and len(set(targets.tolist())) == 2:
         assert scores.roc_auc == same(sk.roc_auc_score(targets, probs[:, 1]))
-        assert scores.average_precision == same(sk.average_precision_score(targets, probs[:, 1]))
+        assert scores.pr_auc == same(sk.average_precision_score(targets, probs[:, 1]))
     else:
         assert scores.roc_auc is None
         assert "roc_auc" not in scores.scalars()
