@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lstm_cli.process import of_the_system
 from tests.conftest import small_rows
 
 if sys.platform == "win32":
@@ -70,7 +71,6 @@ def test_a_closed_or_full_stream_is_no_traceback(folder: Path, line: str, code: 
 def test_no_file_of_ours_takes_the_number_of_a_closed_stream(folder: Path) -> None:
     program = """
 import os
-from lstm_cli.process import of_the_system
 from lstm_cli.process import guarded
 guarded(lambda: open("taken", "w").write(str(os.open("small.yaml", os.O_RDONLY))))
 """
