@@ -19,7 +19,7 @@ from lstm_cli.data.columns import as_text
 from lstm_cli.data.rows import Content, Reading, Row, RowError
 from lstm_cli.data.sequences_config import SequencesConfig
 from lstm_cli.data.text import label_of
-from lstm_cli.data.times import parse_time
+from lstm_cli.data.times import Kind, parse_time
 
 MISSING = frozenset({"", "?", "na", "nan", "null", "none", "n/a", "."})
 """What stands for a number that is not known, in lower case."""
@@ -32,6 +32,7 @@ class _Step:
     """A line of a long table: one step of the sequence `name`."""
 
     name: str
+    kind: Kind | None
     time: int
     values: tuple[float, ...]
     label: str | None
@@ -69,8 +70,8 @@ class Dense(Content):
         name = as_text(left.pop(0)).strip()
         if not name:
             raise RowError(f'column "{config.id_column}": empty, so the step belongs to no sequence')
-        time = parse_time(left.pop(0))[1] if config.time_column else 0
-        return _Step(name, time, tuple(map(number, left, config.value_columns)), label)
+        kind, time = parse_time(left.pop(0)) if config.time_column else (None, 0)
+        return _Step(name, kind, time, tuple(map(_number, left, config.value_columns)), label)
 
     @classmethod
     def empty(cls) -> Dense:
@@ -111,7 +112,7 @@ def sequences_config(reading: Reading) -> SequencesConfig:
     return reading.config.sequences or SequencesConfig()
 
 
-def number(value: object, name: str) -> float:
+def _number(value: object, name: str) -> float:
     """A number, NaN if it is missing. Raises RowError, which names the column, for anything else."""
     if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
         return math.nan
@@ -132,6 +133,10 @@ def _sequence(name: str, steps: list[tuple[_Step, Row[Any]]], reading: Reading) 
         (one, line), (other, other_line) = sorted(labels.items(), key=lambda item: item[1])[:2]
         error = f'sequence {name!r} has two labels: "{one}" on line {line}, "{other}" on line {other_line}'
         return reading.broken(first.path, other_line, error, fields)
+    for step, row in steps:
+        if step.kind != steps[0][0].kind:
+            error = f"the time is a {step.kind}, that of line {first.line} is a {steps[0][0].kind}"
+            return reading.broken(first.path, row.line, error, fields)
     steps = sorted(steps, key=lambda one: one[0].time)  # stable: without times, the order of the lines
     values = np.array([step.values for step, _ in steps], np.float64)
     return Row(Dense(values, steps[0][0].label, name), first.path, first.line, fields, group=first.group)
@@ -166,4 +171,4 @@ def _matrix(value: object, name: str) -> Float64:
         raise RowError(
             f'column "{name}" has {width * len(steps):,} numbers; at most {_MAX_NUMBERS:,} are read'
         )
-    return np.array([[number(one, name) for one in step] for step in steps], np.float64)
+    return np.array([[_number(one, name) for one in step] for step in steps], np.float64)

@@ -184,13 +184,11 @@ class FrameEncoder(Encoder):
         num_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,
-        embedding_dropout: float = 0.0,
         path: LayerPath = "auto",
     ) -> None:
         super().__init__(
             nn.Conv1d(num_features, embedding_size, kernel_size),
             Recurrent(cell, embedding_size, hidden_size, num_layers, bidirectional, dropout, path),
-            embedding_dropout,
         )
 
     def embed(self, inputs: Tensor) -> Tensor:

@@ -214,7 +214,7 @@ class SequenceTask(Classes):
         )
         fitted = {
             "majority": majority(targets, len(asked), num_classes),
-            "statistics_logreg": statistics_logreg(known, targets, asked, num_classes),
+            "statistics_logreg": statistics_logreg(known, targets, asked),
         }
         return [Baseline(name, one.predicted, one.note) for name, one in fitted.items()]
 

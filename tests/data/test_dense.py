@@ -129,6 +129,12 @@ def test_what_is_wrong_in_a_long_table_is_named_with_its_line(made: Made, conten
     assert said in fault(made("a.csv", content), **OF_LONG)
 
 
+def test_dates_and_numbers_are_not_mixed_in_the_times_of_a_sequence(made: Made) -> None:
+    name = made("a.csv", LONG.replace("u1,1,1", "u1,2024-01-01,1"))
+    timed = {**OF_LONG["sequences"], "time_column": "t"}
+    assert "a.csv:4: the time is a date, that of line 2 is a number" in fault(name, sequences=timed)
+
+
 def test_a_task_that_reads_texts_refuses_sequences(made: Made) -> None:
     name = made("a.ts", TS)
     for source in (name, "builtin:sessions"):

@@ -173,9 +173,9 @@ def test_the_baseline_tells_rising_from_falling_sequences() -> None:
         rng.normal(0, 1, (10, 1)) + (2 * (at % 2) - 1) * np.linspace(-2, 2, 10)[:, None] for at in range(80)
     ]
     targets = np.arange(80) % 2
-    found = statistics_logreg(made[:60], targets[:60], made[60:], 2)
+    found = statistics_logreg(made[:60], targets[:60], made[60:])
     assert (found.predicted == targets[60:]).mean() > 0.9
-    assert statistics_logreg(made[:3], targets[:3], [], 2).predicted.shape == (0,)
+    assert statistics_logreg(made[:3], targets[:3], []).predicted.shape == (0,)
 
 
 def write_ts(path: Path, count: int) -> str:
